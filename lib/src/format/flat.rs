@@ -1,0 +1,1 @@
+//! Metadata as flat names, for formats without nesting.

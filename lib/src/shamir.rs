@@ -1,0 +1,1 @@
+//! Shamir's secret sharing as SOPS uses it.

@@ -1,0 +1,1 @@
+//! The `kubectl seal` command, as a library so that tests can run it in process.

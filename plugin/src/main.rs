@@ -1,0 +1,3 @@
+//! Starts `kubectl seal`.
+
+fn main() {}

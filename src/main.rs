@@ -1,0 +1,3 @@
+//! Starts the in-cluster decryptor.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Flows across the crates.
