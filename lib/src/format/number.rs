@@ -42,7 +42,7 @@ mod tests {
     fn fixed_never_has_an_exponent() {
         assert_eq!(go_fixed(1e29), "100000000000000000000000000000");
         assert_eq!(go_fixed(1.23e-10), "0.000000000123");
-        assert_eq!(go_fixed(-9_223_372_036_854_775_808.0), "-9223372036854775808");
+        assert_eq!(go_fixed(-9_223_372_036_854_775_808.0), "-9223372036854776000");
         assert_eq!(go_fixed(1.0), "1");
         assert_eq!(go_fixed(-0.0), "-0");
         assert_eq!(go_fixed(f64::NEG_INFINITY), "-Inf");
