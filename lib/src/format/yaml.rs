@@ -1,15 +1,22 @@
-//! The yaml format.
+//! YAML with maps at the top of its documents, as go-yaml v3 understands it and sops reads it.
+//!
+//! Invariant: what this reads and sops reads too means the same to both, down to the comments.
+
+mod comments;
+mod edit;
+mod read;
+mod resolve;
+mod style;
+mod write;
 
 use serde_json::{Map, Value as Json};
 
-use super::{Format, ParseError, ParseErrorKind, Place, Rewrite, Store, WriteError, WriteOptions};
+use super::{Format, ParseError, Place, Rewrite, Store, WriteError, WriteOptions};
 use crate::secret::SecretBytes;
 use crate::tree::{NodeId, Tree};
 
-/// The yaml format.
+/// The YAML format.
 pub struct Yaml;
-
-const UNSUPPORTED: WriteError = WriteError::Unsupported { format: "yaml", what: "anything yet" };
 
 impl Store for Yaml {
     fn format(&self) -> Format {
@@ -21,40 +28,40 @@ impl Store for Yaml {
     }
 
     fn extensions(&self) -> &'static [&'static str] {
-        &[".yaml"]
+        &[".yaml", ".yml"]
     }
 
-    fn read(&self, _source: SecretBytes) -> Result<Tree, ParseError> {
-        Err(ParseError { line: 1, kind: ParseErrorKind::Empty })
+    fn read(&self, source: SecretBytes) -> Result<Tree, ParseError> {
+        read::read(source)
     }
 
     fn write(
         &self,
-        _tree: &Tree,
-        _metadata: Option<&Map<String, Json>>,
-        _options: &WriteOptions,
+        tree: &Tree,
+        metadata: Option<&Map<String, Json>>,
+        options: &WriteOptions,
     ) -> Result<SecretBytes, WriteError> {
-        Err(UNSUPPORTED)
+        write::write(tree, metadata, options)
     }
 
     fn write_value(
         &self,
-        _tree: &Tree,
-        _node: NodeId,
-        _options: &WriteOptions,
+        tree: &Tree,
+        node: NodeId,
+        options: &WriteOptions,
     ) -> Result<SecretBytes, WriteError> {
-        Err(UNSUPPORTED)
+        write::write_value(tree, node, options)
     }
 
-    fn rewrite(&self, _tree: &Tree, _rewrite: &Rewrite<'_>) -> Result<SecretBytes, WriteError> {
-        Err(UNSUPPORTED)
+    fn rewrite(&self, tree: &Tree, rewrite: &Rewrite<'_>) -> Result<SecretBytes, WriteError> {
+        edit::rewrite(tree, rewrite)
     }
 
-    fn put(&self, _tree: &Tree, _place: Place<'_>, _value: &Json) -> Result<SecretBytes, WriteError> {
-        Err(UNSUPPORTED)
+    fn put(&self, tree: &Tree, place: Place<'_>, value: &Json) -> Result<SecretBytes, WriteError> {
+        edit::put(tree, place, value)
     }
 
-    fn remove(&self, _tree: &Tree, _node: NodeId) -> Result<SecretBytes, WriteError> {
-        Err(UNSUPPORTED)
+    fn remove(&self, tree: &Tree, node: NodeId) -> Result<SecretBytes, WriteError> {
+        edit::remove(tree, node)
     }
 }
