@@ -4,9 +4,14 @@
 //! [`KeyService`]. Nothing here knows of files or of documents. To add a kind, write one file and one
 //! line of [`KEY_KINDS`].
 
-#[cfg(feature = "age")]
 pub mod age;
+pub mod azure_kv;
+pub mod gcp_kms;
+pub mod hc_vault;
+pub mod hckms;
 mod kinds;
+pub mod kms;
+pub mod pgp;
 
 use std::fmt;
 use std::future::Future;
@@ -37,8 +42,12 @@ pub struct KeyKind {
     pub variable: &'static str,
     /// The field of a creation rule that lists keys of this kind.
     pub rule_field: &'static str,
+    /// Where keys of this kind stand among the keys of a rule that lists them by [`Self::rule_field`].
+    pub rule_rank: u8,
     /// The field of a key group in a creation rule.
     pub group_field: &'static str,
+    /// What else may be said of all keys of this kind at once.
+    pub options: &'static [KeyOption],
     /// The fields that the metadata has for such a key, besides `enc` and `created_at`.
     pub fields: &'static [KeyField],
     /// Whether the metadata says when the data key was wrapped.
@@ -49,6 +58,19 @@ pub struct KeyKind {
     pub parse_object: fn(&Map<String, Json>) -> Result<Map<String, Json>, KeyParseError>,
     /// Returns the text by which people tell one key from another.
     pub identify: fn(&Map<String, Json>) -> String,
+}
+
+/// A setting that goes to every key of a kind that the command line, or a rule without key groups,
+/// names.
+pub struct KeyOption {
+    /// The field of the metadata that it sets.
+    pub field: &'static str,
+    /// The flag of the command line, without dashes.
+    pub flag: &'static str,
+    /// The field of a creation rule, if there is one.
+    pub rule_field: Option<&'static str>,
+    /// Reads the setting as it is written on the command line or in a rule.
+    pub parse: fn(&str) -> Result<Json, KeyParseError>,
 }
 
 /// A field of a key's metadata.
@@ -155,6 +177,19 @@ impl MasterKey {
         items.map(|item| (kind.parse)(item).map(|fields| Self::new(kind, fields))).collect()
     }
 
+    /// Returns the keys that an entry of a key group in a rule names: a text (or several, separated by
+    /// commas), or an object.
+    ///
+    /// # Errors
+    /// If the entry does not name a key of this kind.
+    pub fn parse_entry(kind: &'static KeyKind, entry: &Json) -> Result<Vec<Self>, KeyParseError> {
+        match entry {
+            Json::Object(object) => Ok(vec![Self::new(kind, (kind.parse_object)(object)?)]),
+            Json::String(text) => Self::parse_list(kind, text),
+            _ => Err(KeyParseError::new(&entry.to_string(), "a text or an object")),
+        }
+    }
+
     /// Returns a key with these fields, which wraps nothing yet.
     #[must_use]
     pub const fn new(kind: &'static KeyKind, fields: Map<String, Json>) -> Self {
@@ -197,6 +232,11 @@ impl MasterKey {
         }
         entries.sort_by(|left, right| left.0.cmp(&right.0));
         entries.into_iter().collect()
+    }
+
+    /// Sets a field, as a [`KeyOption`] asks for it.
+    pub fn set_field(&mut self, name: &str, value: Json) {
+        self.fields.insert(name.to_owned(), value);
     }
 
     /// Records a newly wrapped data key, and when that was (RFC 3339).
@@ -257,6 +297,25 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+impl KeyGroup {
+    /// Leaves only the first of keys that are equal.
+    pub fn deduplicate(&mut self) {
+        let mut unique: Vec<MasterKey> = Vec::with_capacity(self.0.len());
+        for key in self.0.drain(..) {
+            if !unique.contains(&key) {
+                unique.push(key);
+            }
+        }
+        self.0 = unique;
+    }
+
+    /// Brings the keys into the order that they have after the document is read again: that of
+    /// [`KEY_KINDS`], and within a kind as they are.
+    pub fn sort_by_kind(&mut self) {
+        self.0.sort_by_key(|key| KEY_KINDS.iter().position(|kind| kind.name == key.kind.name));
+    }
+}
+
 impl KeyKind {
     /// Returns the kind whose list in the metadata is called `name`.
     #[must_use]
@@ -268,5 +327,93 @@ impl KeyKind {
 impl fmt::Debug for KeyKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "KeyKind({})", self.name)
+    }
+}
+
+impl KeyField {
+    /// Returns a field that is written even if it is empty.
+    const fn required(name: &'static str) -> Self {
+        Self { name, omit_empty: false }
+    }
+
+    /// Returns a field that is left out if it is empty.
+    const fn optional(name: &'static str) -> Self {
+        Self { name, omit_empty: true }
+    }
+}
+
+impl KeyParseError {
+    fn new(text: &str, expected: &str) -> Self {
+        Self { text: text.to_owned(), expected: expected.to_owned() }
+    }
+
+    fn of_object(object: &Map<String, Json>, expected: &str) -> Self {
+        Self::new(&Json::Object(object.clone()).to_string(), expected)
+    }
+}
+
+/// Returns fields that hold these texts; empty ones are left out.
+fn text_fields(fields: &[(&str, &str)]) -> Map<String, Json> {
+    let present = fields.iter().filter(|(_, text)| !text.is_empty());
+    present.map(|(name, text)| ((*name).to_owned(), (*text).into())).collect()
+}
+
+/// Returns a field as text, empty if there is none.
+fn text_of<'a>(fields: &'a Map<String, Json>, name: &str) -> &'a str {
+    fields.get(name).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Returns an object's scalar as the text it was written with, empty if there is none.
+fn scalar_text(object: &Map<String, Json>, name: &str, expected: &str) -> Result<String, KeyParseError> {
+    match object.get(name) {
+        None | Some(Json::Null) => Ok(String::new()),
+        Some(Json::String(text)) => Ok(text.clone()),
+        Some(value @ (Json::Number(_) | Json::Bool(_))) => Ok(value.to_string()),
+        Some(_) => Err(KeyParseError::of_object(object, expected)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn keys(kind: &'static KeyKind, text: &str) -> Vec<MasterKey> {
+        MasterKey::parse_list(kind, text).expect("the test names keys")
+    }
+
+    fn texts(group: &KeyGroup) -> Vec<String> {
+        group.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn groups_keep_the_first_of_equal_keys() {
+        let mut group = KeyGroup(
+            [keys(&pgp::KIND, "A,B,A"), keys(&gcp_kms::KIND, "A,B"), keys(&pgp::KIND, "B,C")].concat(),
+        );
+        group.deduplicate();
+        assert_eq!(texts(&group), ["A", "B", "A", "B", "C"]);
+    }
+
+    #[test]
+    fn groups_are_sorted_by_kind_alone() {
+        let mut group = KeyGroup([keys(&pgp::KIND, "C,A"), keys(&kms::KIND, "Z,B")].concat());
+        group.sort_by_kind();
+        assert_eq!(texts(&group), ["Z", "B", "C", "A"]);
+    }
+
+    #[test]
+    fn entries_are_texts_or_objects() {
+        let parse = |kind, entry: Json| MasterKey::parse_entry(kind, &entry);
+        assert_eq!(parse(&pgp::KIND, json!("A, B")).expect("two fingerprints").len(), 2);
+        assert_eq!(parse(&hckms::KIND, json!({"key_id": "r:1"})).expect("a key").len(), 1);
+        parse(&pgp::KIND, json!({"fp": "A"})).expect_err("fingerprints are texts");
+        parse(&pgp::KIND, json!(12)).expect_err("a number is no fingerprint");
+    }
+
+    #[test]
+    fn equal_keys_of_different_kinds_differ() {
+        assert_ne!(keys(&pgp::KIND, "A"), keys(&gcp_kms::KIND, "A"));
     }
 }

@@ -1,0 +1,61 @@
+//! Keys of the Google Cloud Key Management Service, by their resource identifier.
+
+use serde_json::{Map, Value as Json};
+
+use super::{KeyField, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+
+/// Keys of Google Cloud KMS.
+pub static KIND: KeyKind = KeyKind {
+    name: "gcp_kms",
+    flag: "gcp-kms",
+    short: None,
+    variable: "SOPS_GCP_KMS_IDS",
+    rule_field: "gcp_kms",
+    rule_rank: 3,
+    group_field: "gcp_kms",
+    options: &[],
+    fields: &[KeyField::required("resource_id")],
+    has_created_at: true,
+    parse,
+    parse_object,
+    identify,
+};
+
+/// Reads `projects/P/locations/L/keyRings/R/cryptoKeys/K`. Whether it is one, the service that uses
+/// it must say.
+fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+    Ok(text_fields(&[("resource_id", &text.replace(' ', ""))]))
+}
+
+fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyParseError> {
+    const EXPECTED: &str = "an object with `resource_id`";
+    match scalar_text(object, "resource_id", EXPECTED)?.as_str() {
+        "" => Err(KeyParseError::of_object(object, EXPECTED)),
+        id => parse(id),
+    }
+}
+
+fn identify(fields: &Map<String, Json>) -> String {
+    text_of(fields, "resource_id").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "projects/p/locations/global/keyRings/r/cryptoKeys/k";
+
+    #[test]
+    fn spaces_are_taken_out() {
+        assert_eq!(identify(&parse(&format!(" {ID}")).expect("this is an identifier")), ID);
+    }
+
+    #[test]
+    fn object_needs_an_identifier() {
+        let read = |object: Json| parse_object(object.as_object().expect("the test gives an object"));
+        assert_eq!(identify(&read(json!({"resource_id": ID})).expect("this is an identifier")), ID);
+        read(json!({"resource": ID})).expect_err("the field is misspelt");
+    }
+}
