@@ -1,1 +1,17 @@
-//! Flows across the crates.
+//! Flows across the crates, and comparisons with the real tools.
+//!
+//! Tests are made when the program starts: files under `testdata/` become one test each, and a test
+//! whose peer is not there is *ignored*, by name, so that nobody takes it for passed. The names of
+//! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
+
+mod live;
+mod peer;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let tests: Vec<Trial> = [live::tests()].into_iter().flatten().collect();
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}

@@ -1,0 +1,22 @@
+//! Comparisons with the real tools.
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+
+use crate::peer::{Peer, output};
+
+/// Returns all tests that need a peer.
+pub fn tests() -> Vec<Trial> {
+    vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")]
+}
+
+/// A comparison with another version than the one that is meant would prove little.
+fn version(sops: Peer, expected: &'static str) -> Trial {
+    sops.test("is_the_version_that_it_should_be", move |program| {
+        let version = output(Command::new(program).args(["--version", "--disable-version-check"]))?;
+        let version = String::from_utf8(version)?;
+        let first = version.lines().next().unwrap_or_default();
+        (first == expected).then_some(()).ok_or_else(|| format!("it says {first:?}").into())
+    })
+}
