@@ -211,6 +211,12 @@ impl Tree {
         self.source.expose_secret()
     }
 
+    /// Returns the bytes that the tree was read from, and wipes the rest.
+    #[must_use]
+    pub fn into_source(self) -> SecretBytes {
+        self.source
+    }
+
     /// Returns the `sops` entry.
     #[must_use]
     pub fn metadata(&self) -> &MetadataEntry {
@@ -232,6 +238,12 @@ impl Tree {
     /// Returns all nodes in document order.
     pub fn nodes(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> + ExactSizeIterator {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index as u32), node))
+    }
+
+    /// Returns the node at a position among all nodes.
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<NodeId> {
+        (index < self.nodes.len()).then_some(NodeId(index as u32))
     }
 
     /// Returns the nodes directly below `id`, comments and metadata included.
