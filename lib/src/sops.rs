@@ -1,1 +1,30 @@
-//! SOPS documents.
+//! SOPS documents: encrypting and decrypting the values of a tree under one data key.
+//!
+//! An [`Envelope`] is a document's data key with its metadata. It opens an encrypted tree into an
+//! [`Opened`] one, and seals a plain tree into a [`Sealed`] one. Neither names a format or a key kind.
+//!
+//! Invariants: nothing of an opened document can be read before its MAC has been checked; nothing that
+//! was sealed is handed out before it has been decrypted again and compared.
+
+mod cipher;
+mod envelope;
+mod groups;
+mod layout;
+mod mac;
+mod metadata;
+mod opened;
+mod pattern;
+mod sealed;
+mod selector;
+mod stash;
+mod walk;
+
+pub use cipher::CipherError;
+pub use envelope::{Envelope, MacCheck};
+pub use groups::{DEFAULT_DECRYPTION_ORDER, GroupReport, KeyFailure, RecoverError, WrapError};
+pub use metadata::{Metadata, MetadataError, VERSION};
+pub use opened::{OpenError, Opened};
+pub use pattern::{Pattern, PatternError};
+pub use sealed::{SealError, Sealed};
+pub use selector::{DEFAULT_UNENCRYPTED_SUFFIX, Selector, SelectorError};
+pub use stash::Stash;

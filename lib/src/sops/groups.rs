@@ -1,0 +1,183 @@
+//! Wrapping a data key for key groups, and getting it back from them.
+
+use std::fmt;
+
+use rand_core::CryptoRngCore;
+
+use crate::keys::{DataKey, KeyError, KeyGroup, KeyService, MasterKey};
+use crate::secret::SecretBytes;
+use crate::shamir::{self, ShamirError};
+
+/// The kinds of keys that are tried first where the caller names no order.
+pub const DEFAULT_DECRYPTION_ORDER: &[&str] = &["age", "pgp"];
+
+/// Why a data key could not be wrapped for all keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrapError {
+    /// A group holds no key.
+    #[error("empty key group provided")]
+    EmptyGroup,
+    /// Keys failed.
+    #[error("the data key could not be wrapped for {}", FailedKeys(.0))]
+    Keys(Vec<KeyFailure>),
+    /// There is no group at all.
+    #[error("no master keys are given")]
+    NoGroups,
+    /// The threshold does not fit the number of groups.
+    #[error(transparent)]
+    Threshold(#[from] ShamirError),
+}
+
+/// Why a data key could not be recovered: what became of each key of each group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{recovered} of {required} required key groups recovered their part of the data key")]
+pub struct RecoverError {
+    /// How many groups recovered their part.
+    pub recovered: usize,
+    /// How many are needed.
+    pub required: usize,
+    /// What became of each group, in the order of the document.
+    pub groups: Vec<GroupReport>,
+    /// Why the parts do not make a key, if enough were there.
+    pub combining: Option<ShamirError>,
+}
+
+/// What became of one key group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupReport {
+    /// Whether the group recovered its part.
+    pub recovered: bool,
+    /// The keys that were tried and failed.
+    pub failures: Vec<KeyFailure>,
+}
+
+/// A key that failed, and why with each key service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFailure {
+    /// The key.
+    pub key: MasterKey,
+    /// The name of each service that took the key for its business, and what it said.
+    pub causes: Vec<(String, KeyError)>,
+}
+
+/// Wraps `data_key` for every key of every group.
+pub(crate) async fn wrap(
+    data_key: &DataKey,
+    groups: &mut [KeyGroup],
+    threshold: usize,
+    services: &[&dyn KeyService],
+    now: &str,
+    rng: &mut dyn CryptoRngCore,
+) -> Result<(), WrapError> {
+    if groups.is_empty() {
+        return Err(WrapError::NoGroups);
+    }
+    if groups.iter().any(|group| group.0.is_empty()) {
+        return Err(WrapError::EmptyGroup);
+    }
+    let secret = SecretBytes::from(&data_key.expose_secret()[..]);
+    let parts = match groups.len() {
+        1 => vec![secret],
+        shares => shamir::split(&secret, shares, if threshold == 0 { shares } else { threshold }, rng)?,
+    };
+    let mut failures = Vec::new();
+    for (group, part) in groups.iter_mut().zip(&parts) {
+        for key in &mut group.0 {
+            match wrap_for(key, part, services).await {
+                Ok(wrapped) => key.set_wrapped(wrapped, now),
+                Err(failure) => failures.push(failure),
+            }
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(WrapError::Keys(failures)) }
+}
+
+async fn wrap_for(
+    key: &MasterKey,
+    part: &SecretBytes,
+    services: &[&dyn KeyService],
+) -> Result<String, KeyFailure> {
+    let mut causes = Vec::new();
+    for service in services {
+        match service.wrap(key, part).await {
+            None => {}
+            Some(Ok(wrapped)) => return Ok(wrapped),
+            Some(Err(error)) => causes.push((service.name(), error)),
+        }
+    }
+    Err(KeyFailure { key: key.clone(), causes })
+}
+
+/// Recovers a data key: groups in order, in each group the kinds of `order` first, until enough parts
+/// are there.
+pub(crate) async fn recover(
+    groups: &[KeyGroup],
+    threshold: usize,
+    services: &[&dyn KeyService],
+    order: &[&str],
+) -> Result<DataKey, RecoverError> {
+    // Whether parts are shares depends on the number of groups alone, not on the threshold.
+    let required = if groups.len() == 1 { 1 } else { threshold };
+    let (mut parts, mut reports) = (Vec::new(), Vec::new());
+    for group in groups {
+        if parts.len() == required {
+            break;
+        }
+        let (part, report) = unwrap_group(group, services, order).await;
+        parts.extend(part);
+        reports.push(report);
+    }
+    let failed = |combining| RecoverError { recovered: parts.len(), required, groups: reports, combining };
+    if parts.len() < required {
+        return Err(failed(None));
+    }
+    let secret = match parts.as_slice() {
+        [secret] if groups.len() == 1 => Ok(DataKey::from_secret(secret)),
+        parts => shamir::combine(parts).map(|secret| DataKey::from_secret(&secret)),
+    };
+    match secret {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) => Err(failed(Some(ShamirError::Length))),
+        Err(error) => Err(failed(Some(error))),
+    }
+}
+
+async fn unwrap_group(
+    group: &KeyGroup,
+    services: &[&dyn KeyService],
+    order: &[&str],
+) -> (Option<SecretBytes>, GroupReport) {
+    let mut keys: Vec<_> = group.0.iter().collect();
+    keys.sort_by_key(|key| order.iter().position(|&name| name == key.kind().name).unwrap_or(order.len()));
+    let mut failures = Vec::new();
+    for key in keys {
+        let mut causes = Vec::new();
+        for service in services {
+            match service.unwrap(key).await {
+                None => {}
+                Some(Ok(part)) => return (Some(part), GroupReport { recovered: true, failures }),
+                Some(Err(error)) => causes.push((service.name(), error)),
+            }
+        }
+        failures.push(KeyFailure { key: key.clone(), causes });
+    }
+    (None, GroupReport { recovered: false, failures })
+}
+
+/// Prints the names of keys that failed and their causes.
+struct FailedKeys<'a>(&'a [KeyFailure]);
+
+impl fmt::Display for FailedKeys<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, failure) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(formatter, "{separator}{} {}", failure.key.kind().name, failure.key)?;
+            if failure.causes.is_empty() {
+                formatter.write_str(": no key service handles this kind of key")?;
+            }
+            failure.causes.iter().try_for_each(|(_, error)| write!(formatter, ": {error}"))?;
+        }
+        Ok(())
+    }
+}

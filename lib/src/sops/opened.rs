@@ -1,0 +1,295 @@
+//! A decrypted document, its MAC checked.
+
+use subtle::ConstantTimeEq;
+
+use super::cipher::{Cipher, CipherError, Encrypted, ValueType, append_plaintext};
+use super::envelope::MacCheck;
+use super::layout::Layout;
+use super::mac::Mac;
+use super::metadata::Metadata;
+use super::stash::Stash;
+use super::walk::{Leaf, Walk};
+use crate::format::{Format, MetadataEdit, Rewrite, WriteError, WriteOptions};
+use crate::secret::SecretBytes;
+use crate::tree::{NodeId, Text, Tree, Value};
+
+/// A decrypted document, its MAC checked.
+pub struct Opened {
+    format: Format,
+    tree: Tree,
+    /// The nodes that were decrypted, with their encrypted text.
+    decrypted: Vec<(NodeId, Text)>,
+    layout: Option<Layout>,
+    metadata: Metadata,
+    unreadable_comments: usize,
+}
+
+/// Why a document could not be decrypted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The MAC is missing or cannot be decrypted.
+    #[error("Cannot decrypt MAC: {0}")]
+    Mac(CipherError),
+    /// The MAC is not that of the values: the document was changed without its key.
+    #[error("MAC mismatch. The values of the file are not those that it was encrypted with")]
+    MacMismatch,
+    /// The decrypted document cannot be written.
+    #[error("the decrypted document cannot be written: {0}")]
+    Write(#[from] WriteError),
+    /// The decrypted document cannot be read again as what it says, so that it is not handed out.
+    #[error("the decrypted document does not read back as what it holds")]
+    Unfaithful,
+    /// A value cannot be decrypted.
+    #[error(
+        "line {line}: Error decrypting tree: Error walking tree: Could not decrypt value: {source} (at {path:?})"
+    )]
+    Value {
+        /// The keys on the way to the value, each followed by a colon.
+        path: String,
+        /// The line of the value, 0 if it has none.
+        line: usize,
+        /// What is wrong with the value.
+        source: CipherError,
+    },
+}
+
+impl Opened {
+    pub(crate) fn open(
+        metadata: Metadata,
+        cipher: &Cipher,
+        format: Format,
+        mut tree: Tree,
+        check: MacCheck,
+    ) -> Result<Self, OpenError> {
+        let single_value = format.store().is_single_value();
+        let mut mac = Mac::new(metadata.mac_only_encrypted && !single_value);
+        let mut walk = Walk::new(&metadata.selector, single_value);
+        let mut decryption = Decryption { cipher, decrypted: Vec::new(), unreadable_comments: 0 };
+        let mut plaintext = SecretBytes::new();
+        while let Some(leaf) = walk.next(&tree) {
+            decryption.decrypt(&mut tree, leaf, &walk)?;
+            let value = tree.node(leaf.id).value;
+            if !matches!(value, Value::Comment(_)) {
+                plaintext.truncate(0);
+                append_plaintext(&tree, value, &mut plaintext);
+                mac.update(plaintext.expose_secret(), leaf.selected);
+            }
+        }
+        let Decryption { decrypted, unreadable_comments, .. } = decryption;
+        check_mac(cipher, &metadata, &mac.finish(), check)?;
+        let layout = metadata.layout.as_deref().and_then(|layout| Layout::decrypt(layout, cipher));
+        Ok(Self { format, tree, decrypted, layout, metadata, unreadable_comments })
+    }
+
+    /// Returns the decrypted document: its source with the encrypted values and the metadata replaced.
+    ///
+    /// # Errors
+    /// If a decrypted value cannot be written in its place.
+    pub fn plaintext(&self) -> Result<SecretBytes, OpenError> {
+        if self.layout.is_some() {
+            let restored = self.restored()?;
+            if self.holds_the_same(&restored) {
+                return Ok(restored);
+            }
+        }
+        let plaintext = self.rewrite(&[])?;
+        if self.holds_the_same(&plaintext) { Ok(plaintext) } else { Err(OpenError::Unfaithful) }
+    }
+
+    /// Returns the decrypted document written anew in a format, in the style of sops.
+    ///
+    /// # Errors
+    /// If the format cannot hold what the document says.
+    pub fn write(&self, format: Format, options: &WriteOptions) -> Result<SecretBytes, WriteError> {
+        format.store().write(&self.tree, None, options)
+    }
+
+    /// Returns what every decrypted value looked like encrypted, for sealing a changed copy.
+    #[must_use]
+    pub fn stash(&self) -> Stash {
+        let mut stash = Stash::new();
+        let mut walk = Walk::new(&self.metadata.selector, self.format.store().is_single_value());
+        let mut decrypted = self.decrypted.iter().peekable();
+        let mut plaintext = SecretBytes::new();
+        while let Some(leaf) = walk.next(&self.tree) {
+            let Some(&(_, text)) = decrypted.next_if(|(id, _)| *id == leaf.id) else { continue };
+            let value = self.tree.node(leaf.id).value;
+            let Some(value_type) = ValueType::of(value) else { continue };
+            plaintext.truncate(0);
+            append_plaintext(&self.tree, value, &mut plaintext);
+            let encrypted = String::from_utf8_lossy(self.tree.bytes(text)).into_owned();
+            stash.insert(walk.aad(), value_type, plaintext.expose_secret(), encrypted);
+        }
+        stash
+    }
+
+    /// Returns the decrypted tree. Its source is still the encrypted one.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns the metadata.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Returns the format that the document was read from.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns the nodes that were encrypted.
+    pub fn decrypted(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
+        self.decrypted.iter().map(|&(id, _)| id)
+    }
+
+    /// Returns how many comments look encrypted but could not be decrypted; they stay as they are.
+    #[must_use]
+    pub const fn unreadable_comments(&self) -> usize {
+        self.unreadable_comments
+    }
+
+    /// Returns the bytes that the document was read from.
+    #[must_use]
+    pub fn into_source(self) -> SecretBytes {
+        self.tree.into_source()
+    }
+
+    /// Returns the decrypted document with its own spellings, without reading it back.
+    pub(crate) fn restored(&self) -> Result<SecretBytes, WriteError> {
+        let tokens = self.layout.as_ref().map(|layout| layout.tokens(&self.tree));
+        self.rewrite(tokens.as_deref().unwrap_or_default())
+    }
+
+    /// Writes the decrypted values into the source.
+    fn rewrite(&self, verbatim: &[(NodeId, &[u8])]) -> Result<SecretBytes, WriteError> {
+        let changed: Vec<_> = self.decrypted().collect();
+        let metadata = MetadataEdit::Remove;
+        self.format.store().rewrite(&self.tree, &Rewrite { changed: &changed, verbatim, metadata })
+    }
+
+    fn holds_the_same(&self, plaintext: &SecretBytes) -> bool {
+        // Bytes are bytes: there is nothing to read.
+        if self.format.store().is_single_value() {
+            return true;
+        }
+        let copy = SecretBytes::from(plaintext.expose_secret());
+        self.format.read(copy).is_ok_and(|tree| same_values(&self.tree, &tree))
+    }
+}
+
+struct Decryption<'a> {
+    cipher: &'a Cipher,
+    decrypted: Vec<(NodeId, Text)>,
+    unreadable_comments: usize,
+}
+
+impl Decryption<'_> {
+    /// Decrypts a leaf in its place, if it is encrypted.
+    fn decrypt(&mut self, tree: &mut Tree, leaf: Leaf, walk: &Walk<'_>) -> Result<(), OpenError> {
+        match tree.node(leaf.id).value {
+            Value::Comment(text) => {
+                self.decrypt_comment(tree, leaf.id, text, walk);
+                Ok(())
+            }
+            _ if !leaf.selected => Ok(()),
+            // Null and the empty string are written in clear. Deleting a value so is seen by the MAC.
+            Value::Null => Ok(()),
+            Value::Str(text) if tree.bytes(text).is_empty() => Ok(()),
+            Value::Str(text) => self.decrypt_value(tree, leaf.id, text, walk.aad()),
+            _ => Err(value_error(tree, leaf.id, walk.aad(), CipherError::NotEncrypted)),
+        }
+    }
+
+    fn decrypt_value(&mut self, tree: &mut Tree, id: NodeId, text: Text, aad: &str) -> Result<(), OpenError> {
+        let encrypted = Encrypted::parse(tree.bytes(text)).ok_or(CipherError::NotEncrypted);
+        let opened = encrypted.and_then(|encrypted| self.cipher.decrypt(encrypted, aad));
+        let value = opened.and_then(|(value_type, plaintext)| value_type.read(&plaintext, tree));
+        let value = value.map_err(|source| value_error(tree, id, aad, source))?;
+        tree.set_value(id, value);
+        self.decrypted.push((id, text));
+        Ok(())
+    }
+
+    /// Decrypts a comment. One that cannot be is left as it is, since writers differ on what a comment
+    /// belongs to, and no comment is part of the MAC.
+    fn decrypt_comment(&mut self, tree: &mut Tree, id: NodeId, text: Text, walk: &Walk<'_>) {
+        let Some(encrypted) = Encrypted::parse(tree.bytes(text)) else { return };
+        let aads = std::iter::once(walk.aad()).chain(walk.other_comment_aads());
+        let opened = aads.filter_map(|aad| self.cipher.decrypt(encrypted, aad).ok()).next();
+        match opened.filter(|&(value_type, _)| value_type == ValueType::Comment) {
+            None => self.unreadable_comments += 1,
+            Some((_, plaintext)) => {
+                let comment = tree.intern(plaintext.expose_secret());
+                tree.set_value(id, Value::Comment(comment));
+                self.decrypted.push((id, text));
+            }
+        }
+    }
+}
+
+fn value_error(tree: &Tree, id: NodeId, aad: &str, source: CipherError) -> OpenError {
+    OpenError::Value { path: aad.to_owned(), line: tree.line(tree.node(id).span.start), source }
+}
+
+fn check_mac(cipher: &Cipher, metadata: &Metadata, computed: &str, check: MacCheck) -> Result<(), OpenError> {
+    if check == MacCheck::Ignore {
+        return Ok(());
+    }
+    if metadata.mac.is_empty() {
+        return Err(OpenError::MacMismatch);
+    }
+    let encrypted =
+        Encrypted::parse(metadata.mac.as_bytes()).ok_or(OpenError::Mac(CipherError::NotEncrypted))?;
+    let (_, mac) = cipher.decrypt(encrypted, &metadata.last_modified).map_err(OpenError::Mac)?;
+    let equal = mac.expose_secret().ct_eq(computed.as_bytes());
+    if bool::from(equal) { Ok(()) } else { Err(OpenError::MacMismatch) }
+}
+
+/// Returns whether two trees hold the same keys and values in the same order, whatever their comments.
+pub(crate) fn same_values(left: &Tree, right: &Tree) -> bool {
+    let mut right_values = values(right);
+    let equal = values(left).all(|(left_id, depth)| {
+        right_values.next().is_some_and(|(right_id, right_depth)| {
+            depth == right_depth
+                && left.key(left_id) == right.key(right_id)
+                && same_value(left, left_id, right, right_id)
+        })
+    });
+    equal && right_values.next().is_none()
+}
+
+/// Returns the nodes that are neither comments nor metadata, each with how many nodes are below it.
+fn values(tree: &Tree) -> impl Iterator<Item = (NodeId, usize)> + '_ {
+    let is_value = |id: NodeId| {
+        let node = tree.node(id);
+        node.origin != crate::tree::Origin::Metadata && !matches!(node.value, Value::Comment(_))
+    };
+    let mut ends: Vec<usize> = Vec::new();
+    tree.nodes().filter(move |&(id, _)| is_value(id)).map(move |(id, node)| {
+        while ends.pop_if(|end| *end <= id.index()).is_some() {}
+        ends.push(node.end as usize);
+        (id, ends.len())
+    })
+}
+
+fn same_value(left: &Tree, left_id: NodeId, right: &Tree, right_id: NodeId) -> bool {
+    match (left.node(left_id).value, right.node(right_id).value) {
+        (Value::Str(left_text), Value::Str(right_text))
+        | (Value::Time(left_text), Value::Time(right_text)) => {
+            left.bytes(left_text) == right.bytes(right_text)
+        }
+        (Value::Float(left), Value::Float(right)) => {
+            left.to_bits() == right.to_bits() || left.is_nan() && right.is_nan()
+        }
+        // An integral float is written without a point, so that it reads back as an integer.
+        (Value::Float(float), Value::Int(int)) | (Value::Int(int), Value::Float(float)) => {
+            float == int as f64
+        }
+        (left, right) => left == right,
+    }
+}
