@@ -7,6 +7,7 @@
 //! was sealed is handed out before it has been decrypted again and compared.
 
 mod cipher;
+pub mod config;
 mod envelope;
 mod groups;
 mod layout;
