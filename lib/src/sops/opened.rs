@@ -22,6 +22,7 @@ pub struct Opened {
     layout: Option<Layout>,
     metadata: Metadata,
     unreadable_comments: usize,
+    non_canonical: Vec<NodeId>,
 }
 
 /// Why a document could not be decrypted.
@@ -65,7 +66,8 @@ impl Opened {
         let single_value = format.store().is_single_value();
         let mut mac = Mac::new(metadata.mac_only_encrypted && !single_value);
         let mut walk = Walk::new(&metadata.selector, single_value);
-        let mut decryption = Decryption { cipher, decrypted: Vec::new(), unreadable_comments: 0 };
+        let mut decryption =
+            Decryption { cipher, decrypted: Vec::new(), unreadable_comments: 0, non_canonical: Vec::new() };
         let mut plaintext = SecretBytes::new();
         while let Some(leaf) = walk.next(&tree) {
             decryption.decrypt(&mut tree, leaf, &walk)?;
@@ -76,10 +78,10 @@ impl Opened {
                 mac.update(plaintext.expose_secret(), leaf.selected);
             }
         }
-        let Decryption { decrypted, unreadable_comments, .. } = decryption;
+        let Decryption { decrypted, unreadable_comments, non_canonical, .. } = decryption;
         check_mac(cipher, &metadata, &mac.finish(), check)?;
         let layout = metadata.layout.as_deref().and_then(|layout| Layout::decrypt(layout, cipher));
-        Ok(Self { format, tree, decrypted, layout, metadata, unreadable_comments })
+        Ok(Self { format, tree, decrypted, layout, metadata, unreadable_comments, non_canonical })
     }
 
     /// Returns the decrypted document: its source with the encrypted values and the metadata replaced.
@@ -153,6 +155,11 @@ impl Opened {
         self.unreadable_comments
     }
 
+    /// Returns the values whose plaintext is not how their type is written.
+    pub(crate) fn non_canonical(&self) -> &[NodeId] {
+        &self.non_canonical
+    }
+
     /// Returns the bytes that the document was read from.
     #[must_use]
     pub fn into_source(self) -> SecretBytes {
@@ -186,6 +193,7 @@ struct Decryption<'a> {
     cipher: &'a Cipher,
     decrypted: Vec<(NodeId, Text)>,
     unreadable_comments: usize,
+    non_canonical: Vec<NodeId>,
 }
 
 impl Decryption<'_> {
@@ -208,8 +216,14 @@ impl Decryption<'_> {
     fn decrypt_value(&mut self, tree: &mut Tree, id: NodeId, text: Text, aad: &str) -> Result<(), OpenError> {
         let encrypted = Encrypted::parse(tree.bytes(text)).ok_or(CipherError::NotEncrypted);
         let opened = encrypted.and_then(|encrypted| self.cipher.decrypt(encrypted, aad));
-        let value = opened.and_then(|(value_type, plaintext)| value_type.read(&plaintext, tree));
-        let value = value.map_err(|source| value_error(tree, id, aad, source))?;
+        let read =
+            opened.and_then(|(value_type, plaintext)| Ok((value_type.read(&plaintext, tree)?, plaintext)));
+        let (value, plaintext) = read.map_err(|source| value_error(tree, id, aad, source))?;
+        let mut canonical = SecretBytes::new();
+        append_plaintext(tree, value, &mut canonical);
+        if canonical.expose_secret() != plaintext.expose_secret() {
+            self.non_canonical.push(id);
+        }
         tree.set_value(id, value);
         self.decrypted.push((id, text));
         Ok(())
@@ -277,7 +291,8 @@ fn values(tree: &Tree) -> impl Iterator<Item = (NodeId, usize)> + '_ {
     })
 }
 
-fn same_value(left: &Tree, left_id: NodeId, right: &Tree, right_id: NodeId) -> bool {
+/// Returns whether two nodes hold the same scalar, or are both maps or both lists.
+pub(crate) fn same_value(left: &Tree, left_id: NodeId, right: &Tree, right_id: NodeId) -> bool {
     match (left.node(left_id).value, right.node(right_id).value) {
         (Value::Str(left_text), Value::Str(right_text))
         | (Value::Time(left_text), Value::Time(right_text)) => {

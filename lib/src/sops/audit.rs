@@ -1,0 +1,191 @@
+//! What the MAC of SOPS does not see, and a strict reader can still notice.
+//!
+//! The MAC covers the values in order, without their keys, types and structure; the additional data covers
+//! the path, with keys joined by colons. See `docs/compatibility.md`.
+
+use super::cipher::Encrypted;
+use super::metadata::Metadata;
+use super::opened::{Opened, same_value};
+use super::walk::Walk;
+use crate::format::Format;
+use crate::tree::{NodeId, Origin, Step, Tree, TreePath, Value};
+
+/// A reason to doubt a document, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// What is doubtful.
+    pub kind: DoubtKind,
+    /// Where, in the first document that has it.
+    pub path: TreePath,
+    /// The 1-based line.
+    pub line: usize,
+}
+
+/// What is doubtful about a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DoubtKind {
+    /// A key holds a colon: `a:b` and `b` below `a` are the same to the additional data.
+    AmbiguousKey,
+    /// The document has the MAC of an earlier one, but differs from it here: it was changed without the key.
+    ChangedWithoutKey,
+    /// The rule selects the value, yet it is in clear.
+    InClear,
+    /// The plaintext is not how its type is written: the type may have been changed.
+    NonCanonical,
+}
+
+impl DoubtKind {
+    /// Returns the word that reports use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AmbiguousKey => "ambiguous-key",
+            Self::ChangedWithoutKey => "changed-without-key",
+            Self::InClear => "in-clear",
+            Self::NonCanonical => "non-canonical",
+        }
+    }
+}
+
+/// Returns what can be doubted about an encrypted document without its key.
+#[must_use]
+pub fn inspect(format: Format, tree: &Tree, metadata: &Metadata) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let has_colon = |id: NodeId| {
+        tree.node(id).origin != Origin::Metadata && tree.key(id).is_some_and(|key| key.contains(&b':'))
+    };
+    let ambiguous = tree.nodes().map(|(id, _)| id).filter(|&id| has_colon(id));
+    doubts.extend(ambiguous.map(|id| doubt(tree, id, DoubtKind::AmbiguousKey)));
+    let mut walk = Walk::new(&metadata.selector, format.store().is_single_value());
+    while let Some(leaf) = walk.next(tree) {
+        let in_clear = match tree.node(leaf.id).value {
+            Value::Comment(_) | Value::Null => false,
+            Value::Str(text) => {
+                let bytes = tree.bytes(text);
+                !bytes.is_empty() && Encrypted::parse(bytes).is_none()
+            }
+            _ => true,
+        };
+        if leaf.selected && in_clear {
+            doubts.push(doubt(tree, leaf.id, DoubtKind::InClear));
+        }
+    }
+    doubts.sort_by_key(|doubt| doubt.line);
+    doubts
+}
+
+/// Returns what can be doubted about a decrypted document, beyond what [`inspect`] finds.
+#[must_use]
+pub fn inspect_opened(opened: &Opened) -> Vec<Doubt> {
+    opened.non_canonical().iter().map(|&id| doubt(opened.tree(), id, DoubtKind::NonCanonical)).collect()
+}
+
+/// Returns the first difference between two encrypted documents that have the same MAC and time: whoever
+/// made it did not have the key. Comments, which no MAC covers, are not compared.
+#[must_use]
+pub fn changed_without_key(old: (&Tree, &Metadata), new: (&Tree, &Metadata)) -> Option<Doubt> {
+    let (old, new) = if old.1.mac == new.1.mac && old.1.last_modified == new.1.last_modified {
+        (old.0, new.0)
+    } else {
+        return None;
+    };
+    let is_value = |tree: &Tree, id: NodeId| {
+        let node = tree.node(id);
+        node.origin != Origin::Metadata && !matches!(node.value, Value::Comment(_))
+    };
+    let mut old_values = old.nodes().map(|(id, _)| id).filter(|&id| is_value(old, id));
+    let mut new_values = new.nodes().map(|(id, _)| id).filter(|&id| is_value(new, id));
+    loop {
+        match (old_values.next(), new_values.next()) {
+            (None, None) => return None,
+            (Some(left), Some(right)) => {
+                let same_key = old.key(left) == new.key(right);
+                if !same_key || !same_value(old, left, new, right) {
+                    return Some(doubt(new, right, DoubtKind::ChangedWithoutKey));
+                }
+            }
+            (_, right) => {
+                let last = new.nodes().next_back().map(|(id, _)| id);
+                return right.or(last).map(|id| doubt(new, id, DoubtKind::ChangedWithoutKey));
+            }
+        }
+    }
+}
+
+fn doubt(tree: &Tree, id: NodeId, kind: DoubtKind) -> Doubt {
+    let node = tree.node(id);
+    Doubt { kind, path: path_of(tree, id), line: tree.line(node.key_start.max(node.span.start)) }
+}
+
+/// Returns the path of a node in its document.
+fn path_of(tree: &Tree, id: NodeId) -> TreePath {
+    let holds = |parent: NodeId| parent <= id && id.index() < tree.node(parent).end as usize;
+    let mut path = TreePath::default();
+    let Some(&root) = tree.documents().iter().rev().find(|&&root| holds(root)) else { return path };
+    let mut parent = root;
+    while let Some((index, child)) = tree.items(parent).enumerate().find(|&(_, child)| holds(child)) {
+        path.push(match tree.key(child) {
+            Some(key) => Step::Key(String::from_utf8_lossy(key).into_owned()),
+            None => Step::Index(index),
+        });
+        parent = child;
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyGroup;
+    use crate::secret::SecretBytes;
+    use crate::tree::{Span, Style};
+    use serde_json::{Value as Json, json};
+
+    const ENCRYPTED: &str = "ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]";
+
+    fn tree(entries: &[(&str, Json)]) -> Tree {
+        let mut tree = Tree::new(SecretBytes::new());
+        let root = tree.open_document(Span::default(), Style::Block);
+        for (key, value) in entries {
+            tree.push_json(Some(key), value);
+        }
+        tree.close(root);
+        tree
+    }
+
+    fn metadata() -> Metadata {
+        Metadata::new(vec![KeyGroup::default()])
+    }
+
+    #[test]
+    fn clear_values_and_ambiguous_keys_are_found_with_their_path() {
+        let tree =
+            tree(&[("a", json!([ENCRYPTED, {"b": "clear"}])), ("c:d", json!(ENCRYPTED)), ("e", json!(null))]);
+        let found: Vec<_> = inspect(Format::Yaml, &tree, &metadata())
+            .into_iter()
+            .map(|doubt| (doubt.kind, doubt.path.to_string()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (DoubtKind::AmbiguousKey, r#"["c:d"]"#.to_owned()),
+                (DoubtKind::InClear, r#"["a"][1]["b"]"#.to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_renamed_clear_key_under_the_same_mac_is_found() {
+        let old = tree(&[("a_unencrypted", json!("x")), ("b", json!(ENCRYPTED))]);
+        let new = tree(&[("z_unencrypted", json!("x")), ("b", json!(ENCRYPTED))]);
+        let mut metadata = metadata();
+        metadata.mac = "mac".to_owned();
+        let doubt = changed_without_key((&old, &metadata), (&new, &metadata)).expect("a difference");
+        assert_eq!(doubt.path.to_string(), r#"["z_unencrypted"]"#);
+        assert_eq!(changed_without_key((&old, &metadata), (&old, &metadata)), None);
+        let mut later = metadata.clone();
+        later.mac = "other".to_owned();
+        assert_eq!(changed_without_key((&old, &metadata), (&new, &later)), None);
+    }
+}
