@@ -1,0 +1,283 @@
+//! Reading whole files, and replacing them so that a failure leaves the old bytes.
+//!
+//! A file is replaced by writing its successor beside it, flushing it to the disk, and renaming it.
+//! Symbolic links stay: what they lead to is replaced. Pipes and devices are written to.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use selkie::secret::SecretBytes;
+use selkie::tree::MAX_SOURCE;
+use tempfile::NamedTempFile;
+
+/// Who may read a file that did not exist before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever the user's mask lets.
+    Everyone,
+    /// Nobody but its owner: the file holds plaintext.
+    Owner,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// If it cannot be read, or is longer than [`MAX_SOURCE`].
+pub fn read(path: &Path) -> io::Result<SecretBytes> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let expected = usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(MAX_SOURCE);
+    read_stream(&mut file, expected)
+}
+
+/// Reads a stream, of which about `expected` bytes are expected, to its end.
+///
+/// # Errors
+/// If it cannot be read, or is longer than [`MAX_SOURCE`].
+pub fn read_stream(stream: &mut dyn Read, expected: usize) -> io::Result<SecretBytes> {
+    // One byte more than expected, so that an honest length needs no growing to find the end.
+    let mut content = SecretBytes::with_capacity(expected + 1);
+    let mut buffer = zeroize::Zeroizing::new(vec![0; CHUNK.min(expected + 1)]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(content),
+            Ok(length) => content.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if content.len() > MAX_SOURCE {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the input is too large"));
+        }
+    }
+}
+
+/// Writes `content` to `path`, in place of what is there.
+///
+/// An existing file keeps its mode and, where the system allows it, its owner; `audience` is for a new
+/// one.
+///
+/// # Errors
+/// If the file cannot be written. An existing one then has its old content.
+pub fn write(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
+    let target = follow_links(path)?;
+    match fs::metadata(&target) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if metadata.is_file() => replace(&target, content, &metadata),
+        Ok(_) => OpenOptions::new().write(true).open(&target)?.write_all(content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&target, content, audience),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file that does not exist.
+fn create(target: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
+    persist(write_beside(target, content, audience)?, target)
+}
+
+/// Puts a new file with the mode of the old one in its place.
+fn replace(target: &Path, content: &[u8], old: &fs::Metadata) -> io::Result<()> {
+    let replaced = write_beside(target, content, Audience::Owner).and_then(|successor| {
+        inherit(successor.as_file(), old)?;
+        persist(successor, target)
+    });
+    match replaced {
+        // The folder takes no new files, or the file is a mount point: it can only be overwritten.
+        Err(error) if is_obstacle(&error) => overwrite(target, content),
+        result => result,
+    }
+}
+
+fn write_beside(target: &Path, content: &[u8], audience: Audience) -> io::Result<NamedTempFile> {
+    let mut prefix = OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".tmp");
+    #[cfg(unix)]
+    if audience == Audience::Everyone {
+        // The system takes off what the user's mask forbids.
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    let mut successor = builder.tempfile_in(folder_of(target))?;
+    successor.write_all(content)?;
+    Ok(successor)
+}
+
+fn persist(successor: NamedTempFile, target: &Path) -> io::Result<()> {
+    successor.as_file().sync_all()?;
+    successor.persist(target).map_err(|error| error.error)?;
+    if let Ok(folder) = File::open(folder_of(target)) {
+        // The file is whole in either case; some file systems cannot flush a folder.
+        drop(folder.sync_all());
+    }
+    Ok(())
+}
+
+/// Overwrites a file where it is, after room for the new content was set aside.
+fn overwrite(target: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(target)?;
+    reserve(&file, content.len())?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
+}
+
+fn is_obstacle(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
+    )
+}
+
+/// Returns what a path leads to once no link is left, whether it exists or not.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&target) {
+            // A link of the kernel's own, such as `/proc/self/fd/1`, leads where no path does.
+            Ok(_) if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) => return Ok(target),
+            Ok(next) => target = folder_of(&target).join(next),
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(io::ErrorKind::QuotaExceeded.into())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(unix)]
+fn inherit(file: &File, old: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        // Only a privileged user can keep another's ownership; for the rest, the file becomes theirs.
+        drop(fchown(file, Some(old.uid()), Some(old.gid())));
+    }
+    file.set_permissions(old.permissions())
+}
+
+#[cfg(not(unix))]
+fn inherit(file: &File, old: &fs::Metadata) -> io::Result<()> {
+    file.set_permissions(old.permissions())
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn reserve(file: &File, length: usize) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, (length as u64).max(1)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn reserve(_: &File, _: usize) -> io::Result<()> {
+    Ok(())
+}
+
+const CHUNK: usize = 1 << 18;
+
+const MAX_LINKS: usize = 40;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("the file exists").permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn replaced_file_keeps_its_mode_and_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::write(&path, "old").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        write(&path, b"new", Audience::Owner).expect("replaced");
+        assert_eq!((fs::read(&path).expect("read"), mode(&path)), (b"new".to_vec(), 0o640));
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn new_plaintext_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        write(&path, b"new", Audience::Owner).expect("written");
+        assert_eq!(mode(&path), 0o600);
+        let path = folder.path().join("b");
+        write(&path, b"new", Audience::Everyone).expect("written");
+        assert_eq!(mode(&path) & 0o600, 0o600);
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+        symlink("target", &link).expect("linked");
+        write(&link, b"created", Audience::Owner).expect("created");
+        write(&link, b"replaced", Audience::Owner).expect("replaced");
+        assert!(fs::symlink_metadata(&link).expect("it exists").is_symlink());
+        assert_eq!(fs::read(&target).expect("read"), b"replaced");
+    }
+
+    #[test]
+    fn circle_of_links_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        symlink("a", &path).expect("linked");
+        assert!(write(&path, b"", Audience::Owner).is_err());
+    }
+
+    #[test]
+    fn pipe_is_written_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || fs::read(path).expect("read")
+        });
+        write(&path, b"through", Audience::Owner).expect("written");
+        assert_eq!(reader.join().expect("it ran"), b"through");
+        assert!(!fs::metadata(&path).expect("it exists").is_file());
+    }
+
+    #[test]
+    fn overwriting_shortens_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::write(&path, "a longer text").expect("written");
+        overwrite(&path, b"short").expect("overwritten");
+        assert_eq!(fs::read(&path).expect("read"), b"short");
+    }
+
+    #[test]
+    fn reading_a_folder_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(
+            read(folder.path()).map(|_| ()).expect_err("a folder").kind(),
+            io::ErrorKind::IsADirectory
+        );
+    }
+
+    #[test]
+    fn stream_longer_than_expected_is_read_whole() {
+        let content = read_stream(&mut &[7; 1000][..], 3).expect("read");
+        assert_eq!(content.expose_secret(), [7; 1000]);
+    }
+}
