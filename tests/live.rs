@@ -1,5 +1,9 @@
 //! Comparisons with the real tools.
 
+mod gotree;
+mod properties;
+mod suite;
+
 use std::process::Command;
 
 use libtest_mimic::Trial;
@@ -8,7 +12,10 @@ use crate::peer::{Peer, output};
 
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
-    vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")]
+    let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(properties::tests());
+    tests.extend(suite::tests());
+    tests
 }
 
 /// A comparison with another version than the one that is meant would prove little.

@@ -4,6 +4,8 @@
 //! whose peer is not there is *ignored*, by name, so that nobody takes it for passed. The names of
 //! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
 
+mod envelope;
+mod generate;
 mod live;
 mod peer;
 

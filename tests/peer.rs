@@ -12,6 +12,8 @@ use libtest_mimic::{Failed, Trial};
 pub enum Peer {
     /// `age` of the system.
     Age,
+    /// What answers with the code of sops 3.13.3, see `peers/gotree`.
+    Gotree,
     /// sops 3.11.0.
     Sops311,
     /// sops 3.13.3.
@@ -41,6 +43,7 @@ impl Peer {
     const fn name(self) -> &'static str {
         match self {
             Self::Age => "age",
+            Self::Gotree => "gotree",
             Self::Sops311 => "sops_3_11",
             Self::Sops313 => "sops_3_13",
             Self::YamlTestSuite => "yaml_test_suite",
@@ -50,6 +53,7 @@ impl Peer {
     const fn variable(self) -> &'static str {
         match self {
             Self::Age => "SELKIE_PEER_AGE",
+            Self::Gotree => "SELKIE_PEER_GOTREE",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
             Self::Sops313 => "SELKIE_PEER_SOPS_3_13",
             Self::YamlTestSuite => "SELKIE_YAML_TEST_SUITE",

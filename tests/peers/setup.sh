@@ -13,6 +13,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/selkie/peers
 report=${1:?usage: setup.sh REPORT_DIR}
 mkdir -p "$cache" "$report"
+cache=$(cd "$cache" && pwd) report=$(cd "$report" && pwd)
+cd "$here" || exit
 : >"$report/found"
 : >"$report/failed"
 : >"$report/absent"
@@ -33,7 +35,7 @@ main() {
 peer() {
   local variable=$1 name=$2 function=$3 folder work path status
   shift 3
-  folder=$cache/$name-$(cd "$here" && cat -- /dev/null "$@" | sha256)
+  folder=$cache/$name-$(cat -- /dev/null "$@" | sha256)
   if [ -f "$folder/path" ]; then
     echo "$variable=$folder/$(cat "$folder/path")" >>"$report/found"
     return

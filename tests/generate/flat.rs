@@ -1,0 +1,48 @@
+//! Made-up dotenv, INI and binary documents.
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+use super::one_of;
+
+/// Returns texts of dotenv.
+pub fn dotenv() -> impl Strategy<Value = String> {
+    let key = prop_oneof![
+        4 => "[A-Z][A-Z_]{0,8}",
+        1 => one_of(&["export A", "data", "a", "b", " lead", "trail ", "a:b", "k_clear", "api_secret", "ключ", "password", "sops", "dotted.key"]),
+    ];
+    let value = prop_oneof![
+        4 => "[ a-zA-Z0-9#:,'\"{}&*!=|<>%@é日-]{0,16}",
+        1 => one_of(&["", "\"quoted\"", "'x'", "a\\nb", "a=b=c", "x # y", "\t", "\\\\n", "${X}", "trail \\"]),
+    ];
+    let line = prop_oneof![
+        6 => (key, value).prop_map(|(key, value)| format!("{key}={value}")),
+        1 => one_of(&["# note", "#tight", "#! both", "# a secret", "# in clear", "#  x=y ", "# \u{1F511}"]),
+        1 => Just(String::new()),
+    ];
+    (vec(line, 1..8), any::<bool>()).prop_map(|(lines, ends)| lines.join("\n") + if ends { "\n" } else { "" })
+}
+
+/// Returns texts of INI.
+pub fn ini() -> impl Strategy<Value = String> {
+    let key = prop_oneof![4 => "[a-z][a-z_]{0,8}", 1 => one_of(&["two words", "k_clear", "api_secret", "dotted.key", "data", "A-B", "ключ"])];
+    let value = prop_oneof![
+        4 => "[a-zA-Z0-9]([ a-zA-Z0-9:,'{}&*!=|<>%@é日-]{0,12}[a-zA-Z0-9])?",
+        2 => one_of(&[
+            "", "\"quoted\"", "'single'", "\"a;b\"", "`back # quote`", "\"\"\"l1\nl2\"\"\"", "a;b", "a # b", "x ; inline", "%(x)s", "long \\\nline", "\"\"",
+            "\" lead\"", "a\\nb",
+        ]),
+    ];
+    let sign = one_of(&["=", " = ", ": ", ":", "   =   "]);
+    let line = prop_oneof![
+        6 => (key, sign, value).prop_map(|(key, sign, value)| key + &sign + &value),
+        2 => "[a-z]{1,6}".prop_map(|section| format!("[{section}]")),
+        1 => one_of(&["; note", "# hash", ";tight", "# a secret", "; in clear", "", "[two words]", "[DEFAULT]", "[data]"]),
+    ];
+    vec(line, 1..10).prop_map(|lines| lines.join("\n") + "\n")
+}
+
+/// Returns any bytes.
+pub fn binary() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![vec(any::<u8>(), 0..200), "\\PC{0,40}".prop_map(String::into_bytes)]
+}

@@ -1,0 +1,185 @@
+//! Generated documents, encrypted and decrypted by both sides.
+
+use std::env;
+use std::fmt::Debug;
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+use proptest::prelude::{Strategy, any};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use selkie::format::{Format, WriteOptions};
+use selkie::secret::SecretBytes;
+use selkie::sops::{OpenError, SealError, Stash};
+use serde_json::{Value as Json, json};
+
+use super::gotree::{self, Gotree, Refusal};
+use crate::envelope::{self, DATA_KEY, NOW, OpenFailure};
+use crate::generate::{self, Rules};
+use crate::peer::Peer;
+
+/// How many documents a usual run makes, of each kind.
+const DOCUMENTS: u32 = 400;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        Peer::Gotree.test("binary_both_ways", |peer| both_ways(&peer, Format::Binary, generate::binary())),
+        Peer::Gotree.test("dotenv_both_ways", |peer| both_ways(&peer, Format::Dotenv, generate::dotenv())),
+        Peer::Gotree.test("ini_both_ways", |peer| both_ways(&peer, Format::Ini, generate::ini())),
+        Peer::Gotree.test("json_both_ways", |peer| both_ways(&peer, Format::Json, generate::json())),
+        Peer::Gotree.test("yaml_both_ways", |peer| both_ways(&peer, Format::Yaml, generate::yaml())),
+    ]
+}
+
+/// Demands of each document that both sides read it alike and decrypt what the other encrypted.
+fn both_ways<T: AsRef<[u8]> + Debug>(
+    peer: &Path,
+    format: Format,
+    texts: impl Strategy<Value = T>,
+) -> Result<(), Failed> {
+    let peer = Gotree::start(peer)?;
+    let mut runner =
+        TestRunner::new(Config { cases: documents()?, failure_persistence: None, ..Config::default() });
+    let cases = (texts, generate::rules(), any::<u64>());
+    runner.run(&cases, |(text, rules, seed)| {
+        Case { peer: &peer, format, text: text.as_ref(), rules, seed }.check()
+    })?;
+    Ok(())
+}
+
+/// Returns how many documents to make: the few of a usual run, or as many as were asked for.
+fn documents() -> Result<u32, Failed> {
+    Ok(env::var("SELKIE_LONG").map_or(Ok(DOCUMENTS), |number| number.parse())?)
+}
+
+struct Case<'a> {
+    peer: &'a Gotree,
+    format: Format,
+    text: &'a [u8],
+    rules: Rules,
+    seed: u64,
+}
+
+impl Case<'_> {
+    fn check(&self) -> Result<(), TestCaseError> {
+        let Some(plain) = self.reads_alike()? else { return Ok(()) };
+        self.sops_decrypts_ours(&plain)?;
+        self.we_decrypt_theirs(&plain)
+    }
+
+    /// Both sides see the same values. `None` if both refuse.
+    fn reads_alike(&self) -> Result<Option<Json>, TestCaseError> {
+        let theirs = self.ask("load", json!({ "text": gotree::text(self.text) }));
+        let ours = self.format.read(self.text);
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                let ours = gotree::documents(&ours);
+                same("the documents", &ours, &theirs["documents"])?;
+                Ok(Some(theirs["documents"].clone()))
+            }
+            (Err(_), Err(_)) => Ok(None),
+            // What is valid may be read although go-yaml stumbles over it.
+            (Ok(_), Err(_)) => Ok(None),
+            (Err(error), Ok(_)) => fail(format!("sops reads what we refuse: {error}")),
+        }
+    }
+
+    fn sops_decrypts_ours(&self, plain: &Json) -> Result<(), TestCaseError> {
+        let envelope = envelope::envelope(&self.rules.to_json(), self.seed)
+            .map_err(|error| problem(format!("{error:?}")))?;
+        let tree = self.format.read(self.text).map_err(problem)?;
+        let sealed = match envelope.seal(self.format, tree, Stash::new(), NOW, &mut envelope::rng(self.seed))
+        {
+            Err(
+                SealError::NothingSelected { .. }
+                | SealError::Unsigned { .. }
+                | SealError::AmbiguousComment { .. },
+            ) => {
+                return Ok(());
+            }
+            sealed => sealed.map_err(problem)?,
+        };
+        let in_place = sealed.in_place().map_err(problem)?;
+        let written = sealed.write(self.format, &WriteOptions::default()).map_err(problem)?;
+        self.decrypts_to("in place", &in_place, plain)?;
+        self.decrypts_to("written anew", &written, plain)?;
+        let opened = envelope::open(self.format, in_place.expose_secret(), DATA_KEY).map_err(problem)?;
+        let back = opened.plaintext().map_err(problem)?;
+        same("the text after encrypting and decrypting it", &lossy(back.expose_secret()), &lossy(self.text))
+    }
+
+    fn decrypts_to(&self, what: &str, encrypted: &SecretBytes, plain: &Json) -> Result<(), TestCaseError> {
+        let text = gotree::text(encrypted.expose_secret());
+        match self.ask("decrypt", json!({ "text": text, "key": hex(&DATA_KEY) })) {
+            Ok(answer) => {
+                let (theirs, plain) =
+                    (gotree::without_comments(&answer["documents"]), gotree::without_comments(plain));
+                same(&format!("what sops decrypts ({what})"), &theirs, &plain)
+                    .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted.expose_secret()))))
+            }
+            Err(Refusal { stage, error }) => fail(format!(
+                "sops refuses ours ({what}): {stage}: {error}\n{}",
+                lossy(encrypted.expose_secret())
+            )),
+        }
+    }
+
+    fn we_decrypt_theirs(&self, plain: &Json) -> Result<(), TestCaseError> {
+        let Some(encrypted) = self.encrypted_by_sops() else { return Ok(()) };
+        let opened = match envelope::open(self.format, &encrypted, DATA_KEY) {
+            Ok(opened) => opened,
+            Err(error) => return fail(format!("{error:?}\n{}", String::from_utf8_lossy(&encrypted))),
+        };
+        let ours = gotree::without_comments(&gotree::documents(opened.tree()));
+        same("what we decrypt", &ours, &gotree::without_comments(plain))?;
+        opened.plaintext().map_err(problem)?;
+        self.refuses_what_was_changed(&encrypted)
+    }
+
+    fn encrypted_by_sops(&self) -> Option<Vec<u8>> {
+        let request = json!({
+            "text": gotree::text(self.text), "key": hex(&DATA_KEY), "rules": self.rules.to_json(), "lastmodified": NOW
+        });
+        self.ask("encrypt", request).ok().map(|answer| gotree::bytes(&answer["text"]))
+    }
+
+    /// Neither side reads a document under a wrong key or without its MAC.
+    fn refuses_what_was_changed(&self, encrypted: &[u8]) -> Result<(), TestCaseError> {
+        let mut wrong = DATA_KEY;
+        wrong[(self.seed % 32) as usize] ^= 1 << (self.seed % 8);
+        match envelope::open(self.format, encrypted, wrong) {
+            Err(OpenFailure::Open(OpenError::Value { .. } | OpenError::Mac(_))) => {}
+            other => return fail(format!("a wrong key leads to {:?}", other.err())),
+        }
+        let theirs = self.ask("decrypt", json!({ "text": gotree::text(encrypted), "key": hex(&wrong) }));
+        if theirs.is_ok() { fail("sops decrypts with a wrong key".to_owned()) } else { Ok(()) }
+    }
+
+    fn ask(&self, operation: &str, mut request: Json) -> Result<Json, Refusal> {
+        request["op"] = operation.into();
+        request["format"] = self.format.store().name().into();
+        self.peer.ask(&request)
+    }
+}
+
+fn same<T: PartialEq + Debug>(what: &str, left: &T, right: &T) -> Result<(), TestCaseError> {
+    if left == right {
+        return Ok(());
+    }
+    fail(format!("{what} differ:\n{left:#?}\n{right:#?}"))
+}
+
+fn problem(error: impl ToString) -> TestCaseError {
+    TestCaseError::fail(error.to_string())
+}
+
+fn fail<T>(reason: String) -> Result<T, TestCaseError> {
+    Err(TestCaseError::fail(reason))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

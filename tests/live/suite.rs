@@ -1,0 +1,83 @@
+//! The cases of yaml-test-suite: every valid one survives reading and editing, every invalid one is refused.
+
+use std::fs;
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+use selkie::format::{Format, ParseError, ParseErrorKind, Rewrite};
+use selkie::sops::{SealError, Stash};
+use serde_json::{Map, Value as Json};
+
+use crate::envelope::{self, DATA_KEY, NOW};
+use crate::peer::Peer;
+
+/// Valid cases that are refused although their top is a map with strings as keys, and why.
+const REFUSED: &[(&str, &str)] = &[];
+
+/// Invalid cases that are read, and why.
+const ACCEPTED: &[(&str, &str)] = &[];
+
+pub fn tests() -> Vec<Trial> {
+    vec![Peer::YamlTestSuite.test("every_case", |cases| every_case(&cases))]
+}
+
+fn every_case(cases: &Path) -> Result<(), Failed> {
+    let cases: Json = serde_json::from_slice(&fs::read(cases)?)?;
+    let cases = cases.as_array().ok_or("the cases are a list")?;
+    let known = |list: &[(&str, &str)], id: &str| list.iter().any(|(known, _)| *known == id);
+    let mut problems = Vec::new();
+    let (mut edited, mut refused) = (0, 0);
+    for case in cases {
+        let id = case["id"].as_str().ok_or("a case has a name")?;
+        let text = case["yaml"].as_str().ok_or("a case has a text")?;
+        let read = Format::Yaml.read(text.as_bytes());
+        match (case["fail"] == Json::Bool(true), read) {
+            (true, Ok(_)) if known(ACCEPTED, id) => {}
+            (true, Ok(_)) => problems.push(format!("{id} is invalid and read")),
+            (true, Err(_)) => refused += 1,
+            (false, Err(error)) if is_beyond_sops(&error) || known(REFUSED, id) => {}
+            (false, Err(error)) => problems.push(format!("{id} is valid and refused: {error}")),
+            (false, Ok(_)) => match survives(text) {
+                Ok(()) => edited += 1,
+                Err(problem) => problems.push(format!("{id}: {problem}")),
+            },
+        }
+    }
+    println!("{edited} edited, {refused} refused");
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
+}
+
+/// Returns whether a refusal is for what SOPS cannot encrypt in any spelling.
+fn is_beyond_sops(error: &ParseError) -> bool {
+    matches!(
+        error.kind,
+        ParseErrorKind::NotAMap
+            | ParseErrorKind::NonStringKey
+            | ParseErrorKind::Empty
+            | ParseErrorKind::DuplicateKey(_)
+    )
+}
+
+/// Rewriting without changes, and encrypting and decrypting, give back the text.
+fn survives(text: &str) -> Result<(), String> {
+    let read = || Format::Yaml.read(text.as_bytes()).map_err(|error| error.to_string());
+    let rewritten =
+        Format::Yaml.store().rewrite(&read()?, &Rewrite::default()).map_err(|error| error.to_string())?;
+    if rewritten.expose_secret() != text.as_bytes() {
+        return Err("it changes when nothing is changed".to_owned());
+    }
+    let envelope = envelope::envelope(&Map::new(), 1).map_err(|error| format!("{error:?}"))?;
+    let sealed = match envelope.seal(Format::Yaml, read()?, Stash::new(), NOW, &mut envelope::rng(1)) {
+        Err(SealError::NothingSelected { .. }) => return Ok(()),
+        sealed => sealed.map_err(|error| error.to_string())?,
+    };
+    let encrypted = sealed.in_place().map_err(|error| error.to_string())?;
+    let opened = envelope::open(Format::Yaml, encrypted.expose_secret(), DATA_KEY);
+    let plain =
+        opened.map_err(|error| format!("{error:?}"))?.plaintext().map_err(|error| error.to_string())?;
+    if plain.expose_secret() == text.as_bytes() {
+        Ok(())
+    } else {
+        Err("it changes by encrypting and decrypting".to_owned())
+    }
+}
