@@ -7,8 +7,10 @@
 //! Invariants: `nodes[i].end` is one past the last node below `i`; the root of every document is a
 //! map; a node has a key exactly if its parent is a map and it is not a comment.
 
+mod difference;
 mod path;
 
+pub use difference::{Difference, differences};
 pub use path::{PathError, Step, TreePath};
 
 use serde_json::Value as Json;

@@ -30,6 +30,12 @@ pub enum PathError {
 }
 
 impl TreePath {
+    /// Returns the path of the root.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// Reads a path such as `["key"]['other'][0]`.
     ///
     /// As in sops there are no escapes: a key may hold `]` and quotes, but not `[`.
