@@ -14,6 +14,7 @@ use selkie::secret::SecretBytes;
 
 use crate::files::{self, Audience};
 use crate::scratch::Scratch;
+use crate::session::Environment;
 use crate::signals::Watch;
 
 /// A program that edits a file.
@@ -77,15 +78,15 @@ impl Editor {
     ///
     /// # Errors
     /// If there is none, or a variable is not a command.
-    pub fn find(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, EditError> {
+    pub fn find(environment: &Environment) -> Result<Self, EditError> {
         for name in VARIABLES {
-            let Some(value) = variable(name).filter(|value| !value.is_empty()) else { continue };
-            let words = value.to_str().and_then(shlex::split).unwrap_or_default();
+            let Some(value) = environment.get(name) else { continue };
+            let words = shlex::split(value).unwrap_or_default();
             let (program, arguments) = words.split_first().ok_or(EditError::Malformed(name))?;
             return Ok(Self { program: program.into(), arguments: arguments.to_vec() });
         }
         let folders: Vec<_> =
-            variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+            environment.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
         let installed = |name: &&&str| folders.iter().any(|folder| folder.join(name).is_file());
         let name = FALLBACKS.iter().find(installed).ok_or(EditError::Missing)?;
         Ok(Self { program: name.into(), arguments: Vec::new() })
@@ -102,11 +103,11 @@ impl Editor {
         &self,
         file_name: &OsStr,
         text: &SecretBytes,
-        variable: &dyn Fn(&str) -> Option<OsString>,
+        environment: &Environment,
         dialogue: &mut dyn Dialogue,
         take: &mut dyn FnMut(SecretBytes) -> Result<T, String>,
     ) -> Result<T, EditError> {
-        let scratch = Scratch::new(variable).map_err(in_action("create a temporary folder"))?;
+        let scratch = Scratch::new(environment).map_err(in_action("create a temporary folder"))?;
         if !scratch.in_memory() {
             dialogue
                 .warn("No memory-backed folder was found: while it is edited, the plaintext is on the disk");
@@ -252,7 +253,7 @@ mod tests {
     ) -> (Result<Vec<u8>, EditError>, Vec<String>) {
         let mut dialogue = Patient { rounds, refusals: Vec::new() };
         let text = SecretBytes::from("a: 1\n");
-        let edited = editor.edit(OsStr::new("x.yaml"), &text, &|_| None, &mut dialogue, take);
+        let edited = editor.edit(OsStr::new("x.yaml"), &text, &Environment::default(), &mut dialogue, take);
         (edited, dialogue.refusals)
     }
 
@@ -300,18 +301,14 @@ mod tests {
 
     #[test]
     fn editor_is_what_the_first_variable_names() {
-        let variable = |name: &str| match name {
-            "SOPS_EDITOR" => Some("code --wait 'a b'".into()),
-            "EDITOR" => Some("nano".into()),
-            _ => None,
-        };
-        let editor = Editor::find(&variable).expect("an editor");
+        let variables = [("SOPS_EDITOR", "code --wait 'a b'"), ("EDITOR", "nano")];
+        let editor = Editor::find(&variables.into_iter().collect()).expect("an editor");
         assert_eq!((editor.program, editor.arguments), ("code".into(), vec!["--wait".into(), "a b".into()]));
     }
 
     #[test]
     fn variable_that_is_no_command_is_an_error() {
-        let unbalanced = |name: &str| (name == "EDITOR").then(|| "vim 'x".into());
+        let unbalanced = [("EDITOR", "vim 'x")].into_iter().collect();
         assert!(matches!(Editor::find(&unbalanced), Err(EditError::Malformed("EDITOR"))));
     }
 
@@ -319,8 +316,8 @@ mod tests {
     fn without_variables_an_installed_editor_is_looked_for() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("nano"), "").expect("written");
-        let path = |name: &str| (name == "PATH").then(|| folder.path().into());
+        let path = [("PATH", folder.path().to_str().expect("Unicode"))].into_iter().collect();
         assert_eq!(Editor::find(&path).expect("an editor").program, "nano");
-        assert!(matches!(Editor::find(&|_| None), Err(EditError::Missing)));
+        assert!(matches!(Editor::find(&Environment::default()), Err(EditError::Missing)));
     }
 }

@@ -15,6 +15,7 @@ use crate::editor::describe;
 use crate::exit::Exit;
 use crate::files::{self, Audience};
 use crate::scratch::Scratch;
+use crate::session::Environment;
 use crate::signals::Watch;
 
 /// What to run, and how.
@@ -102,17 +103,13 @@ impl Run<'_> {
     ///
     /// # Errors
     /// If it cannot be run, or fails: then with its exit code.
-    pub fn with_file(
-        &self,
-        file: &PlaintextFile<'_>,
-        variable: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<(), ExecError> {
+    pub fn with_file(&self, file: &PlaintextFile<'_>, environment: &Environment) -> Result<(), ExecError> {
         let name = Path::new(file.name.unwrap_or(OsStr::new("tmp-file")));
         if !name.components().all(|part| matches!(part, Component::CurDir | Component::Normal(_))) {
             return Err(ExecError::FileName);
         }
         let user = self.become_user()?;
-        let scratch = Scratch::new(variable).map_err(ExecError::Plaintext)?;
+        let scratch = Scratch::new(environment).map_err(ExecError::Plaintext)?;
         let path = scratch.path().join(name);
         file.put(&path).map_err(ExecError::Plaintext)?;
         let command = replace(self.command, OsStr::new("{}"), path.as_os_str());
@@ -236,7 +233,7 @@ fn pass_on(signal: i32, process: i32) {
     };
     if let Some(process) = Pid::from_raw(process) {
         // The process may have ended just now.
-        drop(kill_process(process, signal));
+        kill_process(process, signal).unwrap_or(());
     }
 }
 
@@ -337,7 +334,7 @@ mod tests {
             let command = format!(
                 "[ {kind} '{{}}' ] && [ $(cat '{{}}') = secret ] && case '{{}}' in */'a b.yaml') ;; *) false;; esac"
             );
-            run(&command).with_file(&file(&content, pipe), &|_| None).expect("it ran");
+            run(&command).with_file(&file(&content, pipe), &Environment::default()).expect("it ran");
         }
     }
 
@@ -347,7 +344,9 @@ mod tests {
         let note = folder.path().join("note");
         for pipe in [true, false] {
             let command = format!("printf %s '{{}}' > '{}'", note.display());
-            run(&command).with_file(&file(&SecretBytes::from("x"), pipe), &|_| None).expect("it ran");
+            run(&command)
+                .with_file(&file(&SecretBytes::from("x"), pipe), &Environment::default())
+                .expect("it ran");
             assert!(!Path::new(&std::fs::read_to_string(&note).expect("noted")).exists());
         }
     }
@@ -357,7 +356,7 @@ mod tests {
         let content = SecretBytes::new();
         for name in ["/etc/x", "../x", "a/../../x"] {
             let file = PlaintextFile { content: &content, name: Some(OsStr::new(name)), pipe: false };
-            let refused = run("true").with_file(&file, &|_| None);
+            let refused = run("true").with_file(&file, &Environment::default());
             assert!(matches!(refused, Err(ExecError::FileName)), "{name}");
         }
     }

@@ -3,11 +3,12 @@
 //!
 //! Only its owner can enter the folder, and it is removed with all it holds when it is dropped.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+
+use crate::session::Environment;
 
 /// A folder of the process's own.
 pub struct Scratch {
@@ -20,8 +21,8 @@ impl Scratch {
     ///
     /// # Errors
     /// If no folder can be made.
-    pub fn new(variable: &dyn Fn(&str) -> Option<OsString>) -> io::Result<Self> {
-        let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    pub fn new(environment: &Environment) -> io::Result<Self> {
+        let named = |name| environment.get(name).map(PathBuf::from);
         let places = [named("TMPDIR"), named("XDG_RUNTIME_DIR"), Some(PathBuf::from("/dev/shm"))];
         let in_memory = places.into_iter().flatten().filter(|place| is_memory(place));
         if let Some(folder) = in_memory.filter_map(|place| private_folder(&place).ok()).next() {
@@ -62,11 +63,12 @@ fn private_folder(place: &Path) -> io::Result<TempDir> {
 /// Returns whether a folder is on a file system that lives in memory.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn is_memory(place: &Path) -> bool {
-    const RAMFS: i64 = 0x8584_58f6;
-    const TMPFS: i64 = 0x0102_1994;
-    // The width of the field differs between systems.
+    const RAMFS: u32 = 0x8584_58f6;
+    const TMPFS: u32 = 0x0102_1994;
     rustix::fs::statfs(place).is_ok_and(|place| {
-        let kind = i64::try_from(place.f_type).unwrap_or_default();
+        // The field is signed on some systems and narrow on others; the kinds have 32 bits.
+        #[expect(clippy::unnecessary_cast, reason = "the type differs between systems")]
+        let kind = place.f_type as u32;
         kind == TMPFS || kind == RAMFS
     })
 }
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn folder_is_private_and_goes_with_its_content() {
-        let scratch = Scratch::new(&|_| None).expect("a folder");
+        let scratch = Scratch::new(&Environment::default()).expect("a folder");
         let path = scratch.path().to_owned();
         assert_eq!(fs::metadata(&path).expect("it exists").permissions().mode() & 0o7777, 0o700);
         fs::write(path.join("a"), "secret").expect("written");
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn place_that_does_not_exist_is_passed_over_or_refused() {
-        let missing = |name: &str| (name == "TMPDIR").then(|| OsString::from("/nonexistent"));
+        let missing: Environment = [("TMPDIR", "/nonexistent")].into_iter().collect();
         match Scratch::new(&missing) {
             Ok(scratch) => assert!(scratch.in_memory()),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
