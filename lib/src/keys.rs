@@ -53,12 +53,15 @@ pub struct KeyKind {
     /// Whether the metadata says when the data key was wrapped.
     pub has_created_at: bool,
     /// Reads one key as it is written on the command line or in a rule.
-    pub parse: fn(&str) -> Result<Map<String, Json>, KeyParseError>,
+    pub parse: fn(&str) -> Result<KeyFields, KeyParseError>,
     /// Reads one key as an object of a key group in a rule.
-    pub parse_object: fn(&Map<String, Json>) -> Result<Map<String, Json>, KeyParseError>,
+    pub parse_object: fn(&KeyFields) -> Result<KeyFields, KeyParseError>,
     /// Returns the text by which people tell one key from another.
-    pub identify: fn(&Map<String, Json>) -> String,
+    pub identify: fn(&KeyFields) -> String,
 }
+
+/// The fields of a key, as its metadata has them, or of an object that names one.
+pub type KeyFields = Map<String, Json>;
 
 /// A setting that goes to every key of a kind that the command line, or a rule without key groups,
 /// names.
@@ -117,18 +120,42 @@ pub trait KeyService: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// An identity fits the key and yet could not unwrap it.
+    #[error("an identity matched the key but failed")]
+    IdentityFailed(Box<IdentityReport>),
     /// What is wrapped does not have the form of its kind.
     #[error("the wrapped data key is malformed: {0}")]
     Malformed(String),
     /// No identity at hand fits the key.
     #[error("no identity matched the key")]
-    NoIdentity,
-    /// What should do the work refused or failed.
-    #[error("{0}")]
-    Service(String),
+    NoIdentity(Box<IdentityReport>),
     /// The key's name cannot be used.
     #[error(transparent)]
     Parse(#[from] KeyParseError),
+    /// What should do the work refused or failed.
+    #[error("{0}")]
+    Service(String),
+}
+
+/// Where identities were looked for, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityReport {
+    /// Sources that could not be read, and identities that failed.
+    pub problems: Vec<IdentityProblem>,
+    /// Sources whose identities were tried.
+    pub tried: Vec<String>,
+    /// Sources in which there were no identities.
+    pub empty: Vec<String>,
+}
+
+/// What went wrong with a source of identities.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{location}: {problem}")]
+pub struct IdentityProblem {
+    /// What the source is called.
+    pub location: String,
+    /// What went wrong.
+    pub problem: String,
 }
 
 /// Why a text does not name a key.

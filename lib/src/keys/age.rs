@@ -1,8 +1,40 @@
 //! age keys, by their recipient.
 
-use serde_json::{Map, Value as Json};
+#[cfg(feature = "age")]
+mod generate;
+#[cfg(feature = "age")]
+mod hybrid;
+#[cfg(feature = "age")]
+mod identities;
+#[cfg(feature = "age")]
+mod identity;
+#[cfg(feature = "age")]
+mod passphrase;
+#[cfg(feature = "age-plugin")]
+mod plugin;
+#[cfg(feature = "age")]
+mod prompt;
+#[cfg(feature = "age")]
+mod recipient;
+#[cfg(feature = "age")]
+mod service;
+#[cfg(feature = "age-ssh")]
+mod ssh;
 
-use super::{KeyField, KeyKind, KeyParseError, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyParseError, text_fields, text_of};
+#[cfg(feature = "age")]
+use crate::secret::SecretBytes;
+
+#[cfg(feature = "age")]
+pub use generate::{IdentityKind, NewIdentity, generate};
+#[cfg(feature = "age")]
+pub use identities::{Identities, IdentitySource};
+#[cfg(feature = "age")]
+pub use identity::{IdentityLayout, IdentityParseError};
+#[cfg(feature = "age")]
+pub use prompt::{NoPrompt, PassphrasePurpose, PassphraseRequest, Prompt, PromptError};
+#[cfg(feature = "age")]
+pub use service::AgeService;
 
 /// age keys.
 pub static KIND: KeyKind = KeyKind {
@@ -21,23 +53,59 @@ pub static KIND: KeyKind = KeyKind {
     identify,
 };
 
-fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse(text: &str) -> Result<KeyFields, KeyParseError> {
     let text = text.trim();
-    if text.starts_with("age1") || text.starts_with("ssh-") {
-        return Ok(text_fields(&[("recipient", text)]));
+    match problem_of_recipient(text) {
+        None => Ok(text_fields(&[("recipient", text)])),
+        Some(problem) => Err(KeyParseError::new(text, &format!("{EXPECTED}: {problem}"))),
     }
-    Err(KeyParseError::new(text, EXPECTED))
 }
 
-fn identify(fields: &Map<String, Json>) -> String {
+/// Says why a text is no recipient. One that only another build could use is one.
+#[cfg(feature = "age")]
+fn problem_of_recipient(text: &str) -> Option<String> {
+    match recipient::Recipient::parse(text) {
+        Ok(_) | Err(recipient::RecipientError::Unsupported(_)) => None,
+        Err(recipient::RecipientError::Malformed(problem)) => Some(problem),
+    }
+}
+
+#[cfg(not(feature = "age"))]
+fn problem_of_recipient(text: &str) -> Option<String> {
+    let is_one = text.starts_with("age1") || text.starts_with("ssh-");
+    (!is_one).then(|| "it begins neither with `age1` nor with `ssh-`".to_owned())
+}
+
+fn identify(fields: &KeyFields) -> String {
     text_of(fields, "recipient").to_owned()
+}
+
+/// Returns a passphrase as the age library takes it, or `None` if it is not a text.
+#[cfg(feature = "age")]
+fn secret_string(secret: &SecretBytes) -> Option<::age::secrecy::SecretString> {
+    str::from_utf8(secret.expose_secret()).ok().map(::age::secrecy::SecretString::from)
+}
+
+/// Says in one line why an age file cannot be opened.
+#[cfg(feature = "age")]
+fn problem_of(error: &::age::DecryptError) -> String {
+    use ::age::DecryptError as Error;
+    match error {
+        Error::DecryptionFailed => "decryption failed".to_owned(),
+        Error::ExcessiveWork { .. } => "its passphrase takes too much work to check".to_owned(),
+        Error::InvalidHeader => "its header is malformed".to_owned(),
+        Error::InvalidMac => "its header was changed".to_owned(),
+        Error::Io(error) => format!("it cannot be read: {error}"),
+        Error::UnknownFormat => "it is not an age file".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 const EXPECTED: &str = "an age recipient (`age1…`, `ssh-ed25519 …` or `ssh-rsa …`)";
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
     use crate::keys::MasterKey;

@@ -2,9 +2,7 @@
 //!
 //! A key may be named without its version; the service that wraps with it then finds the newest.
 
-use serde_json::{Map, Value as Json};
-
-use super::{KeyField, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of Azure Key Vault.
 pub static KIND: KeyKind = KeyKind {
@@ -24,7 +22,7 @@ pub static KIND: KeyKind = KeyKind {
 };
 
 /// Reads `https://VAULT/keys/NAME`, with or without `/VERSION`.
-fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse(text: &str) -> Result<KeyFields, KeyParseError> {
     let read = || {
         let rest = text.trim().strip_prefix("https://")?;
         let (host, path) = rest.split_once('/')?;
@@ -43,7 +41,7 @@ fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
     }
 }
 
-fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyParseError> {
+fn parse_object(object: &KeyFields) -> Result<KeyFields, KeyParseError> {
     const EXPECTED: &str = "an object with `vaultUrl`, `key`, and perhaps `version`";
     let text = |name| scalar_text(object, name, EXPECTED);
     let (vault, name) = (text("vaultUrl")?, text("key")?);
@@ -53,7 +51,7 @@ fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyPars
     Ok(text_fields(&[("name", &name), ("vault_url", &vault), ("version", &text("version")?)]))
 }
 
-fn identify(fields: &Map<String, Json>) -> String {
+fn identify(fields: &KeyFields) -> String {
     let text = |name| text_of(fields, name);
     format!("{}/keys/{}/{}", text("vault_url"), text("name"), text("version"))
 }

@@ -1,8 +1,6 @@
 //! Keys of the Google Cloud Key Management Service, by their resource identifier.
 
-use serde_json::{Map, Value as Json};
-
-use super::{KeyField, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of Google Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -23,11 +21,11 @@ pub static KIND: KeyKind = KeyKind {
 
 /// Reads `projects/P/locations/L/keyRings/R/cryptoKeys/K`. Whether it is one, the service that uses
 /// it must say.
-fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse(text: &str) -> Result<KeyFields, KeyParseError> {
     Ok(text_fields(&[("resource_id", &text.replace(' ', ""))]))
 }
 
-fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyParseError> {
+fn parse_object(object: &KeyFields) -> Result<KeyFields, KeyParseError> {
     const EXPECTED: &str = "an object with `resource_id`";
     match scalar_text(object, "resource_id", EXPECTED)?.as_str() {
         "" => Err(KeyParseError::of_object(object, EXPECTED)),
@@ -35,13 +33,13 @@ fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyPars
     }
 }
 
-fn identify(fields: &Map<String, Json>) -> String {
+fn identify(fields: &KeyFields) -> String {
     text_of(fields, "resource_id").to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 

@@ -1,8 +1,6 @@
 //! Keys of the transit engine of HashiCorp Vault and OpenBao, by server, engine path and name.
 
-use serde_json::{Map, Value as Json};
-
-use super::{KeyField, KeyKind, KeyParseError, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyParseError, text_fields, text_of};
 
 /// Keys of a Vault transit engine.
 pub static KIND: KeyKind = KeyKind {
@@ -26,7 +24,7 @@ pub static KIND: KeyKind = KeyKind {
 };
 
 /// Reads `SCHEME://HOST[:PORT]/v1/ENGINE/keys/NAME`, where the engine's path may have slashes.
-fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse(text: &str) -> Result<KeyFields, KeyParseError> {
     let read = || {
         let (scheme, rest) = text.trim().split_once("://")?;
         let (host, path) = rest.split_once('/')?;
@@ -51,7 +49,7 @@ fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
     }
 }
 
-fn identify(fields: &Map<String, Json>) -> String {
+fn identify(fields: &KeyFields) -> String {
     let text = |name| text_of(fields, name);
     format!("{}/v1/{}/keys/{}", text("vault_address"), text("engine_path"), text("key_name"))
 }

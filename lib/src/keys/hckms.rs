@@ -1,8 +1,6 @@
 //! Keys of the Huawei Cloud Key Management Service, by region and identifier.
 
-use serde_json::{Map, Value as Json};
-
-use super::{KeyField, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of Huawei Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -21,7 +19,7 @@ pub static KIND: KeyKind = KeyKind {
     identify,
 };
 
-fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse(text: &str) -> Result<KeyFields, KeyParseError> {
     match text.split_once(':') {
         Some((region, id)) if !region.trim().is_empty() && !id.trim().is_empty() => {
             Ok(text_fields(&[("key_id", text)]))
@@ -30,11 +28,11 @@ fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
     }
 }
 
-fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyParseError> {
+fn parse_object(object: &KeyFields) -> Result<KeyFields, KeyParseError> {
     parse(&scalar_text(object, "key_id", "an object with `key_id`")?)
 }
 
-fn identify(fields: &Map<String, Json>) -> String {
+fn identify(fields: &KeyFields) -> String {
     text_of(fields, "key_id").to_owned()
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{KeyField, KeyKind, KeyOption, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyOption, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of AWS KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -40,7 +40,7 @@ pub static KIND: KeyKind = KeyKind {
 };
 
 /// Reads `ARN` or `ARN+ROLE`. Whether it is one, the service that uses it must say.
-fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse(text: &str) -> Result<KeyFields, KeyParseError> {
     let text = text.replace(' ', "");
     // The path of an ARN may hold a `+` but no `:`, so `+arn:` can only stand between two ARNs.
     let (arn, role) = match text.find("+arn:") {
@@ -50,7 +50,7 @@ fn parse(text: &str) -> Result<Map<String, Json>, KeyParseError> {
     Ok(text_fields(&[("arn", arn), ("role", role)]))
 }
 
-fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyParseError> {
+fn parse_object(object: &KeyFields) -> Result<KeyFields, KeyParseError> {
     const EXPECTED: &str = "an object with `arn`, and perhaps `role`, `context` and `aws_profile`";
     let text = |name| scalar_text(object, name, EXPECTED);
     if text("arn")?.is_empty() {
@@ -76,7 +76,7 @@ fn parse_object(object: &Map<String, Json>) -> Result<Map<String, Json>, KeyPars
 }
 
 /// Reads `name:value,name:value`.
-fn parse_context(text: &str) -> Result<Map<String, Json>, KeyParseError> {
+fn parse_context(text: &str) -> Result<KeyFields, KeyParseError> {
     let mut context = Map::new();
     for pair in text.split(',').filter(|_| !text.is_empty()) {
         match pair.split(':').collect::<Vec<_>>()[..] {
@@ -87,7 +87,7 @@ fn parse_context(text: &str) -> Result<Map<String, Json>, KeyParseError> {
     Ok(context)
 }
 
-fn identify(fields: &Map<String, Json>) -> String {
+fn identify(fields: &KeyFields) -> String {
     let mut pairs: Vec<(&str, &str)> = match fields.get("context") {
         Some(Json::Object(map)) => {
             map.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())).collect()

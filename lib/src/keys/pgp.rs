@@ -1,8 +1,6 @@
 //! OpenPGP keys, by their fingerprint.
 
-use serde_json::{Map, Value as Json};
-
-use super::{KeyField, KeyKind, KeyParseError, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyParseError, text_fields, text_of};
 
 /// OpenPGP keys.
 pub static KIND: KeyKind = KeyKind {
@@ -21,13 +19,13 @@ pub static KIND: KeyKind = KeyKind {
     identify,
 };
 
-fn identify(fields: &Map<String, Json>) -> String {
+fn identify(fields: &KeyFields) -> String {
     text_of(fields, "fp").to_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
     use crate::keys::MasterKey;

@@ -1,0 +1,205 @@
+//! Single identities, and the texts that hold them.
+
+use std::sync::Arc;
+
+use ::age::{Identity as _, x25519};
+use age_core::format::{FileKey, Stanza};
+
+use super::hybrid::HybridIdentity;
+use super::passphrase::ProtectedFile;
+use super::problem_of;
+use super::prompt::Prompt;
+use crate::secret::SecretBytes;
+
+/// What unwraps a file key.
+pub(super) enum Identity {
+    Hybrid(Box<HybridIdentity>),
+    #[cfg(feature = "age-plugin")]
+    Plugin(::age::plugin::Identity),
+    Protected(Box<ProtectedFile>),
+    #[cfg(feature = "age-ssh")]
+    Ssh(Box<super::ssh::SshIdentity>),
+    X25519(x25519::Identity),
+}
+
+/// How identities are written in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityLayout {
+    /// One to a line, as in a file that age writes.
+    Lines,
+    /// Any number to a line, with white space between them.
+    Words,
+}
+
+/// Why a text holds no identities that can be used. It never quotes the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityParseError {
+    /// An age file of identities cannot be read.
+    #[error("the encrypted identity file cannot be used: {0}")]
+    EncryptedFile(String),
+    /// A line is not an identity.
+    #[error("line {line} is not an age identity: {problem}")]
+    Line {
+        /// The number of the line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The text is not UTF-8.
+    #[error("it is not a text")]
+    NotText,
+    /// A private key of SSH cannot be used.
+    #[error("the SSH key cannot be used: {0}")]
+    Ssh(String),
+    /// The text is longer than any list of identities.
+    #[error("it is longer than 16 MiB")]
+    TooLong,
+}
+
+impl Identity {
+    /// Returns whether trying the identity may ask a person, or start a program.
+    pub(super) fn needs_prompt(&self) -> bool {
+        match self {
+            Self::Hybrid(_) | Self::X25519(_) => false,
+            #[cfg(feature = "age-plugin")]
+            Self::Plugin(_) => true,
+            Self::Protected(file) => file.needs_prompt(),
+            #[cfg(feature = "age-ssh")]
+            Self::Ssh(key) => key.needs_prompt(),
+        }
+    }
+
+    /// Returns whether it is known before anybody is asked that the identity fits.
+    pub(super) const fn is_certain(&self) -> bool {
+        match self {
+            #[cfg(feature = "age-ssh")]
+            Self::Ssh(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Unwraps the file key; `None` if no stanza is for this identity.
+    pub(super) fn unwrap_stanzas(
+        &self,
+        stanzas: &[Stanza],
+        prompt: &Arc<dyn Prompt>,
+    ) -> Option<Result<FileKey, String>> {
+        match self {
+            Self::Hybrid(identity) => {
+                Some(identity.unwrap_stanzas(stanzas)?.map_err(|error| problem_of(&error)))
+            }
+            #[cfg(feature = "age-plugin")]
+            Self::Plugin(identity) => super::plugin::unwrap_stanzas(identity, stanzas, prompt),
+            Self::Protected(file) => file.with_identities(&**prompt, |identities| {
+                identities.iter().find_map(|identity| identity.unwrap_stanzas(stanzas, prompt))
+            }),
+            #[cfg(feature = "age-ssh")]
+            Self::Ssh(key) => key.unwrap_stanzas(stanzas, &**prompt),
+            Self::X25519(identity) => {
+                Some(identity.unwrap_stanzas(stanzas)?.map_err(|error| problem_of(&error)))
+            }
+        }
+    }
+
+    /// Returns the recipient, if it can be told without asking anybody.
+    pub(super) fn recipient(&self) -> Option<String> {
+        match self {
+            Self::Hybrid(identity) => Some(identity.to_recipient().to_string()),
+            #[cfg(feature = "age-plugin")]
+            Self::Plugin(_) => None,
+            Self::Protected(_) => None,
+            #[cfg(feature = "age-ssh")]
+            Self::Ssh(key) => Some(key.recipient().to_string()),
+            Self::X25519(identity) => Some(identity.to_public().to_string()),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with("AGE-PLUGIN-") {
+            parse_plugin(text)
+        } else if text.starts_with("AGE-SECRET-KEY-PQ-1") {
+            HybridIdentity::parse(text).map(Box::new).map(Self::Hybrid).map_err(str::to_owned)
+        } else if text.starts_with("AGE-SECRET-KEY-1") {
+            text.parse().map(Self::X25519).map_err(|problem: &str| problem.to_owned())
+        } else {
+            Err("it begins neither with `AGE-SECRET-KEY-` nor with `AGE-PLUGIN-`".to_owned())
+        }
+    }
+}
+
+/// Reads whatever may hold identities: a list of them, a file of them that a passphrase protects, or a
+/// private key of SSH.
+pub(super) fn parse(
+    name: &str,
+    text: &SecretBytes,
+    layout: IdentityLayout,
+) -> Result<Vec<Identity>, IdentityParseError> {
+    let bytes = text.expose_secret();
+    if bytes.len() > MAX_LENGTH {
+        return Err(IdentityParseError::TooLong);
+    }
+    if ProtectedFile::is_one(bytes) {
+        let file = ProtectedFile::parse(name, bytes).map_err(IdentityParseError::EncryptedFile)?;
+        return Ok(vec![Identity::Protected(Box::new(file))]);
+    }
+    if bytes.starts_with(b"-----BEGIN ") {
+        return parse_ssh(name, str::from_utf8(bytes).map_err(|_| IdentityParseError::NotText)?);
+    }
+    match layout {
+        IdentityLayout::Lines => parse_lines(name, text),
+        IdentityLayout::Words => parse_items(text, str::split_whitespace),
+    }
+}
+
+/// Reads one identity to a line.
+pub(super) fn parse_lines(_name: &str, text: &SecretBytes) -> Result<Vec<Identity>, IdentityParseError> {
+    parse_items(text, std::iter::once)
+}
+
+/// Reads the items of every line that is neither empty nor a comment.
+///
+/// As in sops, nothing else is passed over: a blank before an identity, or a text behind it, is an
+/// error of the whole list.
+fn parse_items<'a, I: Iterator<Item = &'a str>>(
+    text: &'a SecretBytes,
+    items: impl Fn(&'a str) -> I,
+) -> Result<Vec<Identity>, IdentityParseError> {
+    let text = str::from_utf8(text.expose_secret()).map_err(|_| IdentityParseError::NotText)?;
+    let mut identities = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        for item in items(line) {
+            let identity = Identity::parse(item)
+                .map_err(|problem| IdentityParseError::Line { line: index + 1, problem })?;
+            identities.push(identity);
+        }
+    }
+    Ok(identities)
+}
+
+#[cfg(feature = "age-plugin")]
+fn parse_plugin(text: &str) -> Result<Identity, String> {
+    text.parse().map(Identity::Plugin).map_err(|problem: &str| problem.to_owned())
+}
+
+#[cfg(not(feature = "age-plugin"))]
+fn parse_plugin(_text: &str) -> Result<Identity, String> {
+    Err("this build has no support for age plugins".to_owned())
+}
+
+#[cfg(feature = "age-ssh")]
+fn parse_ssh(name: &str, text: &str) -> Result<Vec<Identity>, IdentityParseError> {
+    let key = super::ssh::SshIdentity::parse(name, text).map_err(IdentityParseError::Ssh)?;
+    Ok(vec![Identity::Ssh(Box::new(key))])
+}
+
+#[cfg(not(feature = "age-ssh"))]
+fn parse_ssh(_name: &str, _text: &str) -> Result<Vec<Identity>, IdentityParseError> {
+    Err(IdentityParseError::Ssh("this build has no support for SSH keys".to_owned()))
+}
+
+/// What age takes at most as a file of identities.
+pub(super) const MAX_LENGTH: usize = 1 << 24;
