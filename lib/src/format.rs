@@ -13,6 +13,8 @@ mod flat;
 mod ini;
 mod json;
 mod number;
+mod scalar;
+mod splice;
 mod timestamp;
 mod yaml;
 
@@ -22,6 +24,7 @@ use crate::secret::SecretBytes;
 use crate::tree::{MAX_SOURCE, MetadataEntry, NodeId, Tree};
 
 pub use number::{go_fixed, go_general};
+pub use scalar::append_scalar_text;
 pub use timestamp::{canonical_timestamp, parse_timestamp};
 
 /// The name of the entry that holds the metadata.
@@ -261,4 +264,17 @@ fn nested_metadata(tree: &Tree) -> MetadataEntry {
         Some(Json::Object(entry)) => MetadataEntry::Present(entry),
         Some(_) => MetadataEntry::NotAMapping,
     }
+}
+
+/// Returns the root of a tree's one document, for formats that have no more.
+fn only_document(tree: &Tree, format: &'static str) -> Result<NodeId, WriteError> {
+    match tree.documents() {
+        [root] => Ok(*root),
+        _ => Err(WriteError::Unsupported { format, what: "anything but one document" }),
+    }
+}
+
+/// Returns whether the content has an entry with this key directly below `root`.
+fn has_key(tree: &Tree, root: NodeId, key: &str) -> bool {
+    tree.items(root).any(|id| tree.key(id) == Some(key.as_bytes()))
 }

@@ -21,7 +21,7 @@ impl Store for Binary {
     }
 
     fn extensions(&self) -> &'static [&'static str] {
-        &[".binary"]
+        &[]
     }
 
     fn read(&self, _source: SecretBytes) -> Result<Tree, ParseError> {

@@ -21,7 +21,7 @@ impl Store for Dotenv {
     }
 
     fn extensions(&self) -> &'static [&'static str] {
-        &[".dotenv"]
+        &[".env"]
     }
 
     fn read(&self, _source: SecretBytes) -> Result<Tree, ParseError> {

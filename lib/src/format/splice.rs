@@ -1,0 +1,78 @@
+//! Changes to a source in place, gathered in any order and made at once.
+//!
+//! Invariant: every byte of the source that no change names is kept.
+
+use crate::secret::SecretBytes;
+use crate::tree::Span;
+
+/// Changes to a source, not yet made.
+#[derive(Default)]
+pub(super) struct Splice {
+    changes: Vec<Change>,
+    text: SecretBytes,
+}
+
+/// Bytes of the source that give way to bytes of the text.
+struct Change {
+    span: Span,
+    start: usize,
+    end: usize,
+}
+
+impl Splice {
+    /// Replaces the bytes in `span`. Of changes that overlap, each keeps what the one before it left.
+    pub(super) fn replace(&mut self, span: Span, bytes: &[u8]) {
+        self.replace_with(span, |text| text.extend_from_slice(bytes));
+    }
+
+    /// Replaces the bytes in `span` by what `write` appends.
+    pub(super) fn replace_with<T>(&mut self, span: Span, write: impl FnOnce(&mut SecretBytes) -> T) -> T {
+        let start = self.text.len();
+        let result = write(&mut self.text);
+        self.changes.push(Change { span, start, end: self.text.len() });
+        result
+    }
+
+    /// Takes out the bytes in `span`.
+    pub(super) fn delete(&mut self, span: Span) {
+        self.replace(span, b"");
+    }
+
+    /// Returns the source with the changes made.
+    pub(super) fn apply(mut self, source: &[u8]) -> SecretBytes {
+        self.changes.sort_by_key(|change| change.span);
+        let mut out = SecretBytes::with_capacity(source.len() + self.text.len());
+        let mut position = 0;
+        for change in &self.changes {
+            let start = (change.span.start as usize).max(position);
+            out.extend_from_slice(&source[position..start]);
+            out.extend_from_slice(&self.text.expose_secret()[change.start..change.end]);
+            position = (change.span.end as usize).max(start);
+        }
+        out.extend_from_slice(&source[position..]);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_made_in_the_order_of_the_source() {
+        let mut splice = Splice::default();
+        splice.replace(Span::new(4, 5), b"E");
+        splice.delete(Span::new(1, 3));
+        splice.replace(Span::new(0, 0), b"<");
+        assert_eq!(splice.apply(b"abcdef").expose_secret(), b"<adEf");
+    }
+
+    #[test]
+    fn overlapping_changes_take_no_byte_twice() {
+        let mut splice = Splice::default();
+        splice.replace(Span::new(0, 4), b"x");
+        splice.replace(Span::new(2, 5), b"y");
+        splice.replace(Span::new(1, 2), b"z");
+        assert_eq!(splice.apply(b"abcdef").expose_secret(), b"xzyf");
+    }
+}
