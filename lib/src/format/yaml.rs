@@ -2,11 +2,14 @@
 //!
 //! Invariant: what this reads and sops reads too means the same to both, down to the comments.
 
+mod build;
 mod comments;
 mod edit;
+mod outline;
 mod read;
 mod resolve;
 mod style;
+mod tokens;
 mod write;
 
 use serde_json::{Map, Value as Json};
