@@ -75,6 +75,19 @@ pub fn inspect(format: Format, tree: &Tree, metadata: &Metadata) -> Vec<Doubt> {
     doubts
 }
 
+/// Returns the line of the first value that is encrypted, in a document that may have no metadata.
+#[must_use]
+pub fn first_encrypted(tree: &Tree) -> Option<usize> {
+    let is_encrypted = |id: NodeId| match tree.node(id).value {
+        Value::Str(text) => {
+            tree.node(id).origin != Origin::Metadata && Encrypted::parse(tree.bytes(text)).is_some()
+        }
+        _ => false,
+    };
+    let first = tree.nodes().map(|(id, _)| id).find(|&id| is_encrypted(id));
+    first.map(|id| tree.line(tree.node(id).span.start))
+}
+
 /// Returns what can be doubted about a decrypted document, beyond what [`inspect`] finds.
 #[must_use]
 pub fn inspect_opened(opened: &Opened) -> Vec<Doubt> {

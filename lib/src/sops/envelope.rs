@@ -130,3 +130,150 @@ impl Envelope {
         Cipher::new(&self.data_key)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::keys::{KEY_KINDS, KeyError, KeyFuture, MasterKey};
+    use crate::secret::SecretBytes;
+    use crate::sops::{DEFAULT_DECRYPTION_ORDER, Selector};
+    use crate::tree::MetadataEntry;
+    use pollster::block_on;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+    use serde_json::json;
+
+    pub(crate) const NOW: &str = "2026-11-23T02:23:49Z";
+
+    /// Keeps secrets as hexadecimal digits, for the recipients that it has.
+    pub(crate) struct Vault(pub(crate) &'static [&'static str]);
+
+    impl KeyService for Vault {
+        fn name(&self) -> String {
+            "vault".to_owned()
+        }
+
+        fn wrap<'a>(&'a self, _key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
+            let digits = secret.expose_secret().iter().map(|byte| format!("{byte:02x}")).collect();
+            Box::pin(std::future::ready(Some(Ok(digits))))
+        }
+
+        fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            let digits = key.wrapped().as_bytes().chunks(2).map(|pair| {
+                let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
+                u8::from_str_radix(pair, 16).expect("hexadecimal digits")
+            });
+            let known = self.0.contains(&key.field("recipient"));
+            let result =
+                if known { Ok(digits.collect::<Vec<u8>>().into()) } else { Err(KeyError::NoIdentity(Box::default())) };
+            Box::pin(std::future::ready(Some(result)))
+        }
+    }
+
+    pub(crate) fn group(recipients: &[&str]) -> KeyGroup {
+        let kind = KEY_KINDS.iter().find(|kind| kind.name == "age").expect("a kind");
+        let key = |recipient: &&str| {
+            MasterKey::from_metadata(kind, json!({"recipient": recipient}).as_object().expect("an object"))
+        };
+        KeyGroup(recipients.iter().map(key).collect())
+    }
+
+    pub(crate) fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(1)
+    }
+
+    pub(crate) fn seal(source: &str, format: Format, metadata: Metadata) -> SecretBytes {
+        let tree = format.read(source).expect("a valid document");
+        let envelope = block_on(Envelope::create(metadata, &[&Vault(&[])], NOW, &mut rng())).expect("wraps");
+        let sealed = envelope.seal(format, tree, Stash::new(), NOW, &mut rng()).expect("seals");
+        sealed.in_place().expect("writes")
+    }
+
+    pub(crate) fn recover(
+        source: &SecretBytes,
+        format: Format,
+        known: &'static [&'static str],
+    ) -> Result<(Envelope, Tree), RecoverError> {
+        let tree = format.read(SecretBytes::from(source.expose_secret())).expect("a valid document");
+        let metadata = Metadata::from_entry(tree.metadata()).expect("metadata");
+        block_on(Envelope::recover(metadata, &[&Vault(known)], DEFAULT_DECRYPTION_ORDER))
+            .map(|envelope| (envelope, tree))
+    }
+
+    fn text(secret: &SecretBytes) -> String {
+        String::from_utf8(secret.expose_secret().to_vec()).expect("UTF-8")
+    }
+
+    const DOCUMENT: &str = "{\"b\": {\"c\": [1, \"two\", 2.50]}, \"n\": null, \"a_unencrypted\": true}\n";
+
+    #[test]
+    fn a_document_comes_back_byte_for_byte() {
+        let sealed = seal(DOCUMENT, Format::Json, Metadata::new(vec![group(&["a"])]));
+        assert!(!text(&sealed).contains("two"), "a selected value is encrypted");
+        assert!(text(&sealed).contains("\"a_unencrypted\": true"), "others are not");
+        let (envelope, tree) = recover(&sealed, Format::Json, &["a"]).expect("recovers");
+        let opened = envelope.open(Format::Json, tree, MacCheck::Require).expect("opens");
+        assert_eq!(text(&opened.plaintext().expect("writes")), DOCUMENT);
+    }
+
+    #[test]
+    fn two_of_three_groups_suffice_and_one_does_not() {
+        let mut metadata = Metadata::new(vec![group(&["a"]), group(&["b", "c"]), group(&["d"])]);
+        metadata.shamir_threshold = 2;
+        let sealed = seal(DOCUMENT, Format::Json, metadata);
+        assert!(recover(&sealed, Format::Json, &["a", "c"]).is_ok());
+        assert!(recover(&sealed, Format::Json, &["b", "d"]).is_ok());
+        let error = recover(&sealed, Format::Json, &["c"]).err().expect("one group is not enough");
+        assert_eq!((error.recovered, error.required), (1, 2));
+        let failed: Vec<_> = error.groups.iter().map(|group| group.failures.len()).collect();
+        assert_eq!(failed, [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_change_without_the_key_is_refused() {
+        let sealed = text(&seal(DOCUMENT, Format::Json, Metadata::new(vec![group(&["a"])])));
+        let open = |source: String| {
+            let (envelope, tree) = recover(&source.into(), Format::Json, &["a"]).expect("recovers");
+            envelope.open(Format::Json, tree, MacCheck::Require).err()
+        };
+        assert_eq!(open(sealed.clone()), None);
+        assert_eq!(
+            open(sealed.replace("_unencrypted\": true", "_unencrypted\": false")),
+            Some(OpenError::MacMismatch)
+        );
+        let moved = sealed.replace("\"c\":", "\"d\":");
+        assert!(matches!(open(moved), Some(OpenError::Value { path, .. }) if path == "b:d:"));
+    }
+
+    #[test]
+    fn an_unchanged_value_keeps_its_ciphertext() {
+        let sealed = seal(DOCUMENT, Format::Json, Metadata::new(vec![group(&["a"])]));
+        let (envelope, tree) = recover(&sealed, Format::Json, &["a"]).expect("recovers");
+        let opened = envelope.open(Format::Json, tree, MacCheck::Require).expect("opens");
+        let changed = Format::Json.read(DOCUMENT.replace("two", "three")).expect("valid");
+        let again = envelope.seal(Format::Json, changed, opened.stash(), NOW, &mut rng()).expect("seals");
+        assert_eq!((again.encrypted_count(), again.reused_count()), (3, 2));
+    }
+
+    #[test]
+    fn a_rule_that_selects_nothing_is_refused() {
+        let mut metadata = Metadata::new(vec![group(&["a"])]);
+        metadata.selector = Selector::EncryptedSuffix("_secret".to_owned());
+        let envelope = block_on(Envelope::create(metadata, &[&Vault(&[])], NOW, &mut rng())).expect("wraps");
+        let tree = Format::Json.read(DOCUMENT).expect("valid");
+        let error = envelope.seal(Format::Json, tree, Stash::new(), NOW, &mut rng()).err().expect("refused");
+        assert_eq!(
+            error,
+            SealError::NothingSelected { field: "encrypted_suffix", text: "_secret".to_owned() }
+        );
+    }
+
+    #[test]
+    fn what_is_encrypted_is_not_encrypted_again() {
+        let sealed = seal(DOCUMENT, Format::Json, Metadata::new(vec![group(&["a"])]));
+        let (envelope, tree) = recover(&sealed, Format::Json, &["a"]).expect("recovers");
+        assert_ne!(*tree.metadata(), MetadataEntry::Absent);
+        let error = envelope.seal(Format::Json, tree, Stash::new(), NOW, &mut rng()).err();
+        assert_eq!(error, Some(SealError::AlreadyEncrypted));
+    }
+}
