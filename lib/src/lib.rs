@@ -5,69 +5,6 @@
 //! written here open in sops, and the other way round.
 //!
 //!
-//! # Examples
-//! Encrypt a document for a new age identity, change a value, and read it back:
-//! ```
-//! # #[cfg(feature = "age")] fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use selkie::format::Format;
-//! use selkie::keys::age::{AgeService, Identities, IdentityKind, generate};
-//! use selkie::keys::{KeyGroup, MasterKey, age};
-//! use selkie::sops::Metadata;
-//!
-//! let identity = generate(IdentityKind::X25519, &mut rand::rngs::OsRng);
-//! let service = AgeService::new(Identities::parse("a new identity", &identity.secret)?);
-//!
-//! let group = KeyGroup(MasterKey::parse_list(&age::KIND, &identity.recipient)?);
-//! let metadata = Metadata::new(vec![group]);
-//! let plain = r#"{"user": "seal", "port_unencrypted": 5432}"#;
-//! let now = "2026-11-23T12:00:00Z";
-//! let sealed =
-//!     selkie::encrypt(plain, Format::Json, metadata, &[&service], now, &mut rand::rngs::OsRng)?;
-//! assert!(!sealed.expose_secret().windows(4).any(|bytes| bytes == b"seal"));
-//!
-//! let opened = selkie::decrypt(sealed, Format::Json, &[&service])?;
-//! assert_eq!(opened.expose_secret(), plain.as_bytes());
-//! # Ok(())
-//! # }
-//! # #[cfg(not(feature = "age"))] fn main() {}
-//! ```
-//!
-//! Change a document and keep the ciphertext of all that did not change:
-//! ```
-//! # #[cfg(feature = "age")] fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use selkie::format::Format;
-//! # use selkie::keys::age::{AgeService, Identities, IdentityKind, generate};
-//! # use selkie::keys::{KeyGroup, MasterKey, age};
-//! use selkie::keys::KeyService;
-//! use selkie::sops::{DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata};
-//! # let identity = generate(IdentityKind::X25519, &mut rand::rngs::OsRng);
-//! # let service = AgeService::new(Identities::parse("a new identity", &identity.secret)?);
-//! # let group = KeyGroup(MasterKey::parse_list(&age::KIND, &identity.recipient)?);
-//! # let metadata = Metadata::new(vec![group]);
-//! # let now = "2026-11-23T12:00:00Z";
-//! # let plain = r#"{"user": "seal", "password": "old"}"#;
-//! # let sealed =
-//! #     selkie::encrypt(plain, Format::Json, metadata, &[&service], now, &mut rand::rngs::OsRng)?;
-//!
-//! let tree = Format::Json.read(sealed)?;
-//! let metadata = Metadata::from_entry(tree.metadata())?;
-//! let services: &[&dyn KeyService] = &[&service];
-//! let recovered = Envelope::recover(metadata, services, DEFAULT_DECRYPTION_ORDER);
-//! let envelope = pollster::block_on(recovered)?;
-//! let opened = envelope.open(Format::Json, tree, MacCheck::Require)?;
-//!
-//! let changed = Format::Json.read(r#"{"user": "seal", "password": "new"}"#)?;
-//! let later = "2026-11-23T13:00:00Z";
-//! let sealed =
-//!     envelope.seal(Format::Json, changed, opened.stash(), later, &mut rand::rngs::OsRng)?;
-//! assert_eq!((sealed.encrypted_count(), sealed.reused_count()), (2, 1));
-//! let bytes = sealed.in_place()?;
-//! # assert!(bytes.len() > 100);
-//! # Ok(())
-//! # }
-//! # #[cfg(not(feature = "age"))] fn main() {}
-//! ```
-//!
 //! # Layers
 //! [`format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
 //! trees under a data key. None of them reads an environment, a file, a clock or a network: callers hand

@@ -114,11 +114,11 @@ impl Config {
     /// If the text is not YAML, or a field does not hold what it should. Faults within a rule come up
     /// when the rule is asked for.
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
-        let tree = match Format::Yaml.read(SecretBytes::from(text)) {
-            Ok(tree) => tree,
-            Err(error) if error.kind == ParseErrorKind::Empty => return Ok(Self::empty()),
-            Err(error) => return Err(ConfigError { line: error.line, kind: error.kind.into() }),
-        };
+        if says_nothing(text) {
+            return Ok(Self::empty());
+        }
+        let tree = Format::Yaml.read(SecretBytes::from(text));
+        let tree = tree.map_err(|error| ConfigError { line: error.line, kind: error.kind.into() })?;
         let Some(root) = Entry::of_first_document(&tree) else { return Ok(Self::empty()) };
         let mut warnings = Vec::new();
         let mut fields = Fields::new(&root, "the configuration", &mut warnings)?;
@@ -240,17 +240,23 @@ impl std::fmt::Display for Warning {
     }
 }
 
+/// Returns whether a text has only blank lines and comments. That is no document, yet no error either.
+fn says_nothing(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.all(|line| line.is_empty() || line.starts_with(b"#"))
+}
+
 /// Reads a list of rules; `None` if there is none, or if it is null.
 fn slots<R>(
     config: &mut Fields<'_>,
     name: &'static str,
-    read: fn(&mut Fields<'_>, usize) -> Result<R, ConfigError>,
+    read: fn(&mut Fields<'_>, usize, Option<&Pattern>) -> Result<R, ConfigError>,
 ) -> Result<Option<Vec<Slot<R>>>, ConfigError> {
     let Some(entries) = config.list(name)? else { return Ok(None) };
     let slot = |(index, entry): (usize, &Entry)| {
         let mut fields = config.below(entry, name)?;
         let path_regex = fields.pattern("path_regex");
-        let rule = read(&mut fields, index + 1);
+        let rule = read(&mut fields, index + 1, path_regex.as_ref().ok().and_then(Option::as_ref));
         fields.finish();
         Ok(Slot { path_regex, rule })
     };
@@ -273,4 +279,111 @@ fn first_match<'a, R>(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text.as_bytes()).expect("the text is a configuration")
+    }
+
+    fn warnings(text: &str) -> Vec<String> {
+        config(text).warnings().iter().map(ToString::to_string).collect()
+    }
+
+    fn lines(config: &Config, path: &str) -> Option<usize> {
+        config.rule_for(path).expect("the rule can be read").map(|rule| rule.line)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_wins() {
+        let config =
+            config("creation_rules:\n- path_regex: ^x?a\n- path_regex: ^b/.*\\.yaml$\n- path_regex: b\n");
+        assert_eq!(lines(&config, "xa"), Some(2));
+        assert_eq!(lines(&config, "b/c.yaml"), Some(3));
+        assert_eq!(lines(&config, "b/c.json"), Some(4));
+        assert_eq!(lines(&config, "c"), None);
+    }
+
+    #[test]
+    fn a_rule_without_a_pattern_matches_everything() {
+        assert_eq!(lines(&config("creation_rules:\n- pgp: ABC\n"), "any/thing"), Some(2));
+        assert_eq!(lines(&config("creation_rules:\n- path_regex: ''\n"), "any/thing"), Some(2));
+    }
+
+    #[test]
+    fn patterns_match_paths_of_windows() {
+        let config = config("creation_rules:\n- path_regex: ^a/b\\.yaml$\n");
+        assert_eq!(lines(&config, r"a\b.yaml"), Some(2));
+    }
+
+    #[test]
+    fn an_empty_file_is_no_configuration() {
+        for text in
+            ["", "# nothing\n", "---\n", "stores: {}\n", "creation_rules:\n", "destination_rules: []\n"]
+        {
+            assert!(!config(text).has_creation_rules(), "{text:?}");
+        }
+        let config = config("creation_rules: []\n");
+        assert!(config.has_creation_rules());
+        assert_eq!(lines(&config, "a"), None);
+    }
+
+    #[test]
+    fn a_broken_pattern_stops_the_rules_behind_it_only() {
+        let config = config("creation_rules:\n- path_regex: ^a$\n- path_regex: (\n- pgp: A\n");
+        assert_eq!(lines(&config, "a"), Some(2));
+        let error = config.rule_for("b").expect_err("the pattern does not compile");
+        assert_eq!(error.line, 3);
+        assert!(matches!(error.kind, ConfigErrorKind::Pattern { field: "path_regex", .. }), "{error}");
+        assert_eq!(config.errors().count(), 1);
+    }
+
+    #[test]
+    fn what_is_not_a_configuration_names_its_line() {
+        let error = |text: &str| Config::parse(text.as_bytes()).expect_err(text);
+        assert_eq!(error("a: 1\ncreation_rules: 7\n").to_string(), "line 2: creation_rules is not a list");
+        assert_eq!(error("creation_rules:\n  - 7\n").to_string(), "line 2: creation_rules is not a map");
+        assert_eq!(
+            error("stores:\n  yaml:\n    indent: x\n").to_string(),
+            "line 3: indent is not a whole number"
+        );
+        assert_eq!(error("- a\n").kind, ConfigErrorKind::Parse(ParseErrorKind::NotAMap));
+    }
+
+    #[test]
+    fn stores_set_indents() {
+        let stores =
+            config("stores:\n  yaml: {indent: 2}\n  json: {indent: -1}\n  json_binary: {indent: 0}\n")
+                .stores();
+        assert_eq!(stores, Stores { yaml: Some(2), json: Some(-1), json_binary: Some(0) });
+        assert_eq!(stores.indent(Format::Binary), Some(0));
+        assert_eq!(stores.indent(Format::Ini), None);
+    }
+
+    #[test]
+    fn keys_that_nothing_reads_are_told() {
+        assert_eq!(
+            warnings("creation_rule:\n- pgp: A\n"),
+            ["line 1: nothing reads the key \"creation_rule\"; did you mean \"creation_rules\"?"]
+        );
+        assert_eq!(
+            warnings("creation_rules:\n- pgp: A\n  encrypted_regexp: a\n  whatever: b\n"),
+            [
+                "line 3: nothing reads the key \"encrypted_regexp\"; did you mean \"encrypted_regex\"?",
+                "line 4: nothing reads the key \"whatever\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_that_only_hold_anchors_are_not_told() {
+        let text = "keys:\n- &alice ABC\ncreation_rules:\n- key_groups:\n  - pgp: [*alice]\n";
+        assert_eq!(warnings(text), [""; 0]);
+        let config = config(text);
+        let rule = config.rule_for("a").expect("a rule").expect("it matches");
+        assert_eq!(rule.groups[0].0[0].to_string(), "ABC");
+    }
 }

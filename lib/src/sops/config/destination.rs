@@ -2,6 +2,7 @@
 
 use crate::sops::config::creation::CreationRule;
 use crate::sops::config::entry::Fields;
+use crate::sops::Pattern;
 use crate::sops::config::{ConfigError, ConfigErrorKind};
 
 /// Where a document is published, and how.
@@ -53,7 +54,11 @@ pub enum Target {
 
 impl DestinationRule {
     /// Reads the fields of a rule, except for the pattern that selects it.
-    pub(super) fn read(fields: &mut Fields<'_>, position: usize) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        fields: &mut Fields<'_>,
+        position: usize,
+        _: Option<&Pattern>,
+    ) -> Result<Self, ConfigError> {
         Ok(Self {
             position,
             line: fields.line,
@@ -62,7 +67,7 @@ impl DestinationRule {
                 None => None,
                 Some(entry) => {
                     let mut below = fields.below(entry, "recreation_rule")?;
-                    let rule = CreationRule::read(&mut below, position);
+                    let rule = CreationRule::read(&mut below, position, None);
                     below.finish();
                     Some(rule?)
                 }
@@ -103,5 +108,39 @@ impl Target {
             Self::Nowhere => false,
             Self::Vault { path, .. } => !path.is_empty(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sops::config::Config;
+
+    use super::*;
+
+    fn destination(rule: &str) -> Result<DestinationRule, ConfigError> {
+        let config = Config::parse(format!("destination_rules:\n- {rule}\n").as_bytes()).expect("it parses");
+        config.destination_for("a.yaml").map(|rule| rule.expect("it matches").clone())
+    }
+
+    #[test]
+    fn a_rule_names_one_place() {
+        let s3 = destination("{s3_bucket: b, s3_prefix: p/}").expect("a rule");
+        assert_eq!(s3.target, Target::S3 { bucket: "b".into(), prefix: "p/".into() });
+        let vault = destination("{vault_path: p, omit_extensions: true}").expect("a rule");
+        let mount = "secret/".to_owned();
+        assert_eq!(
+            vault.target,
+            Target::Vault { address: String::new(), mount, path: "p".into(), version: 2 }
+        );
+        assert!(vault.omit_extensions);
+        let both = destination("{s3_bucket: b, gcs_bucket: c}").expect_err("two places");
+        assert_eq!(both.kind, ConfigErrorKind::Destinations("s3_bucket", "gcs_bucket"));
+    }
+
+    #[test]
+    fn a_rule_may_bring_its_own_keys() {
+        let rule = destination("{s3_bucket: b, recreation_rule: {pgp: A}}").expect("a rule");
+        assert_eq!(rule.recreation_rule.expect("keys").groups[0].0[0].to_string(), "A");
+        assert!(destination("{s3_bucket: b}").expect("a rule").recreation_rule.is_none());
     }
 }

@@ -246,3 +246,55 @@ fn distance(left: &str, right: &str) -> usize {
 }
 
 const MERGE_KEY: &str = "<<";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Format;
+
+    fn entry(text: &str) -> Entry {
+        let tree = Format::Yaml.read(text).expect("the text is YAML");
+        Entry::of_first_document(&tree).expect("the text has a document")
+    }
+
+    #[test]
+    fn merged_maps_yield_to_what_a_map_says_itself() {
+        let json = entry("a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*a, *b]\n  x: 5\n").to_json();
+        assert_eq!(json["c"], serde_json::json!({"x": 5, "y": 2, "z": 4}));
+    }
+
+    #[test]
+    fn merged_maps_may_merge_themselves() {
+        let json = entry("a: &a {x: 1}\nb: &b\n  <<: *a\n  y: 2\nc:\n  <<: *b\n").to_json();
+        assert_eq!(json["c"], serde_json::json!({"x": 1, "y": 2}));
+    }
+
+    #[test]
+    fn texts_are_as_they_were_written() {
+        let entry = entry("a: 0123\nb: \"x\\ty\"\nc: 1e3\n");
+        let mut warnings = Vec::new();
+        let mut fields = Fields::new(&entry, "test", &mut warnings).expect("a map");
+        assert_eq!(fields.text("a"), Ok(Some((1, "0123"))));
+        assert_eq!(fields.text("b"), Ok(Some((2, "x\ty"))));
+        assert_eq!(fields.text("c"), Ok(Some((3, "1e3"))));
+        assert_eq!(fields.text("d"), Ok(None));
+    }
+
+    #[test]
+    fn truth_values_of_yaml_1_1_count_where_one_is_due() {
+        let entry = entry("a: yes\nb: off\nc: true\nd: maybe\n");
+        let mut warnings = Vec::new();
+        let mut fields = Fields::new(&entry, "test", &mut warnings).expect("a map");
+        assert_eq!(fields.flag("a"), Ok(true));
+        assert_eq!(fields.flag("b"), Ok(false));
+        assert_eq!(fields.flag("c"), Ok(true));
+        assert_eq!(fields.flag("d").expect_err("not a truth value").line, 4);
+    }
+
+    #[test]
+    fn distances_count_letters() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("creation_rule", "creation_rules"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
