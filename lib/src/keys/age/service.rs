@@ -257,7 +257,7 @@ mod tests {
         for kind in [IdentityKind::Hybrid, IdentityKind::X25519] {
             let identity = generate(kind, &mut rand::rngs::OsRng);
             let identities = Identities::parse("new", &identity.secret).expect("this is an identity");
-            assert_eq!(identities.recipients(), [identity.recipient.clone()]);
+            assert_eq!(identities.recipients(), std::slice::from_ref(&identity.recipient));
             let service = AgeService::new(identities);
             let mut key = key(&identity.recipient, "");
             wrap(&service, &mut key, &SecretBytes::from(SECRET));
