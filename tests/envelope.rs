@@ -1,12 +1,13 @@
 //! Envelopes under a data key that both sides know, so that no test waits for a master key.
 
-use libtest_mimic::Failed;
+use std::error::Error;
+
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use selkie::format::Format;
 use selkie::keys::{KeyFuture, KeyGroup, KeyKind, KeyService, MasterKey};
 use selkie::secret::SecretBytes;
-use selkie::sops::{Envelope, MacCheck, Metadata, OpenError, Opened, Selector};
+use selkie::sops::{Envelope, MacCheck, Metadata, OpenError, Opened, RecoverError, Selector};
 use serde_json::{Map, Value as Json};
 
 /// The data key of all made-up documents.
@@ -16,7 +17,7 @@ pub const DATA_KEY: [u8; 32] = *b"an octopus knows eight passwords";
 pub const NOW: &str = "2026-01-02T03:04:05Z";
 
 /// Returns the envelope for documents to encrypt by `rules`, which are fields of the metadata.
-pub fn envelope(rules: &Map<String, Json>, seed: u64) -> Result<Envelope, Failed> {
+pub fn envelope(rules: &Map<String, Json>, seed: u64) -> Result<Envelope, Box<dyn Error>> {
     let kind = KeyKind::from_name("age").ok_or("age is a kind of keys")?;
     let keys = MasterKey::parse_list(kind, "age1lzd99uklcjnc0e7d860axevet2cz99ce9pq6tzuzd05l5nr28ams36nvun")?;
     let mut metadata = Metadata::new(vec![KeyGroup(keys)]);
@@ -24,7 +25,7 @@ pub fn envelope(rules: &Map<String, Json>, seed: u64) -> Result<Envelope, Failed
     metadata.mac_only_encrypted = rules.contains_key("mac_only_encrypted");
     let wrapped = pollster::block_on(Envelope::create(metadata, &[&Fixed(DATA_KEY)], NOW, &mut rng(seed)))?;
     // A new data key was drawn for it; the service puts the known one in its place.
-    Ok(pollster::block_on(Envelope::recover(wrapped.metadata().clone(), &[&Fixed(DATA_KEY)], &[]))?)
+    Ok(recover(wrapped.metadata().clone(), DATA_KEY)?)
 }
 
 /// Decrypts a document with a data key.
@@ -32,9 +33,13 @@ pub fn open(format: Format, text: &[u8], key: [u8; 32]) -> Result<Opened, OpenFa
     let tree = format.read(text).map_err(|error| OpenFailure::Other(error.to_string()))?;
     let metadata =
         Metadata::from_entry(tree.metadata()).map_err(|error| OpenFailure::Other(error.to_string()))?;
-    let envelope = pollster::block_on(Envelope::recover(metadata, &[&Fixed(key)], &[]))
-        .map_err(|error| OpenFailure::Other(error.to_string()))?;
+    let envelope = recover(metadata, key).map_err(|error| OpenFailure::Other(error.to_string()))?;
     Ok(envelope.open(format, tree, MacCheck::Require)?)
+}
+
+/// Returns the envelope of a document whose data key is `key`.
+pub fn recover(metadata: Metadata, key: [u8; 32]) -> Result<Envelope, RecoverError> {
+    pollster::block_on(Envelope::recover(metadata, &[&Fixed(key)], &[]))
 }
 
 /// Returns the random numbers of a seed.

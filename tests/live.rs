@@ -1,6 +1,7 @@
 //! Comparisons with the real tools.
 
 mod gotree;
+mod programs;
 mod properties;
 mod suite;
 
@@ -13,6 +14,7 @@ use crate::peer::{Peer, output};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(suite::tests());
     tests

@@ -6,6 +6,8 @@
 
 mod envelope;
 mod generate;
+mod golden;
+mod hostile;
 mod live;
 mod peer;
 
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    let tests: Vec<Trial> = [live::tests()].into_iter().flatten().collect();
+    let tests: Vec<Trial> =
+        [golden::tests(), hostile::tests(), live::tests()].into_iter().flatten().collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

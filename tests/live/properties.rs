@@ -20,6 +20,9 @@ use crate::peer::Peer;
 /// How many documents a usual run makes, of each kind.
 const DOCUMENTS: u32 = 400;
 
+/// What we say when we refuse on purpose what sops reads, as it would change the value.
+const STRICTER: &[&str] = &["half a character"];
+
 pub fn tests() -> Vec<Trial> {
     vec![
         Peer::Gotree.test("binary_both_ways", |peer| both_ways(&peer, Format::Binary, generate::binary())),
@@ -62,8 +65,14 @@ struct Case<'a> {
 impl Case<'_> {
     fn check(&self) -> Result<(), TestCaseError> {
         let Some(plain) = self.reads_alike()? else { return Ok(()) };
-        self.sops_decrypts_ours(&plain)?;
-        self.we_decrypt_theirs(&plain)
+        let theirs = self.encrypted_by_sops();
+        // Sops writes some values such that it reads others (`1.0` as `1`).
+        let reread = theirs.as_deref().and_then(|theirs| self.decrypted_by_sops(theirs).ok());
+        self.sops_decrypts_ours(&plain, reread.as_ref())?;
+        match (&theirs, &reread) {
+            (Some(theirs), Some(reread)) => self.we_decrypt_theirs(theirs, reread),
+            _ => Ok(()),
+        }
     }
 
     /// Both sides see the same values. `None` if both refuse.
@@ -79,60 +88,60 @@ impl Case<'_> {
             (Err(_), Err(_)) => Ok(None),
             // What is valid may be read although go-yaml stumbles over it.
             (Ok(_), Err(_)) => Ok(None),
+            (Err(error), Ok(_)) if STRICTER.iter().any(|part| error.to_string().contains(part)) => Ok(None),
             (Err(error), Ok(_)) => fail(format!("sops reads what we refuse: {error}")),
         }
     }
 
-    fn sops_decrypts_ours(&self, plain: &Json) -> Result<(), TestCaseError> {
-        let envelope = envelope::envelope(&self.rules.to_json(), self.seed)
-            .map_err(|error| problem(format!("{error:?}")))?;
+    fn sops_decrypts_ours(&self, plain: &Json, reread: Option<&Json>) -> Result<(), TestCaseError> {
+        let envelope = envelope::envelope(&self.rules.to_json(), self.seed).map_err(problem)?;
         let tree = self.format.read(self.text).map_err(problem)?;
         let sealed = match envelope.seal(self.format, tree, Stash::new(), NOW, &mut envelope::rng(self.seed))
         {
             Err(
-                SealError::NothingSelected { .. }
-                | SealError::Unsigned { .. }
-                | SealError::AmbiguousComment { .. },
+                SealError::AmbiguousComment { .. }
+                | SealError::NothingSelected { .. }
+                | SealError::Unsigned { .. },
             ) => {
                 return Ok(());
             }
             sealed => sealed.map_err(problem)?,
         };
         let in_place = sealed.in_place().map_err(problem)?;
-        let written = sealed.write(self.format, &WriteOptions::default()).map_err(problem)?;
         self.decrypts_to("in place", &in_place, plain)?;
-        self.decrypts_to("written anew", &written, plain)?;
+        if let Some(reread) = reread {
+            let written = sealed.write(self.format, &WriteOptions::default()).map_err(problem)?;
+            self.decrypts_to("written anew", &written, reread)?;
+        }
         let opened = envelope::open(self.format, in_place.expose_secret(), DATA_KEY).map_err(problem)?;
         let back = opened.plaintext().map_err(problem)?;
         same("the text after encrypting and decrypting it", &lossy(back.expose_secret()), &lossy(self.text))
     }
 
     fn decrypts_to(&self, what: &str, encrypted: &SecretBytes, plain: &Json) -> Result<(), TestCaseError> {
-        let text = gotree::text(encrypted.expose_secret());
-        match self.ask("decrypt", json!({ "text": text, "key": hex(&DATA_KEY) })) {
-            Ok(answer) => {
-                let (theirs, plain) =
-                    (gotree::without_comments(&answer["documents"]), gotree::without_comments(plain));
+        let encrypted = encrypted.expose_secret();
+        match self.decrypted_by_sops(encrypted) {
+            Ok(theirs) => {
+                let (theirs, plain) = (gotree::without_comments(&theirs), gotree::without_comments(plain));
                 same(&format!("what sops decrypts ({what})"), &theirs, &plain)
-                    .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted.expose_secret()))))
+                    .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))
             }
-            Err(Refusal { stage, error }) => fail(format!(
-                "sops refuses ours ({what}): {stage}: {error}\n{}",
-                lossy(encrypted.expose_secret())
-            )),
+            Err(Refusal { stage, error }) => {
+                fail(format!("sops refuses ours ({what}): {stage}: {error}\n{}", lossy(encrypted)))
+            }
         }
     }
 
-    fn we_decrypt_theirs(&self, plain: &Json) -> Result<(), TestCaseError> {
-        let Some(encrypted) = self.encrypted_by_sops() else { return Ok(()) };
-        let opened = match envelope::open(self.format, &encrypted, DATA_KEY) {
+    fn we_decrypt_theirs(&self, theirs: &[u8], reread: &Json) -> Result<(), TestCaseError> {
+        let opened = match envelope::open(self.format, theirs, DATA_KEY) {
             Ok(opened) => opened,
-            Err(error) => return fail(format!("{error:?}\n{}", String::from_utf8_lossy(&encrypted))),
+            Err(error) => return fail(format!("{error:?}\n{}", lossy(theirs))),
         };
-        let ours = gotree::without_comments(&gotree::documents(opened.tree()));
-        same("what we decrypt", &ours, &gotree::without_comments(plain))?;
+        let ours = gotree::documents(opened.tree());
+        same("what we decrypt", &ours, reread)
+            .map_err(|error| problem(format!("{error}\n{}", lossy(theirs))))?;
         opened.plaintext().map_err(problem)?;
-        self.refuses_what_was_changed(&encrypted)
+        self.refuses_what_was_changed(theirs)
     }
 
     fn encrypted_by_sops(&self) -> Option<Vec<u8>> {
@@ -140,6 +149,11 @@ impl Case<'_> {
             "text": gotree::text(self.text), "key": hex(&DATA_KEY), "rules": self.rules.to_json(), "lastmodified": NOW
         });
         self.ask("encrypt", request).ok().map(|answer| gotree::bytes(&answer["text"]))
+    }
+
+    fn decrypted_by_sops(&self, encrypted: &[u8]) -> Result<Json, Refusal> {
+        let request = json!({ "text": gotree::text(encrypted), "key": hex(&DATA_KEY) });
+        self.ask("decrypt", request).map(|mut answer| answer["documents"].take())
     }
 
     /// Neither side reads a document under a wrong key or without its MAC.

@@ -1,0 +1,253 @@
+//! What must hold for any bytes: no panic, and no document that changes on its way.
+//!
+//! The fuzz targets in `fuzz/` and the tests in `hostile.rs` run these.
+
+use selkie::format::{Format, Place, Rewrite};
+use selkie::keys::age::Identities;
+use selkie::secret::SecretBytes;
+use selkie::sops::config::Config;
+use selkie::sops::{MacCheck, Metadata, SealError, Selector, Stash};
+use selkie::tree::{NodeId, Origin, Tree, TreePath, Value};
+use serde_json::{Map, Value as Json, json};
+
+use crate::envelope::{self, NOW};
+
+/// All of them, by name.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("binary", binary),
+    ("config", config),
+    ("dotenv", dotenv),
+    ("edit_json", edit_json),
+    ("edit_yaml", edit_yaml),
+    ("encrypted", encrypted),
+    ("envelope", envelope),
+    ("identities", identities),
+    ("ini", ini),
+    ("json", json),
+    ("metadata", metadata),
+    ("path", path),
+    ("yaml", yaml),
+];
+
+/// Reads, rewrites, encrypts and decrypts.
+pub fn binary(data: &[u8]) {
+    survives(Format::Binary, data);
+}
+
+/// Reads the rules of `.sops.yaml`.
+pub fn config(data: &[u8]) {
+    if let Ok(config) = Config::parse(data) {
+        // Which rule it is, if any, is for other tests.
+        let _ = (config.rule_for("some/path.yaml"), config.destination_for("some/path.yaml"));
+    }
+}
+
+/// Reads, rewrites, encrypts and decrypts.
+pub fn dotenv(data: &[u8]) {
+    survives(Format::Dotenv, data);
+}
+
+/// Puts values into a document and takes them out.
+pub fn edit_json(data: &[u8]) {
+    edit(Format::Json, data);
+}
+
+/// Puts values into a document and takes them out.
+pub fn edit_yaml(data: &[u8]) {
+    edit(Format::Yaml, data);
+}
+
+/// Decrypts what pretends to be an encrypted document; the first byte chooses its format.
+pub fn encrypted(data: &[u8]) {
+    const FORMATS: [Format; 5] = [Format::Binary, Format::Dotenv, Format::Ini, Format::Json, Format::Yaml];
+    let Some((&choice, data)) = data.split_first() else { return };
+    decrypts(FORMATS[usize::from(choice) % FORMATS.len()], data);
+}
+
+/// Decrypts what pretends to be an encrypted value.
+pub fn envelope(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let metadata = json!({
+        "age": [{ "recipient": "age1", "enc": "" }], "lastmodified": NOW, "mac": text, "version": "3.13.3"
+    });
+    decrypts(Format::Json, json!({ "a": text, "sops": metadata }).to_string().as_bytes());
+}
+
+/// Reads age identities.
+pub fn identities(data: &[u8]) {
+    if let Ok(identities) = Identities::parse("input", &SecretBytes::from(data)) {
+        // Deriving them is what may fail.
+        let _ = identities.recipients();
+    }
+}
+
+/// Reads, rewrites, encrypts and decrypts.
+pub fn ini(data: &[u8]) {
+    survives(Format::Ini, data);
+}
+
+/// Reads, rewrites, encrypts and decrypts.
+pub fn json(data: &[u8]) {
+    survives(Format::Json, data);
+}
+
+/// Reads metadata, and what is written of it.
+pub fn metadata(data: &[u8]) {
+    let Ok(Json::Object(entry)) = serde_json::from_slice(data) else { return };
+    let Ok(metadata) = Metadata::from_json(&entry) else { return };
+    let written = metadata.to_json();
+    let again = Metadata::from_json(&written).expect("what is written can be read");
+    assert_eq!(again.to_json(), written);
+}
+
+/// Reads a path, and what is written of it.
+pub fn path(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(path) = TreePath::parse(text) else { return };
+    assert_eq!(TreePath::parse(&path.to_string()).ok(), Some(path));
+}
+
+/// Reads, rewrites, encrypts and decrypts.
+pub fn yaml(data: &[u8]) {
+    survives(Format::Yaml, data);
+}
+
+fn survives(format: Format, data: &[u8]) {
+    let Ok(tree) = format.read(data) else { return };
+    check_spans(&tree);
+    let rewritten = format.store().rewrite(&tree, &Rewrite::default()).expect("nothing is changed");
+    assert!(rewritten.expose_secret() == data, "it changes when nothing is changed");
+    // Sixteen rules and seeds come from the document itself.
+    let choice = data.iter().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte));
+    seals(format, data, tree, choice);
+}
+
+fn seals(format: Format, data: &[u8], tree: Tree, choice: u8) {
+    let mut rules = Map::new();
+    if let Some(&(field, text)) = RULES.get(usize::from(choice) % (RULES.len() + 1)) {
+        rules.insert(field.to_owned(), text.into());
+    }
+    let seed = u64::from(choice);
+    let envelope = envelope::envelope(&rules, seed).expect("the rules are valid");
+    let sealed = match envelope.seal(format, tree, Stash::new(), NOW, &mut envelope::rng(seed)) {
+        Ok(sealed) => sealed,
+        Err(
+            SealError::AlreadyEncrypted
+            | SealError::AmbiguousComment { .. }
+            | SealError::NothingSelected { .. }
+            | SealError::Unsigned { .. },
+        ) => return,
+        Err(error) => panic!("it is read and cannot be encrypted: {error}"),
+    };
+    let encrypted = match sealed.in_place() {
+        Ok(encrypted) => encrypted,
+        Err(SealError::Write(_)) => return,
+        Err(error) => panic!("it cannot be encrypted in place: {error}"),
+    };
+    let opened =
+        envelope::open(format, encrypted.expose_secret(), envelope::DATA_KEY).expect("the key is right");
+    let plain = opened.plaintext().expect("what was read can be written");
+    assert!(plain.expose_secret() == data, "it changes by encrypting and decrypting");
+}
+
+fn decrypts(format: Format, data: &[u8]) {
+    let Ok(tree) = format.read(data) else { return };
+    let Ok(metadata) = Metadata::from_entry(tree.metadata()) else { return };
+    let Ok(envelope) = envelope::recover(metadata, envelope::DATA_KEY) else { return };
+    let Ok(opened) = envelope.open(format, tree, MacCheck::Ignore) else { return };
+    // A document that nobody encrypted may hold what cannot be written.
+    let _ = opened.plaintext();
+    let _ = opened.stash();
+}
+
+/// The first two bytes choose a node and what is put there.
+fn edit(format: Format, data: &[u8]) {
+    let [choice, kind, data @ ..] = data else { return };
+    let Ok(tree) = format.read(data) else { return };
+    let Some(place) = tree.nodes().map(|(id, _)| id).nth(usize::from(*choice)) else { return };
+    let is_value =
+        |id| tree.node(id).origin == Origin::Source && !matches!(tree.node(id).value, Value::Comment(_));
+    if !is_value(place) || tree.documents().contains(&place) {
+        return;
+    }
+    let value = &VALUES[usize::from(*kind) % VALUES.len()];
+    let value: Json = serde_json::from_str(value).expect("the values are JSON");
+    if let Ok(changed) = format.store().put(&tree, Place::Node(place), &value) {
+        let again = format.read(changed).expect("what was put in can be read");
+        same_but(&tree, &again, place, Some(&value));
+    }
+    if let Ok(changed) = format.store().remove(&tree, place) {
+        let again = format.read(changed).expect("what is left can be read");
+        same_but(&tree, &again, place, None);
+    }
+}
+
+/// Values before and behind `place` are the same in both trees.
+fn same_but(before: &Tree, after: &Tree, place: NodeId, value: Option<&Json>) {
+    let copies = before.nodes().any(|(_, node)| matches!(node.origin, Origin::Alias | Origin::Copy));
+    if copies {
+        // What an alias stands for may have been what was changed.
+        return;
+    }
+    let mut expected: Vec<_> = shape(before, |id| id < place);
+    expected.extend(value.map(|value| (key_of(before, place), value.to_string())));
+    let end = before.node(place).end as usize;
+    expected.extend(shape(before, |id| id.index() >= end));
+    let found = shape(after, |_| true);
+    let flat = |shape: Vec<(Option<Vec<u8>>, String)>| {
+        shape.into_iter().filter(|(_, text)| text != "open").collect::<Vec<_>>()
+    };
+    let containers = matches!(value, Some(Json::Array(_) | Json::Object(_)));
+    if !containers {
+        assert!(flat(found) == flat(expected), "an edit changed more than its place");
+    }
+}
+
+/// The keys and values of all nodes that are wanted, in order.
+fn shape(tree: &Tree, wanted: impl Fn(NodeId) -> bool) -> Vec<(Option<Vec<u8>>, String)> {
+    let nodes = tree.nodes().filter(|(id, node)| {
+        wanted(*id) && node.origin != Origin::Metadata && !matches!(node.value, Value::Comment(_))
+    });
+    let text = |id, value| match value {
+        Value::List | Value::Map => "open".to_owned(),
+        _ => tree.to_json(id).to_string(),
+    };
+    nodes.map(|(id, node)| (key_of(tree, id), text(id, node.value))).collect()
+}
+
+fn key_of(tree: &Tree, id: NodeId) -> Option<Vec<u8>> {
+    tree.key(id).map(<[u8]>::to_vec)
+}
+
+fn check_spans(tree: &Tree) {
+    let source = tree.source();
+    let text = std::str::from_utf8(source).ok();
+    for (_, node) in tree.nodes() {
+        let (start, end) = (node.span.start as usize, node.span.end as usize);
+        assert!(start <= end && end <= source.len(), "a span is out of bounds");
+        let is_boundary = |at| text.is_none_or(|text| text.is_char_boundary(at));
+        assert!(is_boundary(start) && is_boundary(end), "a span cuts a character");
+    }
+}
+
+const RULES: [(&str, &str); 6] = [
+    (Selector::FIELDS[0], "_clear"),
+    (Selector::FIELDS[1], "a"),
+    (Selector::FIELDS[2], "^b"),
+    (Selector::FIELDS[3], "a|b|c"),
+    (Selector::FIELDS[4], "clear"),
+    (Selector::FIELDS[5], "e"),
+];
+
+const VALUES: [&str; 10] = [
+    "null",
+    "true",
+    "7",
+    "1.5",
+    "\"\"",
+    "\"text\"",
+    "\"a: b\\n# c\"",
+    "\"1\"",
+    "[1, \"a\"]",
+    "{\"k\": {\"l\": [2]}}",
+];
