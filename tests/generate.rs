@@ -2,10 +2,12 @@
 
 mod flat;
 mod json;
+mod tree;
 mod yaml;
 
 pub use flat::{binary, dotenv, ini};
 pub use json::json;
+pub use tree::documents;
 pub use yaml::yaml;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};

@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod emit;
 mod gotree;
 mod programs;
 mod properties;
@@ -14,6 +15,7 @@ use crate::peer::{Peer, output};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(emit::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(suite::tests());

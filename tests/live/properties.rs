@@ -40,8 +40,11 @@ fn both_ways<T: AsRef<[u8]> + Debug>(
     texts: impl Strategy<Value = T>,
 ) -> Result<(), Failed> {
     let peer = Gotree::start(peer)?;
-    let mut runner =
-        TestRunner::new(Config { cases: documents()?, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: number_of_documents()?,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let cases = (texts, generate::rules(), any::<u64>());
     runner.run(&cases, |(text, rules, seed)| {
         Case { peer: &peer, format, text: text.as_ref(), rules, seed }.check()
@@ -50,7 +53,7 @@ fn both_ways<T: AsRef<[u8]> + Debug>(
 }
 
 /// Returns how many documents to make: the few of a usual run, or as many as were asked for.
-fn documents() -> Result<u32, Failed> {
+pub fn number_of_documents() -> Result<u32, Failed> {
     Ok(env::var("SELKIE_LONG").map_or(Ok(DOCUMENTS), |number| number.parse())?)
 }
 

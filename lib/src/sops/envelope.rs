@@ -164,8 +164,11 @@ pub(crate) mod tests {
                 u8::from_str_radix(pair, 16).expect("hexadecimal digits")
             });
             let known = self.0.contains(&key.field("recipient"));
-            let result =
-                if known { Ok(digits.collect::<Vec<u8>>().into()) } else { Err(KeyError::NoIdentity(Box::default())) };
+            let result = if known {
+                Ok(digits.collect::<Vec<u8>>().into())
+            } else {
+                Err(KeyError::NoIdentity(Box::default()))
+            };
             Box::pin(std::future::ready(Some(result)))
         }
     }

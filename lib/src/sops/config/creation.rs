@@ -3,9 +3,9 @@
 use serde_json::Value as Json;
 
 use crate::keys::{KEY_KINDS, KeyGroup, KeyKind, KeyParseError, MasterKey};
-use crate::sops::{Pattern, Selector};
 use crate::sops::config::entry::{Entry, Fields};
 use crate::sops::config::{ConfigError, ConfigErrorKind};
+use crate::sops::{Pattern, Selector};
 
 /// What a new document gets.
 #[derive(Clone, Debug)]

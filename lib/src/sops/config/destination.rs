@@ -1,8 +1,8 @@
 //! Destination rules: where documents are published.
 
+use crate::sops::Pattern;
 use crate::sops::config::creation::CreationRule;
 use crate::sops::config::entry::Fields;
-use crate::sops::Pattern;
 use crate::sops::config::{ConfigError, ConfigErrorKind};
 
 /// Where a document is published, and how.
