@@ -371,6 +371,9 @@ impl KeyField {
 
 impl KeyParseError {
     fn new(text: &str, expected: &str) -> Self {
+        // Someone who mixes up the halves of a key must not find the private one in a log.
+        let is_private = PRIVATE_MARKS.iter().any(|mark| text.to_ascii_uppercase().contains(mark));
+        let text = if is_private { "(a private key)" } else { text };
         Self { text: text.to_owned(), expected: expected.to_owned() }
     }
 
@@ -378,6 +381,9 @@ impl KeyParseError {
         Self::new(&Json::Object(object.clone()).to_string(), expected)
     }
 }
+
+/// What private keys hold, in upper case.
+const PRIVATE_MARKS: [&str; 3] = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY"];
 
 /// Returns fields that hold these texts; empty ones are left out.
 fn text_fields(fields: &[(&str, &str)]) -> Map<String, Json> {

@@ -111,8 +111,8 @@ mod tests {
     use crate::keys::MasterKey;
 
     #[test]
-    fn recipient_must_begin_as_one() {
-        assert_eq!(parse("AGE-SECRET-KEY-1").expect_err("this is an identity").text, "AGE-SECRET-KEY-1");
+    fn an_identity_is_no_recipient_and_is_not_quoted() {
+        assert_eq!(parse("AGE-SECRET-KEY-1").expect_err("this is an identity").text, "(a private key)");
     }
 
     #[test]
