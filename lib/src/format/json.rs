@@ -250,12 +250,12 @@ mod tests {
     #[test]
     fn writing_looks_as_in_go() {
         let tree = read(
-            r#"{"a":{},"b":[],"c":[1,{"d":null}],"<&>":"<&>\u2028é\u007f\u0001\b","f":[1.0,1e21,1.5e-7,1e-6]}"#,
+            r#"{"a":{},"b":[],"c":[1,{"d":null}],"<&>":"<&>\u2028é\u007f\u0001\b","f":[1.0,1e21,1.5e-7,1e-6,-0.0]}"#,
         );
         let expected = concat!(
             "{\n\t\"a\": {},\n\t\"b\": [],\n\t\"c\": [\n\t\t1,\n\t\t{\n\t\t\t\"d\": null\n\t\t}\n\t],\n",
             "\t\"\\u003c\\u0026\\u003e\": \"\\u003c\\u0026\\u003e\\u2028é\u{7f}\\u0001\\b\",\n",
-            "\t\"f\": [\n\t\t1,\n\t\t1e+21,\n\t\t1.5e-7,\n\t\t0.000001\n\t]\n}\n",
+            "\t\"f\": [\n\t\t1,\n\t\t1e+21,\n\t\t1.5e-7,\n\t\t0.000001,\n\t\t-0.0\n\t]\n}\n",
         );
         assert_eq!(write(&tree), expected);
     }

@@ -205,6 +205,11 @@ fn append_float(value: f64, out: &mut SecretBytes) -> Result<(), WriteError> {
     if !value.is_finite() {
         return Err(unsupported("a number that is not finite"));
     }
+    if value == 0.0 && value.is_sign_negative() {
+        // Go writes `-0`, which is read as the integer 0: SOPS then takes the MAC for wrong.
+        out.push_str("-0.0");
+        return Ok(());
+    }
     let text = Zeroizing::new(go_general(value, -6, 21));
     match text.split_once("e-0") {
         Some((digits, exponent)) => {
