@@ -52,6 +52,20 @@ impl Splice {
         out.extend_from_slice(&source[position..]);
         out
     }
+
+    /// Returns the source with the changes made, where changes name whole lines, the last one with an end
+    /// even if it has none. That the last line has no end then stays so.
+    pub(super) fn apply_to_lines(self, source: &[u8]) -> SecretBytes {
+        if source.last().is_none_or(|&byte| byte == b'\n') {
+            return self.apply(source);
+        }
+        let mut lines = SecretBytes::with_capacity(source.len() + 1);
+        lines.extend_from_slice(source);
+        lines.push(b'\n');
+        let mut out = self.apply(lines.expose_secret());
+        out.truncate(out.len().saturating_sub(1));
+        out
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +79,17 @@ mod tests {
         splice.delete(Span::new(1, 3));
         splice.replace(Span::new(0, 0), b"<");
         assert_eq!(splice.apply(b"abcdef").expose_secret(), b"<adEf");
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_has_none_afterwards() {
+        let splice = || {
+            let mut splice = Splice::default();
+            splice.replace(Span::new(4, 4), b"c\n");
+            splice
+        };
+        assert_eq!(splice().apply_to_lines(b"a\nb").expose_secret(), b"a\nb\nc");
+        assert_eq!(splice().apply_to_lines(b"a\nb\n").expose_secret(), b"a\nb\nc\n");
     }
 
     #[test]
