@@ -102,6 +102,16 @@ pub fn without_comments(documents: &Json) -> Json {
     }
 }
 
+/// Returns documents with the integer 0 for every negative zero.
+pub fn with_zero(documents: &Json) -> Json {
+    match documents {
+        Json::Array(items) => items.iter().map(with_zero).collect(),
+        Json::Object(fields) if fields.get("float").is_some_and(|float| float == "-0") => json!({ "int": "0" }),
+        Json::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), with_zero(field))).collect(),
+        other => other.clone(),
+    }
+}
+
 fn value(tree: &Tree, id: NodeId) -> Json {
     let children = || tree.children(id).filter(|&child| tree.node(child).origin != Origin::Metadata);
     match tree.node(id).value {

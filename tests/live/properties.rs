@@ -125,7 +125,9 @@ impl Case<'_> {
         let encrypted = encrypted.expose_secret();
         match self.decrypted_by_sops(encrypted) {
             Ok(theirs) => {
-                let (theirs, plain) = (gotree::without_comments(&theirs), gotree::without_comments(plain));
+                // Written anew, `-0.0` stays what it is only with us.
+                let values = |documents| gotree::with_zero(&gotree::without_comments(documents));
+                let (theirs, plain) = (values(&theirs), values(plain));
                 same(&format!("what sops decrypts ({what})"), &theirs, &plain)
                     .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))
             }

@@ -63,9 +63,9 @@ impl Opened {
         mut tree: Tree,
         check: MacCheck,
     ) -> Result<Self, OpenError> {
-        let single_value = format.store().is_single_value();
-        let mut mac = Mac::new(metadata.mac_only_encrypted && !single_value);
-        let mut walk = Walk::new(&metadata.selector, single_value);
+        // As in sops, the metadata rules here even over a binary document, which is written without rules.
+        let mut mac = Mac::new(metadata.mac_only_encrypted);
+        let mut walk = Walk::new(&metadata.selector, false);
         let mut decryption =
             Decryption { cipher, decrypted: Vec::new(), unreadable_comments: 0, non_canonical: Vec::new() };
         let mut plaintext = SecretBytes::new();
@@ -111,7 +111,7 @@ impl Opened {
     #[must_use]
     pub fn stash(&self) -> Stash {
         let mut stash = Stash::new();
-        let mut walk = Walk::new(&self.metadata.selector, self.format.store().is_single_value());
+        let mut walk = Walk::new(&self.metadata.selector, false);
         let mut decrypted = self.decrypted.iter().peekable();
         let mut plaintext = SecretBytes::new();
         while let Some(leaf) = walk.next(&self.tree) {
