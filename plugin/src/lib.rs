@@ -5,6 +5,7 @@ pub mod editor;
 pub mod exec;
 pub mod exit;
 pub mod files;
+pub mod identities;
 pub mod scratch;
 pub mod session;
 pub mod signals;

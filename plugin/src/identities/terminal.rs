@@ -1,0 +1,151 @@
+//! The terminal of the person who runs the program, which is there even if the streams are redirected.
+
+use std::io::{self, Read, Write};
+use std::sync::{Mutex, PoisonError};
+
+use selkie::secret::SecretBytes;
+
+/// The terminal. Only one thread asks at a time.
+#[derive(Default)]
+pub(super) struct Terminal(Mutex<()>);
+
+impl Terminal {
+    /// Asks for a line that is not shown while it is typed.
+    pub(super) fn secret(&self, question: &str) -> io::Result<SecretBytes> {
+        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut device = device::open()?;
+        device.write_all(question.as_bytes())?;
+        let answer = device::without_echo(&mut device, |device| read_secret(device));
+        device.write_all(b"\n")?;
+        answer
+    }
+
+    /// Asks for a line.
+    pub(super) fn line(&self, question: &str) -> io::Result<String> {
+        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut device = device::open()?;
+        device.write_all(question.as_bytes())?;
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while device.read(&mut byte)? == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Shows a message; on the standard error stream if there is no terminal.
+    pub(super) fn show(&self, message: &str) {
+        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = format!("{message}\n");
+        // If there is nobody to see the message, nothing is lost.
+        let _ = match device::open() {
+            Ok(mut device) => device.write_all(line.as_bytes()),
+            Err(_) => io::stderr().write_all(line.as_bytes()),
+        };
+    }
+}
+
+/// Reads a line key by key, as a terminal sends it that does not edit lines itself.
+fn read_secret(keys: &mut dyn Read) -> io::Result<SecretBytes> {
+    let mut line = SecretBytes::with_capacity(LINE_LENGTH);
+    let mut key = [0];
+    loop {
+        match keys.read(&mut key)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => match key[0] {
+                b'\r' | b'\n' => return Ok(line),
+                CONTROL_C | CONTROL_D => return Err(io::Error::new(io::ErrorKind::Interrupted, "cancelled")),
+                CONTROL_U => line.truncate(0),
+                BACKSPACE | DELETE => line.truncate(start_of_last_character(line.expose_secret())),
+                _ if line.len() == LINE_LENGTH => return Err(io::ErrorKind::FileTooLarge.into()),
+                byte => line.push(byte),
+            },
+        }
+    }
+}
+
+fn start_of_last_character(text: &[u8]) -> usize {
+    text.iter().rposition(|byte| byte & 0b1100_0000 != 0b1000_0000).unwrap_or_default()
+}
+
+#[cfg(unix)]
+mod device {
+    use std::fs::File;
+    use std::io;
+
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    pub(super) fn open() -> io::Result<File> {
+        File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .map_err(|_| io::Error::new(io::ErrorKind::NotConnected, "there is no terminal to ask for it"))
+    }
+
+    /// Turns off what the terminal does with keys, so that nothing is shown, and that the terminal is
+    /// not left so when the person interrupts.
+    pub(super) fn without_echo<T>(
+        device: &mut File,
+        read: impl FnOnce(&mut File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let before = tcgetattr(&*device)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(&*device, OptionalActions::Flush, &silent)?;
+        let result = read(device);
+        tcsetattr(&*device, OptionalActions::Flush, &before)?;
+        result
+    }
+}
+
+#[cfg(not(unix))]
+mod device {
+    use std::fs::File;
+    use std::io;
+
+    pub(super) fn open() -> io::Result<File> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "there is no terminal to ask for it"))
+    }
+
+    pub(super) fn without_echo<T>(_: &mut File, _: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+const CONTROL_C: u8 = 0x03;
+const CONTROL_D: u8 = 0x04;
+const CONTROL_U: u8 = 0x15;
+const BACKSPACE: u8 = 0x08;
+const DELETE: u8 = 0x7f;
+const LINE_LENGTH: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(keys: &str) -> Result<String, io::ErrorKind> {
+        let line = read_secret(&mut keys.as_bytes()).map_err(|error| error.kind())?;
+        Ok(String::from_utf8(line.expose_secret().to_vec()).expect("the line is text"))
+    }
+
+    #[test]
+    fn line_ends_with_enter() {
+        assert_eq!(typed("open sesame\rrest"), Ok("open sesame".to_owned()));
+        assert_eq!(typed("\n"), Ok(String::new()));
+    }
+
+    #[test]
+    fn keys_take_back_characters() {
+        assert_eq!(typed("ab\u{7f}c\u{8}d\n"), Ok("ad".to_owned()));
+        assert_eq!(typed("aé\u{7f}\u{7f}\u{7f}b\n"), Ok("b".to_owned()));
+        assert_eq!(typed("abc\u{15}d\n"), Ok("d".to_owned()));
+    }
+
+    #[test]
+    fn asking_can_be_cancelled() {
+        assert_eq!(typed("abc\u{3}"), Err(io::ErrorKind::Interrupted));
+        assert_eq!(typed("abc"), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(typed(&"a".repeat(LINE_LENGTH + 1)), Err(io::ErrorKind::FileTooLarge));
+    }
+}
