@@ -5,7 +5,7 @@
 /// Writes a number without an exponent (`f`, -1), as SOPS encrypts and hashes it.
 #[must_use]
 pub fn go_fixed(value: f64) -> String {
-    not_finite(value).map_or_else(|| format!("{value}"), str::to_owned)
+    not_finite(value).map_or_else(|| fixed(value, &Shortest::of(value)), str::to_owned)
 }
 
 /// Writes a number with an exponent if its decimal exponent is below `low` or at least `high`
@@ -15,14 +15,72 @@ pub fn go_general(value: f64, low: i32, high: i32) -> String {
     if let Some(text) = not_finite(value) {
         return text.to_owned();
     }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("`e` formats with an exponent");
-    let exponent: i32 = exponent.parse().expect("`e` formats a decimal exponent");
+    let shortest = Shortest::of(value);
+    let exponent = shortest.exponent;
     if value == 0.0 || (low..high).contains(&exponent) {
-        return format!("{value}");
+        return fixed(value, &shortest);
     }
     let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
+    let (first, rest) = shortest.digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{}{first}{point}{rest}e{sign}{:02}", minus(value), exponent.abs())
+}
+
+/// The fewest digits that read back as a number, and the exponent of the first.
+struct Shortest {
+    digits: String,
+    exponent: i32,
+}
+
+impl Shortest {
+    fn of(value: f64) -> Self {
+        let scientific = format!("{:e}", value.abs());
+        let (mantissa, exponent) = scientific.split_once('e').expect("`e` formats with an exponent");
+        let exponent = exponent.parse().expect("`e` formats a decimal exponent");
+        let digits = mantissa.replace('.', "");
+        // Up to 15 digits every number has one that reads back, not two.
+        let may_be_one_of_two = is_odd(&digits) && (digits.len() > 15 || value.is_subnormal());
+        let even = may_be_one_of_two.then(|| even_of_two(value, &digits)).flatten();
+        Self { digits: even.unwrap_or(digits), exponent }
+    }
+}
+
+/// Two shortest numbers may be equally near, one on each side. Rust takes the greater, Go the even one;
+/// the MAC is over these digits. Returns the smaller one if `digits` is the odd one of such two.
+fn even_of_two(value: f64, digits: &str) -> Option<String> {
+    // No exact half has more digits than the smallest number.
+    let exact = format!("{:.*e}", 1074, value.abs());
+    let (mantissa, exponent) = exact.split_once('e').expect("`e` formats with an exponent");
+    let exact = mantissa.replace('.', "");
+    let (before, after) = exact.split_at_checked(digits.len())?;
+    let is_half = after.strip_prefix('5').is_some_and(|rest| rest.bytes().all(|digit| digit == b'0'));
+    // Below a power of two numbers are nearer to each other, so that the smaller one may be another.
+    let (first, rest) = before.split_at_checked(1)?;
+    let reads_back = format!("{first}.{rest}e{exponent}").parse() == Ok(value.abs());
+    (is_half && !is_odd(before) && reads_back).then(|| before.to_owned())
+}
+
+fn is_odd(digits: &str) -> bool {
+    digits.bytes().last().is_some_and(|digit| digit % 2 == 1)
+}
+
+fn fixed(value: f64, shortest: &Shortest) -> String {
+    let Shortest { digits, exponent } = shortest;
+    let minus = minus(value);
+    let whole = usize::try_from(exponent + 1).unwrap_or(0);
+    if whole == 0 {
+        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+        return format!("{minus}0.{zeros}{digits}");
+    }
+    match digits.split_at_checked(whole) {
+        None => format!("{minus}{digits}{}", "0".repeat(whole - digits.len())),
+        Some((whole, "")) => format!("{minus}{whole}"),
+        Some((whole, rest)) => format!("{minus}{whole}.{rest}"),
+    }
+}
+
+fn minus(value: f64) -> &'static str {
+    if value.is_sign_negative() { "-" } else { "" }
 }
 
 fn not_finite(value: f64) -> Option<&'static str> {
@@ -46,6 +104,22 @@ mod tests {
         assert_eq!(go_fixed(1.0), "1");
         assert_eq!(go_fixed(-0.0), "-0");
         assert_eq!(go_fixed(f64::NEG_INFINITY), "-Inf");
+    }
+
+    #[test]
+    fn of_two_equally_near_numbers_the_even_one_is_taken() {
+        assert_eq!(go_fixed(210_839_668_522_651.625), "210839668522651.62");
+        assert_eq!(go_fixed(-2_078_880_221_265_979.25), "-2078880221265979.2");
+        assert_eq!(go_general(210_839_668_522_651.625, -4, 6), "2.1083966852265162e+14");
+        assert_eq!(go_fixed(0.3), "0.3");
+        assert_eq!(go_general(2.0_f64.powi(-24), -4, 6), "5.960464477539063e-08");
+    }
+
+    #[test]
+    fn fixed_is_what_rust_writes_where_no_two_are_equally_near() {
+        for value in [0.0, 1.5, 123.0, 1e21, 1e-7, 0.1, f64::MAX, f64::MIN_POSITIVE, 5e-324, -42.25] {
+            assert_eq!(go_fixed(value), format!("{value}"));
+        }
     }
 
     #[test]
