@@ -15,7 +15,7 @@ use proptest::strategy::Union;
 use serde_json::{Map, Value as Json};
 
 /// A rule that chooses what is encrypted, as the metadata has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// The name and the text of the rule, if there is one.
     pub rule: Option<(&'static str, &'static str)>,

@@ -106,9 +106,23 @@ pub fn without_comments(documents: &Json) -> Json {
 pub fn with_zero(documents: &Json) -> Json {
     match documents {
         Json::Array(items) => items.iter().map(with_zero).collect(),
-        Json::Object(fields) if fields.get("float").is_some_and(|float| float == "-0") => json!({ "int": "0" }),
+        Json::Object(fields) if fields.get("float").is_some_and(|float| float == "-0") => {
+            json!({ "int": "0" })
+        }
         Json::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), with_zero(field))).collect(),
         other => other.clone(),
+    }
+}
+
+/// Returns the texts of all comments of documents.
+pub fn comments(documents: &Json) -> Vec<String> {
+    match documents {
+        Json::Array(items) => items.iter().flat_map(comments).collect(),
+        Json::Object(fields) => match fields.get("comment") {
+            Some(comment) => vec![comment.to_string()],
+            None => fields.values().flat_map(comments).collect(),
+        },
+        _ => Vec::new(),
     }
 }
 

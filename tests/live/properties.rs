@@ -1,7 +1,7 @@
 //! Generated documents, encrypted and decrypted by both sides.
 
 use std::env;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use selkie::format::{Format, WriteOptions};
 use selkie::secret::SecretBytes;
 use selkie::sops::{OpenError, SealError, Stash};
+use selkie::tree::Origin;
 use serde_json::{Value as Json, json};
 
 use super::gotree::{self, Gotree, Refusal};
@@ -47,6 +48,8 @@ fn both_ways<T: AsRef<[u8]> + Debug>(
     });
     let cases = (texts, generate::rules(), any::<u64>());
     runner.run(&cases, |(text, rules, seed)| {
+        // A single value has no rules.
+        let rules = if format.store().is_single_value() { Rules::default() } else { rules };
         Case { peer: &peer, format, text: text.as_ref(), rules, seed }.check()
     })?;
     Ok(())
@@ -84,9 +87,14 @@ impl Case<'_> {
         let ours = self.format.read(self.text);
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {
-                let ours = gotree::documents(&ours);
-                same("the documents", &ours, &theirs["documents"])?;
-                Ok(Some(theirs["documents"].clone()))
+                let theirs = &theirs["documents"];
+                same_but_comments("the documents", &gotree::documents(&ours), theirs)?;
+                // Sops copies comments with what an alias stands for; we do not.
+                let has_copies = ours.nodes().any(|(_, node)| node.origin == Origin::Alias);
+                if !has_copies {
+                    keeps_comments(&gotree::documents(&ours), theirs)?;
+                }
+                Ok(Some(theirs.clone()))
             }
             (Err(_), Err(_)) => Ok(None),
             // What is valid may be read although go-yaml stumbles over it.
@@ -126,9 +134,8 @@ impl Case<'_> {
         match self.decrypted_by_sops(encrypted) {
             Ok(theirs) => {
                 // Written anew, `-0.0` stays what it is only with us.
-                let values = |documents| gotree::with_zero(&gotree::without_comments(documents));
-                let (theirs, plain) = (values(&theirs), values(plain));
-                same(&format!("what sops decrypts ({what})"), &theirs, &plain)
+                let (theirs, plain) = (gotree::with_zero(&theirs), gotree::with_zero(plain));
+                same_but_comments(&format!("what sops decrypts ({what})"), &theirs, &plain)
                     .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))
             }
             Err(Refusal { stage, error }) => {
@@ -142,8 +149,7 @@ impl Case<'_> {
             Ok(opened) => opened,
             Err(error) => return fail(format!("{error:?}\n{}", lossy(theirs))),
         };
-        let ours = gotree::documents(opened.tree());
-        same("what we decrypt", &ours, reread)
+        same_but_comments("what we decrypt", &gotree::documents(opened.tree()), reread)
             .map_err(|error| problem(format!("{error}\n{}", lossy(theirs))))?;
         opened.plaintext().map_err(problem)?;
         self.refuses_what_was_changed(theirs)
@@ -180,11 +186,28 @@ impl Case<'_> {
     }
 }
 
-fn same<T: PartialEq + Debug>(what: &str, left: &T, right: &T) -> Result<(), TestCaseError> {
+fn same<T: PartialEq + Display>(what: &str, left: &T, right: &T) -> Result<(), TestCaseError> {
     if left == right {
         return Ok(());
     }
-    fail(format!("{what} differ:\n{left:#?}\n{right:#?}"))
+    fail(format!("{what} differ:\n{left}\n{right}"))
+}
+
+fn same_but_comments(what: &str, left: &Json, right: &Json) -> Result<(), TestCaseError> {
+    same(what, &gotree::without_comments(left), &gotree::without_comments(right))
+}
+
+/// Demands that no comment is lost that sops sees. Where go-yaml puts one, and whether it drops one, hangs
+/// on details of its scanner.
+fn keeps_comments(ours: &Json, theirs: &Json) -> Result<(), TestCaseError> {
+    let mut ours = gotree::comments(ours);
+    for comment in gotree::comments(theirs) {
+        match ours.iter().position(|ours| *ours == comment) {
+            Some(index) => drop(ours.swap_remove(index)),
+            None => return fail(format!("the comment {comment:?} is lost")),
+        }
+    }
+    Ok(())
 }
 
 fn problem(error: impl ToString) -> TestCaseError {
