@@ -1,13 +1,32 @@
-//! Changes to YAML text in place.
+//! Changes to YAML text in place: every byte that no change names stays.
+
+mod entry;
+mod lines;
+mod scalar;
+mod splice;
 
 use serde_json::Value as Json;
 
-use crate::format::{Place, Rewrite, WriteError};
+use super::write::flow::{Replaced, flow};
+use crate::format::{MetadataEdit, Place, Rewrite, WriteError};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Tree};
+use crate::tree::{NodeId, Origin, Style, Tree, Value};
 
-pub(super) fn rewrite(_tree: &Tree, _rewrite: &Rewrite<'_>) -> Result<SecretBytes, WriteError> {
-    Err(WriteError::Unsupported { format: "yaml", what: "anything yet" })
+use entry::Entries;
+use scalar::{Parent, Scalars};
+use splice::Splice;
+
+/// Returns the source of a tree with values, comments and metadata changed in their places.
+pub(super) fn rewrite(tree: &Tree, rewrite: &Rewrite<'_>) -> Result<SecretBytes, WriteError> {
+    let mut changes = Changes { tree, scalars: Scalars::new(tree), splice: Splice::default() };
+    changes.nodes(rewrite)?;
+    let mut splice = changes.splice;
+    match rewrite.metadata {
+        MetadataEdit::Keep => {}
+        MetadataEdit::Put(metadata) => Entries::new(tree).put(metadata, &mut splice)?,
+        MetadataEdit::Remove => Entries::new(tree).remove(&mut splice),
+    }
+    Ok(splice.apply(tree.source()))
 }
 
 pub(super) fn put(_tree: &Tree, _place: Place<'_>, _value: &Json) -> Result<SecretBytes, WriteError> {
@@ -16,4 +35,187 @@ pub(super) fn put(_tree: &Tree, _place: Place<'_>, _value: &Json) -> Result<Secr
 
 pub(super) fn remove(_tree: &Tree, _node: NodeId) -> Result<SecretBytes, WriteError> {
     Err(WriteError::Unsupported { format: "yaml", what: "anything yet" })
+}
+
+struct Changes<'a> {
+    tree: &'a Tree,
+    scalars: Scalars<'a>,
+    splice: Splice,
+}
+
+/// A map or list that the walk is in.
+struct Frame {
+    end: usize,
+    id: NodeId,
+    parent: Parent,
+}
+
+impl Changes<'_> {
+    /// Walks over the tree to the nodes that change.
+    fn nodes(&mut self, rewrite: &Rewrite<'_>) -> Result<(), WriteError> {
+        let mut changed = rewrite.changed.iter().copied().peekable();
+        let mut verbatim = rewrite.verbatim.iter().copied().peekable();
+        let mut frames: Vec<Frame> = Vec::new();
+        // The alias that the walk is below, and its end; it is written but once.
+        let mut alias: Option<(NodeId, usize, bool)> = None;
+        for (id, node) in self.tree.nodes() {
+            while frames.pop_if(|frame| frame.end <= id.index()).is_some() {}
+            let parent = frames.last().map_or(ROOT, |frame| frame.parent);
+            if node.origin == Origin::Alias {
+                alias = Some((id, node.end as usize, false));
+            }
+            let exact = verbatim.next_if(|(wanted, _)| *wanted == id);
+            let is_changed = changed.next_if(|wanted| *wanted == id).is_some();
+            if let Some((_, text)) = exact {
+                self.exact(id, text);
+            } else if is_changed {
+                match (&mut alias, node.origin) {
+                    (Some((root, end, is_written)), Origin::Copy) if id.index() < *end => {
+                        if !std::mem::replace(is_written, true) {
+                            self.expand(*root);
+                        }
+                    }
+                    _ => self.change(id, parent, frames.last())?,
+                }
+            }
+            if matches!(node.value, Value::List | Value::Map) {
+                let parent =
+                    Parent { is_flow: node.style == Style::Flow, is_list: node.value == Value::List };
+                frames.push(Frame { end: node.end as usize, id, parent });
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, id: NodeId, parent: Parent, frame: Option<&Frame>) -> Result<(), WriteError> {
+        let node = self.tree.node(id);
+        match node.value {
+            Value::Comment(text) => {
+                let text = self.tree.bytes(text);
+                let is_comment = matches!(node.style, Style::Plain | Style::Inline)
+                    && self.tree.slice(node.span).starts_with(b"#");
+                match is_comment {
+                    true => self.comment(id, text),
+                    false => self.item_to_comment(id, text, parent, frame),
+                }
+            }
+            _ => {
+                self.scalars.set(id, parent, &mut self.splice);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts a text in the place of a node's span as it is.
+    fn exact(&mut self, id: NodeId, text: &[u8]) {
+        let node = self.tree.node(id);
+        let (start, mut end) = (node.span.start as usize, node.span.end as usize);
+        let mut text = text;
+        // Empty lines below a block scalar are not touched when it changes.
+        if matches!(node.style, Style::Literal | Style::Folded) {
+            end = start + trimmed(self.tree.slice(node.span)).len();
+            text = trimmed(text);
+        }
+        self.splice.replace(start, end, text);
+    }
+
+    /// Writes what an alias stands for in its place.
+    fn expand(&mut self, root: NodeId) {
+        let span = self.tree.node(root).span;
+        self.splice.replace_with(span.start as usize, span.end as usize, |out| {
+            flow(self.tree, root, &mut |_, _| Replaced::No, out);
+        });
+    }
+
+    /// Writes another text into a comment.
+    fn comment(&mut self, id: NodeId, text: &[u8]) -> Result<(), WriteError> {
+        check_comment(text)?;
+        let span = self.tree.node(id).span;
+        self.splice.replace(span.start as usize + 1, span.end as usize, text);
+        Ok(())
+    }
+
+    /// Writes a comment in the place of an item of a list, dash and all.
+    fn item_to_comment(
+        &mut self,
+        id: NodeId,
+        text: &[u8],
+        parent: Parent,
+        frame: Option<&Frame>,
+    ) -> Result<(), WriteError> {
+        check_comment(text)?;
+        let node = self.tree.node(id);
+        let Some(frame) = frame.filter(|frame| frame.parent.is_list) else {
+            return Err(WriteError::Unsupported {
+                format: "yaml",
+                what: "a comment in the place of a value",
+            });
+        };
+        let (start, end) = (node.key_start as usize, node.span.end as usize);
+        let lines = lines::Lines::new(self.tree.source());
+        let line_break = lines.line_break();
+        let column = lines.column(start);
+        let rest = lines.end(end);
+        if parent.is_flow {
+            let (start, end) = match entry::in_brackets(self.tree.source(), start, end) {
+                (from, to) if from < start => (from + 1, to),
+                other => other,
+            };
+            self.splice.replace_with(start, end, |out| {
+                out.push_str(if start > 0 && self.tree.source()[start - 1] == b',' { " #" } else { "#" });
+                out.extend_from_slice(text);
+                out.push_str(line_break);
+                (0..column).for_each(|_| out.push(b' '));
+            });
+            return Ok(());
+        }
+        // A list of nothing but comments is still a list.
+        let mut items = self.tree.items(frame.id);
+        let is_first =
+            self.tree.children(frame.id).find(|&child| !is_written_comment(self.tree, child)) == Some(id);
+        let is_bare = items.next().is_none() && is_first;
+        let is_last_on_line = lines.is_blank(end, rest);
+        let hangs = self.tree.node(frame.id).key.is_some()
+            && lines.column(self.tree.node(frame.id).key_start as usize) >= column;
+        self.splice.replace_with(start, end, |out| {
+            if is_bare {
+                out.push_str(if hangs { " [] " } else { "[] " });
+            }
+            out.push(b'#');
+            out.extend_from_slice(text);
+            if !is_last_on_line {
+                out.push_str(line_break);
+                (0..column).for_each(|_| out.push(b' '));
+            }
+        });
+        if !is_last_on_line {
+            let comment = end
+                + self.tree.source()[end..rest].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            self.splice.replace(end, comment, b"");
+        }
+        Ok(())
+    }
+}
+
+/// Where nothing stands around a document.
+const ROOT: Parent = Parent { is_flow: false, is_list: false };
+
+fn is_written_comment(tree: &Tree, id: NodeId) -> bool {
+    tree.slice(tree.node(id).span).starts_with(b"#")
+}
+
+/// Returns a text without line breaks at its end.
+fn trimmed(text: &[u8]) -> &[u8] {
+    let length = text.iter().rposition(|byte| !lines::is_break(byte)).map_or(0, |last| last + 1);
+    &text[..length]
+}
+
+/// A comment ends with its line.
+fn check_comment(text: &[u8]) -> Result<(), WriteError> {
+    let is_allowed =
+        |char: char| !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}') || char == '\t';
+    match std::str::from_utf8(text) {
+        Ok(text) if text.chars().all(is_allowed) => Ok(()),
+        _ => Err(WriteError::Unsupported { format: "yaml", what: "a comment of several lines" }),
+    }
 }

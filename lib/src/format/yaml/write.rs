@@ -3,6 +3,7 @@
 //! Where sops loses or misplaces a comment, or writes what it cannot read again, this does not follow
 //! it; everything else is the same text. Nesting costs no stack.
 
+pub(super) mod flow;
 mod printer;
 
 use serde_json::{Map, Value as Json};

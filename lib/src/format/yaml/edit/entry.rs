@@ -1,0 +1,272 @@
+//! The `sops` entry of a document: put in such that taking it out gives back the bytes before.
+
+use serde_json::{Map, Value as Json};
+
+use super::lines::{Lines, indent_of};
+use super::splice::Splice;
+use crate::format::yaml::write::{flow, json_tree, write_json};
+use crate::format::{METADATA_KEY, WriteError};
+use crate::secret::SecretBytes;
+use crate::tree::{NodeId, Style, Tree, Value};
+
+/// The documents of a tree, to put metadata in or take it out.
+pub(super) struct Entries<'a> {
+    tree: &'a Tree,
+    lines: Lines<'a>,
+    line_break: &'static str,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        let lines = Lines::new(tree.source());
+        Self { tree, lines, line_break: lines.line_break() }
+    }
+
+    /// Puts the metadata into every document, in the place of what it has.
+    pub(super) fn put(&self, metadata: &Map<String, Json>, splice: &mut Splice) -> Result<(), WriteError> {
+        let value = Json::Object(metadata.clone());
+        let indent = indent_of(self.tree);
+        for &root in self.tree.documents() {
+            let mut entries = self.entries(root);
+            let node = self.tree.node(root);
+            let first = entries.next();
+            match (first, node.style) {
+                (Some(entry), Style::Flow) => {
+                    splice.replace_with(entry.start, entry.end, |out| flow_entry(&value, out));
+                }
+                (Some(entry), _) => self.replace(&entry, &value, indent, splice)?,
+                (None, Style::Flow) => self.insert_in_brackets(root, &value, splice),
+                // A null that is written down: nothing else can stand beside it.
+                (None, Style::Plain) => {
+                    splice.replace_with(node.span.start as usize, node.span.end as usize, |out| {
+                        out.push(b'{');
+                        flow_entry(&value, out);
+                        out.push(b'}');
+                    });
+                }
+                (None, _) => self.insert(root, &value, indent, splice)?,
+            }
+            let others: Vec<_> = entries.collect();
+            others.iter().for_each(|entry| self.remove_entry(root, entry, splice));
+        }
+        Ok(())
+    }
+
+    /// Takes the metadata out of every document.
+    pub(super) fn remove(&self, splice: &mut Splice) {
+        for (index, &root) in self.tree.documents().iter().enumerate() {
+            let entries: Vec<_> = self.entries(root).collect();
+            for entry in &entries {
+                self.remove_entry(root, entry, splice);
+            }
+            let node = self.tree.node(root);
+            let is_bare = self.tree.items(root).next().is_none() && node.style != Style::Flow;
+            if let Some(entry) = entries.first().filter(|entry| is_bare && !self.is_started(index, entry)) {
+                // Without a line that starts it there would be no document.
+                splice.replace_with(entry.line, entry.line, |out| {
+                    out.push_str("{}");
+                    out.push_str(if entry.ends_source { "" } else { self.line_break });
+                });
+            }
+        }
+    }
+
+    /// Returns whether a line before the entry starts its document.
+    fn is_started(&self, index: usize, entry: &Entry) -> bool {
+        let mut line = self.lines.start(0);
+        // Every further document has such a line.
+        while index == 0 && line < entry.line {
+            if self.lines.is_marker(line) {
+                return true;
+            }
+            line = self.lines.next(line);
+        }
+        index > 0
+    }
+
+    /// Returns the `sops` entries of a document.
+    fn entries(&self, root: NodeId) -> impl Iterator<Item = Entry> + '_ {
+        let is_metadata = |id: &NodeId| self.tree.key(*id) == Some(METADATA_KEY.as_bytes());
+        self.tree.children(root).filter(is_metadata).map(|id| self.entry(id))
+    }
+
+    fn entry(&self, id: NodeId) -> Entry {
+        let start = self.tree.node(id).key_start as usize;
+        let end = end_of(self.tree, id).max(start);
+        let line = self.lines.start(start);
+        let is_alone = self.lines.is_blank(line, start);
+        let next = self.lines.next(end);
+        let ends_source = next == self.lines.end(end);
+        Entry { start, end, line: if is_alone { line } else { start }, next, is_alone, ends_source }
+    }
+
+    /// Puts metadata in the place of an entry in lines of its own.
+    fn replace(
+        &self,
+        entry: &Entry,
+        value: &Json,
+        indent: usize,
+        splice: &mut Splice,
+    ) -> Result<(), WriteError> {
+        if !entry.is_alone {
+            splice.replace_with(entry.start, entry.end, |out| flow_entry(value, out));
+            return Ok(());
+        }
+        let text = self.lines_of(value, self.lines.column(entry.start), indent)?;
+        splice.replace_with(entry.line, entry.next, |out| {
+            out.extend_from_slice(if entry.ends_source {
+                without_break(&text)
+            } else {
+                text.expose_secret()
+            });
+        });
+        Ok(())
+    }
+
+    /// Puts metadata behind the last line of a document.
+    fn insert(
+        &self,
+        root: NodeId,
+        value: &Json,
+        indent: usize,
+        splice: &mut Splice,
+    ) -> Result<(), WriteError> {
+        let column = self
+            .tree
+            .items(root)
+            .next()
+            .map_or(0, |first| self.lines.column(self.tree.node(first).key_start as usize));
+        let text = self.lines_of(value, column, indent)?;
+        let end = end_of(self.tree, root);
+        let at = self.lines.next_marker(end);
+        if at < self.tree.source().len() || self.lines.ends_with_break() {
+            splice.replace(at, at, text.expose_secret());
+            return Ok(());
+        }
+        // A line break at the end would become part of an open block scalar: there the metadata goes before
+        // the last entry.
+        if let Some(last) = self.tree.items(root).last().filter(|_| self.is_open(root)) {
+            let line = self.lines.start(self.tree.node(last).key_start as usize);
+            splice.replace(line, line, text.expose_secret());
+            return Ok(());
+        }
+        // Where there is no line break at the end, there will be none.
+        splice.replace_with(at, at, |out| {
+            out.push_str(self.line_break);
+            out.extend_from_slice(without_break(&text));
+        });
+        Ok(())
+    }
+
+    /// Returns whether a document ends with a block scalar that a line break would change.
+    fn is_open(&self, root: NodeId) -> bool {
+        let range = root.index()..self.tree.node(root).end as usize;
+        let nodes = range.rev().filter_map(|index| self.tree.id(index)).map(|id| self.tree.node(id));
+        let last = nodes.max_by_key(|node| (node.span.end, node.span.start));
+        last.is_some_and(|node| {
+            let token = self.tree.slice(node.span);
+            let header = token.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+            matches!(node.style, Style::Literal | Style::Folded) && !header.contains(&b'-')
+        })
+    }
+
+    /// Puts metadata before the first entry of a map in brackets: comments behind its entries stay theirs.
+    fn insert_in_brackets(&self, root: NodeId, value: &Json, splice: &mut Splice) {
+        let node = self.tree.node(root);
+        match self.tree.items(root).next() {
+            Some(first) => {
+                let at = self.tree.node(first).key_start as usize;
+                splice.replace_with(at, at, |out| {
+                    flow_entry(value, out);
+                    out.push_str(", ");
+                });
+            }
+            None => {
+                let at = (node.span.end as usize).saturating_sub(1);
+                splice.replace_with(at, at, |out| flow_entry(value, out));
+            }
+        }
+    }
+
+    fn remove_entry(&self, root: NodeId, entry: &Entry, splice: &mut Splice) {
+        if self.tree.node(root).style == Style::Flow {
+            let (start, end) = in_brackets(self.tree.source(), entry.start, entry.end);
+            splice.replace(start, end, b"");
+            return;
+        }
+        let start = if entry.ends_source { self.lines.break_before(entry.line) } else { entry.line };
+        splice.replace(start, entry.next, b"");
+    }
+
+    /// Returns the metadata in lines that begin at `column`.
+    fn lines_of(&self, value: &Json, column: usize, indent: usize) -> Result<SecretBytes, WriteError> {
+        let text = write_json(Some(METADATA_KEY), value, column, indent)?;
+        Ok(with_breaks(text, self.line_break))
+    }
+}
+
+/// Where an entry in lines of its own is written.
+struct Entry {
+    start: usize,
+    end: usize,
+    /// Where its first line begins.
+    line: usize,
+    /// Where the line behind its last one begins.
+    next: usize,
+    /// Whether nothing stands before it on its first line.
+    is_alone: bool,
+    /// Whether the source ends with it, without a line break.
+    ends_source: bool,
+}
+
+/// Returns where a node and all below it end in the source.
+pub(super) fn end_of(tree: &Tree, id: NodeId) -> usize {
+    let range = id.index()..tree.node(id).end as usize;
+    let ends = range.filter_map(|index| tree.id(index)).map(|id| tree.node(id).span.end);
+    ends.max().unwrap_or_default() as usize
+}
+
+/// Returns the piece of a map or list in brackets to take out with the item from `start` to `end`: a comma
+/// goes with it.
+pub(super) fn in_brackets(source: &[u8], start: usize, end: usize) -> (usize, usize) {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace();
+    let blanks = |at: usize| source[at..].iter().take_while(|byte| is_blank(byte)).count();
+    let comma = end + blanks(end);
+    if source.get(comma) == Some(&b',') {
+        let behind = comma + 1;
+        return (start, behind + blanks(behind));
+    }
+    let before = source[..start].iter().rposition(|byte| !is_blank(byte));
+    match before {
+        Some(at) if source[at] == b',' => (at, end),
+        _ => (start, end),
+    }
+}
+
+/// Returns lines with the line break of a document.
+pub(super) fn with_breaks(text: SecretBytes, line_break: &str) -> SecretBytes {
+    if line_break == "\n" {
+        return text;
+    }
+    let mut out = SecretBytes::with_capacity(text.len() + text.len() / 16);
+    for line in text.expose_secret().split_inclusive(|&byte| byte == b'\n') {
+        out.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        out.push_str(if line.ends_with(b"\n") { line_break } else { "" });
+    }
+    out
+}
+
+fn without_break(text: &SecretBytes) -> &[u8] {
+    let bytes = text.expose_secret();
+    let length = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    &bytes[..length]
+}
+
+fn flow_entry(value: &Json, out: &mut SecretBytes) {
+    let (tree, root) = json_tree(None, value);
+    flow::flow_key(METADATA_KEY.as_bytes(), false, out);
+    if let Some(value) = tree.items(root).next() {
+        debug_assert!(tree.node(value).value == Value::Map, "metadata is a map");
+        flow::flow(&tree, value, &mut |_, _| flow::Replaced::No, out);
+    }
+}

@@ -1,0 +1,144 @@
+//! A value on one line, in brackets.
+
+use crate::format::yaml::style::{
+    Context, binary, choose, double_quoted, plain_scalar, quoted, stays_string,
+};
+use crate::secret::SecretBytes;
+use crate::tree::{Node, NodeId, Tree, Value};
+
+/// Appends the value at `id` on one line, without comments. What `replace` writes in place of a node
+/// stands for it and all below it.
+pub(in crate::format::yaml) fn flow(
+    tree: &Tree,
+    id: NodeId,
+    replace: &mut dyn FnMut(NodeId, &mut SecretBytes) -> Replaced,
+    out: &mut SecretBytes,
+) {
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut next = id.index();
+    let end = tree.node(id).end as usize;
+    while next < end {
+        let id = tree.id(next).expect("a node before the end of its parent exists");
+        let node = tree.node(id);
+        close(&mut frames, next, out);
+        next += 1;
+        if matches!(node.value, Value::Comment(_)) {
+            continue;
+        }
+        let start = out.len();
+        lead_in(tree, id, &mut frames, out);
+        match replace(id, out) {
+            Replaced::No => {}
+            Replaced::Yes => {
+                next = node.end as usize;
+                continue;
+            }
+            Replaced::Removed => {
+                out.truncate(start);
+                if let Some(frame) = frames.last_mut() {
+                    frame.is_empty = frame.was_empty;
+                }
+                next = node.end as usize;
+                continue;
+            }
+        }
+        match bracket(node) {
+            Some((open, close)) => {
+                out.push(open);
+                frames.push(Frame { end: node.end as usize, close, is_empty: true, was_empty: true });
+            }
+            None => scalar(tree, node.value, out),
+        }
+    }
+    close(&mut frames, end, out);
+}
+
+/// Appends an entry as it stands in a flow map.
+pub(in crate::format::yaml) fn flow_key(key: &[u8], is_merge: bool, out: &mut SecretBytes) {
+    let start = out.len();
+    match std::str::from_utf8(key) {
+        Ok("<<") if is_merge => out.push_str("<<"),
+        Ok(text) => string(text, out),
+        Err(_) => bytes(key, out),
+    }
+    // A key that is longer must be announced.
+    if out.len() - start > LONGEST_SIMPLE_KEY {
+        let key = out.slice(start..out.len()).unwrap_or_default();
+        out.truncate(start);
+        out.push_str("? ");
+        out.extend_from_slice(key.expose_secret());
+        out.push(b' ');
+    }
+    out.push_str(": ");
+}
+
+/// Appends a scalar on one line.
+pub(in crate::format::yaml) fn scalar(tree: &Tree, value: Value, out: &mut SecretBytes) {
+    match value {
+        Value::Str(text) => match std::str::from_utf8(tree.bytes(text)) {
+            Ok(text) => string(text, out),
+            Err(_) => bytes(tree.bytes(text), out),
+        },
+        value => out.push_str(&plain_scalar(tree, value)),
+    }
+}
+
+/// What stands in the place of a node.
+pub(in crate::format::yaml) enum Replaced {
+    /// What it holds.
+    No,
+    /// Nothing, not even its key.
+    Removed,
+    /// Something else.
+    Yes,
+}
+
+/// A map or list that is being written.
+struct Frame {
+    end: usize,
+    close: u8,
+    is_empty: bool,
+    was_empty: bool,
+}
+
+/// Writes what stands before a value: a comma, a key.
+fn lead_in(tree: &Tree, id: NodeId, frames: &mut [Frame], out: &mut SecretBytes) {
+    let Some(frame) = frames.last_mut() else { return };
+    if !frame.is_empty {
+        out.push_str(", ");
+    }
+    frame.was_empty = std::mem::replace(&mut frame.is_empty, false);
+    if let Some(key) = tree.key(id) {
+        flow_key(key, super::is_mergeable(tree, id), out);
+    }
+}
+
+/// Ends the maps and lists that end before node `next`.
+fn close(frames: &mut Vec<Frame>, next: usize, out: &mut SecretBytes) {
+    while let Some(frame) = frames.pop_if(|frame| frame.end <= next) {
+        out.push(frame.close);
+    }
+}
+
+const fn bracket(node: &Node) -> Option<(u8, u8)> {
+    match node.value {
+        Value::List => Some((b'[', b']')),
+        Value::Map => Some((b'{', b'}')),
+        _ => None,
+    }
+}
+
+fn string(text: &str, out: &mut SecretBytes) {
+    match text.contains('\n') || !stays_string(text) {
+        true => double_quoted(text, out),
+        false => quoted(text, choose(text, Context::Flow), out),
+    }
+}
+
+fn bytes(bytes: &[u8], out: &mut SecretBytes) {
+    out.push_str("!!binary ");
+    double_quoted(&binary(bytes).replace('\n', ""), out);
+}
+
+/// The longest key that needs no question mark anywhere, in bytes.
+const LONGEST_SIMPLE_KEY: usize = 1000;
