@@ -2,6 +2,7 @@
 
 mod emit;
 mod gotree;
+mod keys;
 mod programs;
 mod properties;
 mod suite;
@@ -16,6 +17,7 @@ use crate::peer::{Peer, output};
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
     tests.extend(emit::tests());
+    tests.extend(keys::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(suite::tests());

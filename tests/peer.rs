@@ -7,8 +7,7 @@ use std::process::Command;
 use libtest_mimic::{Failed, Trial};
 
 /// A program or a file of another project.
-#[derive(Clone, Copy)]
-#[expect(dead_code, reason = "their tests come with the code that they test")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// `age` of the system.
     Age,
