@@ -11,7 +11,7 @@ use super::stash::Stash;
 use super::walk::{Leaf, Walk};
 use crate::format::{Format, MetadataEdit, Rewrite, WriteError, WriteOptions};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Text, Tree, Value};
+use crate::tree::{NodeId, Style, Text, Tree, Value};
 
 /// A decrypted document, its MAC checked.
 pub struct Opened {
@@ -240,6 +240,8 @@ impl Decryption<'_> {
             Some((_, plaintext)) => {
                 let comment = tree.intern(plaintext.expose_secret());
                 tree.set_value(id, Value::Comment(comment));
+                // Sops forgets that the comment stood beside a value: written anew it stands above.
+                tree.node_mut(id).style = Style::Plain;
                 self.decrypted.push((id, text));
             }
         }
