@@ -120,8 +120,8 @@ pub trait KeyService: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// An identity fits the key and yet could not unwrap it.
-    #[error("an identity matched the key but failed")]
+    /// An identity fits the key, or may fit it, and could not be used.
+    #[error("an identity could not be used")]
     IdentityFailed(Box<IdentityReport>),
     /// What is wrapped does not have the form of its kind.
     #[error("the wrapped data key is malformed: {0}")]

@@ -95,10 +95,17 @@ fn problem_of(error: &::age::DecryptError) -> String {
         Error::ExcessiveWork { .. } => "its passphrase takes too much work to check".to_owned(),
         Error::InvalidHeader => "its header is malformed".to_owned(),
         Error::InvalidMac => "its header was changed".to_owned(),
-        Error::Io(error) => format!("it cannot be read: {error}"),
+        Error::Io(error) => format!("it cannot be read: {}", plain(error)),
         Error::UnknownFormat => "it is not an age file".to_owned(),
-        error => error.to_string(),
+        error => plain(error),
     }
+}
+
+/// Returns a message of the age library on one line, without its marks for mixed writing directions.
+#[cfg(feature = "age")]
+fn plain(error: &dyn std::error::Error) -> String {
+    let message = error.to_string().replace(['\u{2068}', '\u{2069}'], "");
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 const EXPECTED: &str = "an age recipient (`age1…`, `ssh-ed25519 …` or `ssh-rsa …`)";

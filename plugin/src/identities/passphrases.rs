@@ -34,7 +34,7 @@ impl Prompt for Passphrases {
             match agent.passphrase(cache_id, &description, again) {
                 Ok(passphrase) if !passphrase.is_empty() => return Ok(passphrase),
                 Ok(_) | Err(AgentError::Cancelled) => {
-                    return Err(PromptError("no passphrase was given".into()));
+                    return Err(PromptError("a passphrase is needed: cancelled".to_owned()));
                 }
                 // An agent without a pinentry cannot ask; the terminal may.
                 Err(AgentError::Failed(_)) => {}
@@ -43,7 +43,7 @@ impl Prompt for Passphrases {
         let notice = if again { "Wrong passphrase, try again.\n" } else { "" };
         self.terminal
             .secret(&format!("{notice}{description} "))
-            .map_err(|error| PromptError(format!("{} needs a passphrase: {error}", request.name)))
+            .map_err(|error| PromptError(format!("a passphrase is needed: {error}")))
     }
 
     fn forget(&self, request: &PassphraseRequest<'_>) {

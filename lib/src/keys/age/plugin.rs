@@ -42,7 +42,7 @@ fn resolve_problem(error: &ResolveError) -> String {
             format!("the program {binary_name} is not on the search path")
         }
         ResolveError::InvalidPluginName { name } => format!("{name:?} cannot be the name of a plugin"),
-        error => error.to_string(),
+        error => super::plain(error),
     }
 }
 

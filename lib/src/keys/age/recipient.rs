@@ -79,7 +79,8 @@ impl Recipient {
 
 /// Returns an armored age file.
 pub(super) fn encrypt(recipient: &dyn ::age::Recipient, secret: &SecretBytes) -> Result<String, String> {
-    let encryptor = Encryptor::with_recipients(iter::once(recipient)).map_err(|error| error.to_string())?;
+    let encryptor =
+        Encryptor::with_recipients(iter::once(recipient)).map_err(|error| super::plain(&error))?;
     let write = || {
         let armor = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?;
         let mut stream = encryptor.wrap_output(armor)?;
