@@ -11,11 +11,20 @@ use serde_json::{Map, Value as Json};
 use crate::envelope::{self, DATA_KEY, NOW};
 use crate::peer::Peer;
 
-/// Valid cases that are refused although their top is a map with strings as keys, and why.
-const REFUSED: &[(&str, &str)] = &[];
+/// Invalid cases that are read, as sops reads them too.
+const ACCEPTED: &[(&str, &str)] = &[
+    ("9C9N", "a flow list goes on at the column of its key"),
+    ("DK95/1", "a tab indents a line of quoted text"),
+    ("QB6E", "quoted text goes on at the column of its key"),
+];
 
-/// Invalid cases that are read, and why.
-const ACCEPTED: &[(&str, &str)] = &[];
+/// What we say of valid YAML that SOPS cannot encrypt in any spelling.
+const BEYOND_SOPS: &[&str] = &[
+    "a further document must start with ---",
+    "a map or list cannot be a key",
+    "sops reads only %YAML 1.1",
+    "there are only comments in the input",
+];
 
 pub fn tests() -> Vec<Trial> {
     vec![Peer::YamlTestSuite.test("every_case", |cases| every_case(&cases))]
@@ -24,7 +33,7 @@ pub fn tests() -> Vec<Trial> {
 fn every_case(cases: &Path) -> Result<(), Failed> {
     let cases: Json = serde_json::from_slice(&fs::read(cases)?)?;
     let cases = cases.as_array().ok_or("the cases are a list")?;
-    let known = |list: &[(&str, &str)], id: &str| list.iter().any(|(known, _)| *known == id);
+    let is_known = |id| ACCEPTED.iter().any(|(known, _)| *known == id);
     let mut problems = Vec::new();
     let (mut edited, mut refused) = (0, 0);
     for case in cases {
@@ -32,10 +41,10 @@ fn every_case(cases: &Path) -> Result<(), Failed> {
         let text = case["yaml"].as_str().ok_or("a case has a text")?;
         let read = Format::Yaml.read(text.as_bytes());
         match (case["fail"] == Json::Bool(true), read) {
-            (true, Ok(_)) if known(ACCEPTED, id) => {}
+            (true, Ok(_)) if is_known(id) => {}
             (true, Ok(_)) => problems.push(format!("{id} is invalid and read")),
             (true, Err(_)) => refused += 1,
-            (false, Err(error)) if is_beyond_sops(&error) || known(REFUSED, id) => {}
+            (false, Err(error)) if is_beyond_sops(&error) => {}
             (false, Err(error)) => problems.push(format!("{id} is valid and refused: {error}")),
             (false, Ok(_)) => match survives(text) {
                 Ok(()) => edited += 1,
@@ -43,19 +52,22 @@ fn every_case(cases: &Path) -> Result<(), Failed> {
             },
         }
     }
-    println!("{edited} edited, {refused} refused");
+    if edited < 100 || refused < 80 {
+        problems.push(format!("only {edited} cases edited and {refused} refused: where are the others?"));
+    }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
 /// Returns whether a refusal is for what SOPS cannot encrypt in any spelling.
 fn is_beyond_sops(error: &ParseError) -> bool {
-    matches!(
+    let kind = matches!(
         error.kind,
         ParseErrorKind::NotAMap
             | ParseErrorKind::NonStringKey
             | ParseErrorKind::Empty
             | ParseErrorKind::DuplicateKey(_)
-    )
+    );
+    kind || BEYOND_SOPS.iter().any(|part| error.to_string().contains(part))
 }
 
 /// Rewriting without changes, and encrypting and decrypting, give back the text.
