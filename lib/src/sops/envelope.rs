@@ -41,6 +41,7 @@ impl Envelope {
     ) -> Result<Self, WrapError> {
         let data_key = DataKey::generate(rng);
         groups::wrap(&data_key, &mut metadata.groups, metadata.shamir_threshold, services, now, rng).await?;
+        metadata.shamir_threshold = written_threshold(metadata.shamir_threshold, metadata.groups.len());
         Ok(Self { metadata, data_key })
     }
 
@@ -71,8 +72,8 @@ impl Envelope {
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(), WrapError> {
         groups::wrap(&self.data_key, &mut groups, threshold, services, now, rng).await?;
+        self.metadata.shamir_threshold = written_threshold(threshold, groups.len());
         self.metadata.groups = groups;
-        self.metadata.shamir_threshold = threshold;
         Ok(())
     }
 
@@ -129,6 +130,12 @@ impl Envelope {
     pub(crate) fn cipher(&self) -> Cipher {
         Cipher::new(&self.data_key)
     }
+}
+
+/// Returns the threshold as it is written down. sops writes the number of groups in place of 0, and relies
+/// on it where not all groups recover their part.
+const fn written_threshold(threshold: usize, groups: usize) -> usize {
+    if threshold == 0 && groups > 1 { groups } else { threshold }
 }
 
 #[cfg(test)]
@@ -217,6 +224,14 @@ pub(crate) mod tests {
         let (envelope, tree) = recover(&sealed, Format::Json, &["a"]).expect("recovers");
         let opened = envelope.open(Format::Json, tree, MacCheck::Require).expect("opens");
         assert_eq!(text(&opened.plaintext().expect("writes")), DOCUMENT);
+    }
+
+    #[test]
+    fn threshold_is_written_where_there_are_several_groups() {
+        let several = seal(DOCUMENT, Format::Json, Metadata::new(vec![group(&["a"]), group(&["b"])]));
+        assert!(text(&several).contains("\"shamir_threshold\": 2"));
+        let one = seal(DOCUMENT, Format::Json, Metadata::new(vec![group(&["a"])]));
+        assert!(!text(&one).contains("shamir_threshold"));
     }
 
     #[test]
