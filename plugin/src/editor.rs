@@ -146,8 +146,33 @@ impl Editor {
 pub fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("exit status {code}"),
-        None => status.to_string(),
+        None => signal_of(status),
     }
+}
+
+#[cfg(unix)]
+fn signal_of(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+
+    use signal_hook::consts;
+
+    let name = match status.signal() {
+        Some(consts::SIGABRT) => "aborted",
+        Some(consts::SIGHUP) => "hangup",
+        Some(consts::SIGINT) => "interrupt",
+        Some(consts::SIGKILL) => "killed",
+        Some(consts::SIGPIPE) => "broken pipe",
+        Some(consts::SIGQUIT) => "quit",
+        Some(consts::SIGSEGV) => "segmentation fault",
+        Some(consts::SIGTERM) => "terminated",
+        _ => return status.to_string(),
+    };
+    format!("signal: {name}")
+}
+
+#[cfg(not(unix))]
+fn signal_of(status: ExitStatus) -> String {
+    status.to_string()
 }
 
 /// Sees to it that the folder goes when the loop ends or a signal comes, unless it holds work of the

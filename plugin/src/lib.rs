@@ -1,5 +1,6 @@
 //! The `kubectl seal` command, as a library so that tests can run it in process.
 
+pub mod audit;
 pub mod config_file;
 pub mod editor;
 pub mod exec;
@@ -9,3 +10,4 @@ pub mod identities;
 pub mod scratch;
 pub mod session;
 pub mod signals;
+pub mod sops_face;

@@ -66,8 +66,7 @@ fn is_memory(place: &Path) -> bool {
     const RAMFS: u32 = 0x8584_58f6;
     const TMPFS: u32 = 0x0102_1994;
     rustix::fs::statfs(place).is_ok_and(|place| {
-        // The field is signed on some systems and narrow on others; the kinds have 32 bits.
-        #[expect(clippy::unnecessary_cast, reason = "the type differs between systems")]
+        // The type of the field differs between systems; its values have 32 bits.
         let kind = place.f_type as u32;
         kind == TMPFS || kind == RAMFS
     })

@@ -1,0 +1,32 @@
+//! Changes to the plaintext of an encrypted file, written back under the same data key.
+
+use selkie::format::Format;
+use selkie::secret::SecretBytes;
+use selkie::tree::Tree;
+
+use super::Context;
+use super::config::Configuration;
+use super::document::{Formats, Source, plaintext, read_plain, write_in_place};
+use super::failure::Failure;
+use super::services::Services;
+use crate::files::Audience;
+
+/// Decrypts a file, lets `edit` change its text, and encrypts the result: what did not change keeps its
+/// ciphertext. `None` leaves the file alone.
+pub(super) fn change(
+    context: &Context<'_>,
+    source: &Source,
+    edit: &dyn Fn(Format, &Tree) -> Result<Option<SecretBytes>, Failure>,
+) -> Result<(), Failure> {
+    let Source::File(path) = source else { return Err(Failure::generic("a stream cannot be changed")) };
+    let configuration = Configuration::of(context)?;
+    let formats = Formats::of(context, &configuration, &source.name(context));
+    let services = Services::of(context);
+    let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
+    let tree = read_plain(formats.input, plaintext(&opened)?)?;
+    let Some(changed) = edit(formats.input, &tree)? else { return Ok(()) };
+    let tree = read_plain(formats.input, changed)?;
+    let now = context.session.now();
+    let sealed = envelope.seal(formats.input, tree, opened.stash(), &now, &mut rand::rngs::OsRng)?;
+    write_in_place(context, path, &formats.write_into_file(&sealed)?, Audience::Everyone)
+}

@@ -1,0 +1,174 @@
+//! What a run that failed leaves its caller: an exit code and a text.
+
+use std::io;
+use std::path::Path;
+
+use selkie::format::WriteError;
+use selkie::sops::{OpenError, SealError};
+
+use super::report::wrap;
+use crate::config_file::ConfigFileError;
+use crate::editor::EditError;
+use crate::exec::ExecError;
+use crate::exit::Exit;
+
+/// Why a run failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// The text for people.
+    pub message: String,
+    /// How the text is written.
+    pub form: Form,
+}
+
+/// How the text of a failure is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As a line of the log.
+    Fatal,
+    /// As it is.
+    Plain,
+}
+
+impl Failure {
+    /// Returns a failure whose text is written as it is.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), form: Form::Plain }
+    }
+
+    /// Returns a failure without a code of its own.
+    pub fn generic(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failure, message)
+    }
+
+    /// Returns the failure with its text as a line of the log.
+    pub fn logged(self) -> Self {
+        Self { form: Form::Fatal, ..self }
+    }
+
+    /// Returns the failure to write the stream for data.
+    pub fn of_stdout(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            // The reader has enough. A program that is not told so ends by the signal, in silence.
+            return Self::new(Exit::Child(128 + 13), "");
+        }
+        Self::new(Exit::Write, format!("Could not write the output: {}", cause(error)))
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Value { path, line, source } => Self::new(
+                Exit::TreeDecryption,
+                format!(
+                    "Error decrypting tree: Error walking tree: Could not decrypt value: {source} \
+                     (line {line}, {path:?})"
+                ),
+            ),
+            // sops prints both hashes here. That of the values lets one try guesses of them.
+            OpenError::MacMismatch => Self::new(
+                Exit::Mac,
+                "MAC mismatch. File has no MAC, or one that is not that of its values: it was changed \
+                 without its key",
+            ),
+            OpenError::Mac(_) => Self::new(Exit::Mac, error.to_string()),
+            error => Self::new(Exit::Serialise, format!("Error dumping file: {error}")),
+        }
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::AlreadyEncrypted | SealError::Write(WriteError::ReservedKey(_)) => {
+                Self::new(Exit::AlreadyEncrypted, already_encrypted())
+            }
+            SealError::AmbiguousComment { .. }
+            | SealError::NothingSelected { .. }
+            | SealError::Unsigned { .. } => {
+                Self::new(Exit::TreeEncryption, format!("Error encrypting tree: Error walking tree: {error}"))
+            }
+            error => Self::new(Exit::Serialise, format!("Could not marshal tree: {error}")),
+        }
+    }
+}
+
+impl From<ConfigFileError> for Failure {
+    fn from(error: ConfigFileError) -> Self {
+        Self::generic(match &error {
+            ConfigFileError::Read { path, source } => {
+                format!("could not read config file: {}", of_file("open", path, source))
+            }
+            error => format!("error loading config: {error}"),
+        })
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        let exit = match &error {
+            EditError::Failed(_) | EditError::Malformed(_) | EditError::Missing | EditError::Start(_) => {
+                Exit::Editor
+            }
+            EditError::File { .. } => Exit::Write,
+            EditError::Unchanged => Exit::NotModified,
+            // The user was told why when the text was refused.
+            EditError::Refused { kept, .. } => return Self::generic(kept_text(kept)),
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<ExecError> for Failure {
+    fn from(error: ExecError) -> Self {
+        let exit = match error {
+            ExecError::Ended(_, exit) => exit,
+            _ => Exit::Failure,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+fn kept_text(kept: &Path) -> String {
+    format!("The edited text is kept in {}: remove it when it is no longer needed", kept.display())
+}
+
+/// Returns the text on a document that has metadata where there must be none.
+pub(super) fn already_encrypted() -> String {
+    wrap(
+        "The file you have provided contains a top-level entry called 'sops', or for flat file formats \
+         top-level entries starting with 'sops_'. That is where the metadata of an encrypted file \
+         stands, so that the file most likely is encrypted already.\n\n\
+         To change an encrypted file, edit it: `sops edit my_file.yaml`. If the file is not encrypted, \
+         give the entry another name.",
+        75,
+    )
+}
+
+/// Returns the failure of a system call on a file in the words of Go.
+pub(super) fn of_file(call: &str, path: &Path, error: &io::Error) -> String {
+    format!("{call} {}: {}", path.display(), cause(error))
+}
+
+/// Returns what the system said, without its number.
+pub(super) fn cause(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_speaks_as_in_go() {
+        let error = io::Error::from_raw_os_error(2);
+        let text = of_file("open", Path::new("/x"), &error);
+        assert_eq!(text, "open /x: no such file or directory");
+    }
+}

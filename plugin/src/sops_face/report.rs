@@ -1,0 +1,153 @@
+//! What became of each key, as sops tells it when none recovers the data key.
+
+use std::fmt::Write;
+
+use selkie::sops::{GroupReport, KeyFailure, RecoverError, WrapError};
+
+/// Returns the report on a data key that could not be recovered.
+pub(super) fn of_recovery(error: &RecoverError, threshold: usize) -> String {
+    let groups: Vec<_> = error.groups.iter().enumerate().map(|(at, group)| of_group(at, group)).collect();
+    let reason = match (&error.combining, threshold) {
+        (Some(error), _) => format!("Recovery failed because the parts do not fit together: {error}."),
+        (None, 0) => "Recovery failed because no master key was able to decrypt the file. At least one \
+                      key has to succeed."
+            .to_owned(),
+        (None, _) => format!(
+            "Recovery failed because the file was encrypted with a Shamir threshold of {threshold}, but \
+             only {} part(s) were recovered. Of each group that counts, one key has to succeed.",
+            error.recovered
+        ),
+    };
+    format!(
+        "Failed to get the data key required to decrypt the SOPS file.\n\n{}\n\n{}",
+        groups.join("\n\n"),
+        wrap(&reason, 75)
+    )
+}
+
+/// Returns why a data key could not be wrapped, as a list.
+pub(super) fn of_wrapping(error: &WrapError) -> String {
+    let WrapError::Keys(failures) = error else { return format!("[{error}]") };
+    let of_key = |failure: &KeyFailure| {
+        let causes = causes(failure).join("; ");
+        format!("failed to encrypt new data key with master key {:?}: {causes}", failure.key.to_string())
+    };
+    format!("[{}]", failures.iter().map(of_key).collect::<Vec<_>>().join(" "))
+}
+
+fn of_group(index: usize, group: &GroupReport) -> String {
+    if group.recovered {
+        return format!("Group {index}: SUCCESS");
+    }
+    let keys: Vec<_> = group.failures.iter().map(of_key).collect();
+    format!("Group {index}: FAILED\n{}", prefix(&keys.join("\n\n"), "  "))
+}
+
+fn of_key(failure: &KeyFailure) -> String {
+    let mut text = format!("{}: FAILED\n", failure.key);
+    // The first line of a cause has a dash in front of the bar.
+    let of_cause = |cause: &String| prefix(&wrap(cause, 60), "  | ").replacen("  |", "- |", 1);
+    let causes: Vec<_> = causes(failure).iter().map(of_cause).collect();
+    // Writing to a string does not fail.
+    let _ = write!(text, "{}", prefix(&causes.join("\n\n"), "  "));
+    text
+}
+
+fn causes(failure: &KeyFailure) -> Vec<String> {
+    if failure.causes.is_empty() {
+        return vec![format!("no key service handles {} keys", failure.key.kind().name)];
+    }
+    failure.causes.iter().map(|(_, error)| error.to_string()).collect()
+}
+
+/// Puts `front` in front of every line.
+fn prefix(text: &str, front: &str) -> String {
+    text.split('\n').map(|line| format!("{front}{line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks lines at blanks so that they are no longer than `width`, unless a word is.
+pub(super) fn wrap(text: &str, width: usize) -> String {
+    text.split('\n').map(|line| wrap_line(line, width)).collect::<Vec<_>>().join("\n")
+}
+
+fn wrap_line(line: &str, width: usize) -> String {
+    let mut wrapped = String::new();
+    let mut length = 0;
+    for word in line.split(' ') {
+        let word_length = word.chars().count();
+        if length > 0 && length + 1 + word_length > width {
+            wrapped.push('\n');
+            length = 0;
+        } else if length > 0 {
+            wrapped.push(' ');
+            length += 1;
+        }
+        wrapped.push_str(word);
+        length += word_length;
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie::keys::{KeyError, KeyKind, MasterKey};
+
+    use super::*;
+
+    fn failure(recipient: &str, causes: &[&str]) -> KeyFailure {
+        let kind = KeyKind::from_name("pgp").expect("pgp is a kind");
+        let key = MasterKey::parse_list(kind, recipient).expect("a recipient").remove(0);
+        let cause = |text: &&str| ("local".to_owned(), KeyError::Service((*text).to_owned()));
+        KeyFailure { key, causes: causes.iter().map(cause).collect() }
+    }
+
+    #[test]
+    fn report_has_a_block_for_each_group_and_key() {
+        let long = "no identity matched any of the recipients of the file that was to be opened";
+        let groups = vec![
+            GroupReport { recovered: true, failures: Vec::new() },
+            GroupReport {
+                recovered: false,
+                failures: vec![failure("A", &[long, "second"]), failure("B", &["third"])],
+            },
+        ];
+        let error = RecoverError { recovered: 1, required: 2, groups, combining: None };
+        assert_eq!(
+            of_recovery(&error, 2),
+            "Failed to get the data key required to decrypt the SOPS file.\n\
+             \n\
+             Group 0: SUCCESS\n\
+             \n\
+             Group 1: FAILED\n  \
+               A: FAILED\n    \
+                 - | no identity matched any of the recipients of the file that\n      \
+                   | was to be opened\n    \
+             \n    \
+                 - | second\n  \
+             \n  \
+               B: FAILED\n    \
+                 - | third\n\
+             \n\
+             Recovery failed because the file was encrypted with a Shamir threshold of\n\
+             2, but only 1 part(s) were recovered. Of each group that counts, one key\n\
+             has to succeed."
+        );
+    }
+
+    #[test]
+    fn failures_to_wrap_are_a_list() {
+        let error = WrapError::Keys(vec![failure("A", &["no"]), failure("B", &[])]);
+        assert_eq!(
+            of_wrapping(&error),
+            "[failed to encrypt new data key with master key \"A\": no \
+             failed to encrypt new data key with master key \"B\": no key service handles pgp keys]"
+        );
+        assert_eq!(of_wrapping(&WrapError::EmptyGroup), "[empty key group provided]");
+    }
+
+    #[test]
+    fn words_are_not_broken() {
+        assert_eq!(wrap("aa bb cccccc d", 5), "aa bb\ncccccc\nd");
+        assert_eq!(wrap("aa\nbb", 5), "aa\nbb");
+    }
+}
