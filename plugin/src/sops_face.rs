@@ -32,12 +32,14 @@ mod set;
 mod unset;
 mod updatekeys;
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::exit::Exit;
 use crate::session::Session;
 
+use config::Configuration;
 use failure::{Failure, Form};
 use grammar::{Flag, Given, Place, UsageError};
 use log::Log;
@@ -92,6 +94,8 @@ struct Context<'a> {
     given: Given,
     /// What was given to the program, in front of the command.
     global: Option<&'a Given>,
+    /// The configuration, once somebody asked for it.
+    configuration: OnceCell<Configuration>,
 }
 
 /// Runs sops with the arguments behind the program's name.
@@ -135,8 +139,8 @@ fn start(session: &Session, arguments: &[OsString]) -> Result<(), Failure> {
     match COMMANDS.iter().find(|command| command.name == name) {
         Some(command) => run_command(session, &given, command, "sops", &given.arguments()[1..]),
         None => {
-            let log = Log::new(session, given.switch("verbose"));
-            root::run(&Context { session, log, given, global: None })
+            let is_verbose = given.switch("verbose");
+            root::run(&Context::new(session, is_verbose, given, None))
         }
     }
 }
@@ -170,7 +174,7 @@ fn run_command(
             }
         }
         Action::Run(action) => {
-            let context = Context { session, log: Log::new(session, false), given, global: Some(global) };
+            let context = Context::new(session, false, given, Some(global));
             context.warn_of_misplaced_flags(&flags);
             action(&context)
         }
@@ -183,7 +187,21 @@ impl Command {
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(session: &'a Session, is_verbose: bool, given: Given, global: Option<&'a Given>) -> Self {
+        let log = Log::new(session, is_verbose);
+        Self { session, log, given, global, configuration: OnceCell::new() }
+    }
+
+    /// Returns the configuration; it is read once.
+    fn configuration(&self) -> Result<&Configuration, Failure> {
+        if let Some(configuration) = self.configuration.get() {
+            return Ok(configuration);
+        }
+        let configuration = Configuration::of(self)?;
+        Ok(self.configuration.get_or_init(|| configuration))
+    }
+
     /// Returns what the flags of the program itself were given.
     fn global(&self) -> &Given {
         self.global.unwrap_or(&self.given)

@@ -5,7 +5,6 @@ use selkie::secret::SecretBytes;
 use selkie::tree::Tree;
 
 use super::Context;
-use super::config::Configuration;
 use super::document::{Formats, Source, plaintext, read_plain, write_in_place};
 use super::failure::Failure;
 use super::services::Services;
@@ -19,8 +18,8 @@ pub(super) fn change(
     edit: &dyn Fn(Format, &Tree) -> Result<Option<SecretBytes>, Failure>,
 ) -> Result<(), Failure> {
     let Source::File(path) = source else { return Err(Failure::generic("a stream cannot be changed")) };
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &source.name(context));
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context);
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let tree = read_plain(formats.input, plaintext(&opened)?)?;

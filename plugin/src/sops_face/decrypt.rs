@@ -4,7 +4,6 @@ use selkie::secret::SecretBytes;
 use selkie::sops::Opened;
 use selkie::tree::{NodeId, Step, TreePath, Value};
 
-use super::config::Configuration;
 use super::document::{Formats, Source, check_output, dump_failure, plaintext, write_in_place, write_output};
 use super::failure::Failure;
 use super::grammar::Flag;
@@ -45,8 +44,8 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
 pub(super) fn decrypt(context: &Context<'_>, source: &Source) -> Result<(), Failure> {
     check_output(context)?;
     source.must_exist()?;
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &source.name(context));
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context);
     let path = extract_path(context)?;
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;

@@ -87,7 +87,9 @@ impl Source {
     pub fn read(&self, context: &Context<'_>) -> Result<SecretBytes, Failure> {
         match self {
             Self::File(path) => files::read(path).map_err(|error| {
-                Failure::new(Exit::Read, format!("Error reading file: {}", of_file("open", path, &error)))
+                // A folder can be opened, as far as Go is concerned.
+                let call = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
+                Failure::new(Exit::Read, format!("Error reading file: {}", of_file(call, path, &error)))
             }),
             Self::Stdin => context.session.stdin.read_all().map_err(|error| {
                 Failure::new(Exit::Read, format!("Error reading from stdin: {}", cause(&error)))
@@ -259,13 +261,13 @@ pub(super) fn write_output(
     content: &SecretBytes,
     audience: Audience,
 ) -> Result<(), Failure> {
-    let Some(path) = context.given.path(flags::OUTPUT) else {
+    let Some(name) = context.given.path(flags::OUTPUT) else {
         let written = context.session.stdout.write(content.expose_secret());
         return written.map_err(|error| Failure::of_stdout(&error));
     };
-    let path = context.session.absolute(Path::new(path));
+    let path = context.session.absolute(Path::new(name));
     files::write(&path, content.expose_secret(), audience).map_err(|error| {
-        let error = of_file("open", &path, &error);
+        let error = of_file("open", Path::new(name), &error);
         Failure::new(Exit::Write, format!("Could not open output file for writing: {error}"))
     })
 }

@@ -7,7 +7,6 @@ use selkie::secret::SecretBytes;
 use selkie::sops::{Envelope, Metadata, Opened, Stash, VERSION};
 use selkie::tree::{MetadataEntry, Tree};
 
-use super::config::Configuration;
 use super::document::{
     Formats, Source, base_name, is_missing, plaintext, read_plain, rewrap, write_in_place,
 };
@@ -48,18 +47,18 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
 /// Lets the user edit a file, or an example if there is none.
 pub(super) fn edit(context: &Context<'_>, source: &Source) -> Result<(), Failure> {
     let Source::File(path) = source else { return Err(Failure::generic("a stream cannot be edited")) };
-    let configuration = Configuration::of(context)?;
+    let configuration = context.configuration()?;
     let name = source.name(context);
     let services = Services::of(context);
     let session = Session {
         context,
-        formats: Formats::of(context, &configuration, &name),
+        formats: Formats::of(context, configuration, &name),
         services: &services,
         path: path.clone(),
         shows_keys: context.given.switch("show-master-keys"),
     };
     if is_missing(path) {
-        let metadata = creation::metadata(context, &configuration, &name, session.formats.input)?;
+        let metadata = creation::metadata(context, configuration, &name, session.formats.input)?;
         return session.edit_example(metadata);
     }
     let (envelope, opened) =

@@ -6,7 +6,6 @@ use selkie::format::ParseErrorKind;
 use selkie::sops::Stash;
 use selkie::tree::{MetadataEntry, Tree};
 
-use super::config::Configuration;
 use super::document::{Formats, Source, check_output, write_in_place, write_output};
 use super::failure::{Failure, already_encrypted};
 use super::services::Services;
@@ -43,11 +42,11 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
 pub(super) fn encrypt(context: &Context<'_>, source: &Source) -> Result<(), Failure> {
     check_output(context)?;
     source.must_exist()?;
-    let configuration = Configuration::of(context)?;
+    let configuration = context.configuration()?;
     let name = source.name(context);
-    let formats = Formats::of(context, &configuration, &name);
+    let formats = Formats::of(context, configuration, &name);
     let services = Services::of(context);
-    let metadata = creation::metadata(context, &configuration, &name, formats.input)?;
+    let metadata = creation::metadata(context, configuration, &name, formats.input)?;
     let tree = read_plain(context, source, &formats, &name)?;
     let envelope =
         creation::create(context, metadata, &services).map_err(|list| creation::data_key_failure(&list))?;

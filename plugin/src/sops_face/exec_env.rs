@@ -7,7 +7,6 @@ use selkie::format::append_scalar_text;
 use selkie::secret::SecretBytes;
 use selkie::tree::{NodeId, Tree};
 
-use super::config::Configuration;
 use super::document::{Formats, Source};
 use super::failure::Failure;
 use super::grammar::Flag;
@@ -49,8 +48,8 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
         }
     }
     let source = Source::File(context.session.absolute(Path::new(file)));
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &source.name(context));
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context);
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let variables = variables(opened.tree())?;

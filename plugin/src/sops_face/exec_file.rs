@@ -4,7 +4,6 @@ use std::path::Path;
 
 use selkie::tree::TreePath;
 
-use super::config::Configuration;
 use super::decrypt::write;
 use super::document::{Formats, Source};
 use super::failure::Failure;
@@ -37,8 +36,8 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
         return Err(Failure::generic("error: missing file to decrypt"));
     };
     let source = Source::File(context.session.absolute(Path::new(file)));
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &source.name(context));
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context);
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let content = write(&opened, &TreePath::default(), &formats)?;

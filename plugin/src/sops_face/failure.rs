@@ -54,7 +54,7 @@ impl Failure {
             // The reader has enough. A program that is not told so ends by the signal, in silence.
             return Self::new(Exit::Child(128 + 13), "");
         }
-        Self::new(Exit::Write, format!("Could not write the output: {}", cause(error)))
+        Self::generic(format!("write /dev/stdout: {}", cause(error)))
     }
 }
 

@@ -3,7 +3,6 @@
 use selkie::format::ParseErrorKind;
 use selkie::sops::{Metadata, MetadataError};
 
-use super::config::Configuration;
 use super::document::{Formats, Source};
 use super::failure::Failure;
 use super::{Action, Command, Context, flags};
@@ -18,8 +17,8 @@ pub(super) static COMMAND: Command = Command {
 
 fn run(context: &Context<'_>) -> Result<(), Failure> {
     let source = Source::File(Source::file(context)?);
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &source.name(context));
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &source.name(context));
     let is_encrypted = is_encrypted(context, &source, &formats)?;
     super::print(context.session, &format!("{{\"encrypted\":{is_encrypted}}}\n"))
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use selkie::keys::KeyGroup;
 
-use super::config::Configuration;
 use super::document::{Encrypted, Formats, Source, recover, rewrap, write_in_place};
 use super::failure::Failure;
 use super::grammar::Flag;
@@ -89,8 +88,8 @@ fn change(
     edit: impl FnOnce(&mut Vec<KeyGroup>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = file(context)?;
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &path);
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &path);
     let services = Services::of(context);
     let encrypted = Source::File(path.clone()).read_encrypted(context, formats.input);
     let encrypted = encrypted.map_err(log_generic)?;

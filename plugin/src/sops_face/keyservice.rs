@@ -10,8 +10,8 @@ pub(super) static COMMAND: Command = Command {
     arguments: "",
     flags: || {
         vec![
-            Flag::text("network", "the kind of network to listen on: tcp or unix").alias("net"),
-            Flag::text("address", "the address to listen on").alias("addr"),
+            Flag { default: "tcp", ..Flag::text("network", "what to listen on: tcp or unix") }.alias("net"),
+            Flag { default: "127.0.0.1:5000", ..Flag::text("address", "where to listen") }.alias("addr"),
             Flag::switch("prompt", "ask before each use of a key"),
             Flag::switch("verbose", "say more"),
         ]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::session::Session;
+use crate::session::{Output, Session};
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +34,7 @@ impl<'a> Log<'a> {
     /// Says something under the name of a part of sops.
     pub fn say(&self, logger: &str, level: Level, message: &str, fields: &[(&str, &str)]) {
         if level >= self.threshold {
-            let is_coloured =
-                self.session.stderr.is_terminal() && self.session.environment.get("NO_COLOR").is_none();
+            let is_coloured = is_coloured(self.session, &self.session.stderr);
             let time = self.session.now();
             self.session.stderr.say(line(logger, level, message, fields, &time, is_coloured));
         }
@@ -61,6 +60,12 @@ impl<'a> Log<'a> {
     pub fn fatal(&self, message: &str) {
         self.say(COMMAND, Level::Fatal, message, &[]);
     }
+}
+
+/// Returns whether a stream gets colours.
+pub(super) fn is_coloured(session: &Session, output: &Output) -> bool {
+    let is_dumb = session.environment.get("TERM") == Some("dumb");
+    output.is_terminal() && !is_dumb && session.environment.get("NO_COLOR").is_none()
 }
 
 fn line(

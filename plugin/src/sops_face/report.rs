@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use selkie::keys::{IdentityReport, KeyError};
 use selkie::sops::{GroupReport, KeyFailure, RecoverError, WrapError};
 
 /// Returns the report on a data key that could not be recovered.
@@ -57,7 +58,38 @@ fn causes(failure: &KeyFailure) -> Vec<String> {
     if failure.causes.is_empty() {
         return vec![format!("no key service handles {} keys", failure.key.kind().name)];
     }
-    failure.causes.iter().map(|(_, error)| error.to_string()).collect()
+    failure.causes.iter().map(|(_, error)| of_error(error)).collect()
+}
+
+fn of_error(error: &KeyError) -> String {
+    match error {
+        KeyError::NoIdentity(report) if report.tried.is_empty() => {
+            of_identities("failed to load age identities", report)
+        }
+        KeyError::NoIdentity(report) => of_identities("no identity matched any of the recipients", report),
+        KeyError::IdentityFailed(report) => of_identities("an identity could not be used", report),
+        error => error.to_string(),
+    }
+}
+
+/// Returns where identities were looked for, and what came of it.
+fn of_identities(what: &str, report: &IdentityReport) -> String {
+    let mut text = format!("{what}.");
+    if !report.problems.is_empty() {
+        let problems: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
+        text += &format!(" Errors while loading age identities: {}.", problems.join("; "));
+    }
+    if !report.tried.is_empty() {
+        text += &format!(" Tried the identities of {}.", list(&report.tried));
+    }
+    if !report.empty.is_empty() {
+        text += &format!(" Did not find keys in locations {}.", list(&report.empty));
+    }
+    text
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
 /// Puts `front` in front of every line.
@@ -90,7 +122,7 @@ fn wrap_line(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use selkie::keys::{KeyError, KeyKind, MasterKey};
+    use selkie::keys::{IdentityProblem, KeyKind, MasterKey};
 
     use super::*;
 
@@ -132,6 +164,25 @@ mod tests {
              2, but only 1 part(s) were recovered. Of each group that counts, one key\n\
              has to succeed."
         );
+    }
+
+    #[test]
+    fn report_tells_where_identities_were_looked_for() {
+        let problem = IdentityProblem { location: "SOPS_AGE_KEY".into(), problem: "no key".into() };
+        let mut report = IdentityReport {
+            problems: vec![problem],
+            tried: Vec::new(),
+            empty: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(
+            of_error(&KeyError::NoIdentity(Box::new(report.clone()))),
+            "failed to load age identities. Errors while loading age identities: SOPS_AGE_KEY: no key. \
+             Did not find keys in locations 'a', 'b'."
+        );
+        report.tried.push("keys.txt".into());
+        let text = of_error(&KeyError::NoIdentity(Box::new(report)));
+        assert!(text.starts_with("no identity matched any of the recipients. "), "{text}");
+        assert!(text.contains("Tried the identities of 'keys.txt'."), "{text}");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use selkie::secret::SecretBytes;
 
-use super::config::Configuration;
 use super::decrypt::decrypt;
 use super::document::{Source, check_output};
 use super::edit::edit;
@@ -69,7 +68,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<(), Failure> {
     }
     // As in sops, a file that no rule is for stops every mode but the decryption.
     if modes != ["decrypt"] {
-        let configuration = Configuration::of(context)?;
+        let configuration = context.configuration()?;
         configuration.rule(&source.name(context))?;
     }
     match modes.last() {

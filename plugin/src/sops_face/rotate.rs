@@ -3,7 +3,6 @@
 use selkie::keys::{KEY_KINDS, KeyGroup, MasterKey};
 use selkie::sops::Stash;
 
-use super::config::Configuration;
 use super::document::{
     Formats, Source, check_output, is_missing, plaintext, read_plain, write_in_place, write_output,
 };
@@ -38,8 +37,8 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
 
 /// Gives a document a new data key and writes it where it is to go.
 pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failure> {
-    let configuration = Configuration::of(context)?;
-    let formats = Formats::of(context, &configuration, &source.name(context));
+    let configuration = context.configuration()?;
+    let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context);
     let added = creation::given_keys(context, "add-")?;
     let removed = creation::given_keys(context, "rm-")?;

@@ -9,7 +9,7 @@ use super::config::Configuration;
 use super::document::{Source, recover, rewrap, write_in_place};
 use super::failure::{Failure, of_file};
 use super::grammar::Flag;
-use super::log::Level;
+use super::log::{Level, is_coloured};
 use super::services::Services;
 use super::{Action, Command, Context, flags, report};
 use crate::exit::Exit;
@@ -28,18 +28,18 @@ pub(super) static COMMAND: Command = Command {
 };
 
 fn run(context: &Context<'_>) -> Result<(), Failure> {
-    let configuration = Configuration::of(context)?;
+    let configuration = context.configuration()?;
     if configuration.file().is_none() {
         return Err(Failure::generic("config file not found"));
     }
     let services = Services::of(context);
     match context.given.arguments() {
         [] => Err(Failure::new(Exit::NoFile, "Error: no file specified")),
-        [file] => update(context, &configuration, &services, Path::new(file)),
+        [file] => update(context, configuration, &services, Path::new(file)),
         files => {
             let mut failed = 0;
             for file in files {
-                if let Err(failure) = update(context, &configuration, &services, Path::new(file)) {
+                if let Err(failure) = update(context, configuration, &services, Path::new(file)) {
                     context.log.say("CMD", Level::Error, &failure.message, &[]);
                     failed += 1;
                 }
@@ -74,7 +74,7 @@ fn update(
         note(context, &format!("File {shown} already up to date"));
         return Ok(());
     }
-    super::print(context.session, &change.describe(context.session.stdout.is_terminal()))?;
+    super::print(context.session, &change.describe(is_coloured(context.session, &context.session.stdout)))?;
     if !context.given.switch("yes") && !is_agreed(context)? {
         note(context, &format!("File {shown} left unchanged"));
         return Ok(());
