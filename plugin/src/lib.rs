@@ -1,13 +1,62 @@
 //! The `kubectl seal` command, as a library so that tests can run it in process.
 
 pub mod audit;
+mod base64;
+mod batch;
+mod change;
+pub mod cli;
+mod commands;
 pub mod config_file;
+mod context;
+mod document;
+mod dotted;
+mod doubts;
 pub mod editor;
 pub mod exec;
 pub mod exit;
+mod failure;
 pub mod files;
+mod git;
+mod hardening;
+mod hint;
 pub mod identities;
+mod key_changes;
+mod key_flags;
+mod output;
+mod report;
 pub mod scratch;
 pub mod session;
+mod settings;
 pub mod signals;
 pub mod sops_face;
+mod targets;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// Runs the program in this process: what `main` calls.
+#[must_use]
+pub fn main() -> ExitCode {
+    hardening::forbid_dumps();
+    match Session::of_process() {
+        Ok(session) => run(&session, &std::env::args_os().collect::<Vec<_>>()).into(),
+        // Without a working directory no path means anything, and nobody can be told in colour.
+        Err(_) => Exit::Failure.into(),
+    }
+}
+
+/// Runs the program with these arguments, its own name first.
+///
+/// The name tells the face: `sops` is that of sops, and so is the subcommand `sops` of any other name.
+pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
+    let is_sops = |name: &OsString| Path::new(name).file_stem().is_some_and(|stem| stem == "sops");
+    match arguments {
+        [name, rest @ ..] if is_sops(name) => sops_face::run(session, rest),
+        [_, word, rest @ ..] if word == "sops" => sops_face::run(session, rest),
+        _ => cli::run(session, arguments),
+    }
+}

@@ -1,0 +1,178 @@
+//! Changing one value of a plain document in place.
+
+use selkie::format::{Format, Place};
+use selkie::secret::SecretBytes;
+use selkie::sops::{Selector, leaves};
+use selkie::tree::{NodeId, Step, Tree, TreePath, Value};
+use serde_json::{Map, Value as Json};
+
+use crate::failure::Failure;
+
+/// Returns the text of a document with `value` at `path`; maps on the way are made.
+///
+/// # Errors
+/// If the path leads where no value can be.
+pub fn set(format: Format, tree: &Tree, path: &TreePath, value: &Json) -> Result<SecretBytes, Failure> {
+    let root = root_of(tree, path)?;
+    let mut node = root;
+    let mut steps = path.steps().iter();
+    while let Some(step) = steps.next() {
+        match child(tree, node, step) {
+            Some(found) => node = found,
+            None => {
+                let rest: Vec<&Step> = steps.collect();
+                let value =
+                    nested(&rest, value).ok_or_else(|| impossible(path, "a list would have a hole"))?;
+                return put_new(format, tree, node, step, path, &value);
+            }
+        }
+    }
+    if node == root {
+        return Err(impossible(path, "it is the whole document"));
+    }
+    Ok(format.store().put(tree, Place::Node(node), value)?)
+}
+
+/// Returns the text of a document without the value at `path`.
+///
+/// # Errors
+/// If there is none.
+pub fn unset(format: Format, tree: &Tree, path: &TreePath) -> Result<SecretBytes, Failure> {
+    let root = root_of(tree, path)?;
+    let found = tree.get(root, path).ok_or_else(|| Failure::NotFound(path.clone()))?;
+    if found == root {
+        return Err(impossible(path, "it is the whole document"));
+    }
+    Ok(format.store().remove(tree, found)?)
+}
+
+/// Makes sure that what is below a path is encrypted, or would be, by a rule.
+///
+/// # Errors
+/// If the rule leaves it in clear.
+pub fn refuse_clear(
+    format: Format,
+    tree: &Tree,
+    selector: &Selector,
+    path: &TreePath,
+) -> Result<(), Failure> {
+    let below = |other: &TreePath| other.steps().starts_with(path.steps());
+    let leaves = leaves(format, tree, selector);
+    let in_clear = leaves.iter().find(|leaf| leaf.document == 0 && !leaf.selected && below(&leaf.path));
+    match in_clear {
+        None => Ok(()),
+        Some(leaf) => Err(Failure::InClear {
+            path: leaf.path.clone(),
+            field: selector.field(),
+            text: selector.text().to_owned(),
+        }),
+    }
+}
+
+fn root_of(tree: &Tree, path: &TreePath) -> Result<NodeId, Failure> {
+    tree.documents().first().copied().ok_or_else(|| Failure::NotFound(path.clone()))
+}
+
+fn child(tree: &Tree, node: NodeId, step: &Step) -> Option<NodeId> {
+    tree.get(node, &TreePath::from_iter([step.clone()]))
+}
+
+fn put_new(
+    format: Format,
+    tree: &Tree,
+    node: NodeId,
+    step: &Step,
+    path: &TreePath,
+    value: &Json,
+) -> Result<SecretBytes, Failure> {
+    let place = match (step, tree.node(node).value) {
+        (Step::Key(key), Value::Map) => Place::Entry(node, key),
+        (Step::Index(index), Value::List) if *index == tree.items(node).count() => Place::Append(node),
+        (Step::Index(_), Value::List) => return Err(impossible(path, "the list is shorter")),
+        (Step::Index(_), Value::Map) => return Err(impossible(path, "a map has keys, not positions")),
+        (Step::Key(_), Value::List) => return Err(impossible(path, "a list has positions, not keys")),
+        // An empty place takes whatever is put into it.
+        (step, Value::Null) => {
+            let Some(value) = nested(&[step], value) else {
+                return Err(impossible(path, "a list would have a hole"));
+            };
+            return Ok(format.store().put(tree, Place::Node(node), &value)?);
+        }
+        _ => return Err(impossible(path, "there is a single value on the way")),
+    };
+    Ok(format.store().put(tree, place, value)?)
+}
+
+/// Returns a value below new maps and lists; `None` if a new list would not start at 0.
+fn nested(steps: &[&Step], value: &Json) -> Option<Json> {
+    steps.iter().rev().try_fold(value.clone(), |value, step| match step {
+        Step::Index(0) => Some(Json::Array(vec![value])),
+        Step::Index(_) => None,
+        Step::Key(key) => Some(Json::Object(Map::from_iter([(key.clone(), value)]))),
+    })
+}
+
+fn impossible(path: &TreePath, why: &'static str) -> Failure {
+    Failure::Place { path: path.clone(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dotted;
+
+    fn changed(text: &str, path: &str, value: &Json) -> Result<String, Failure> {
+        let tree = Format::Json.read(text).expect("the text is JSON");
+        let path = dotted::parse(path).expect("a path");
+        let changed = set(Format::Json, &tree, &path, value)?;
+        Ok(String::from_utf8_lossy(changed.expose_secret()).into_owned())
+    }
+
+    #[test]
+    fn a_value_is_replaced_where_it_stands() {
+        assert_eq!(
+            changed(r#"{"a": {"b": 1}, "c": 2}"#, "a.b", &json!("x")).expect("it can be set"),
+            r#"{"a": {"b": "x"}, "c": 2}"#
+        );
+    }
+
+    #[test]
+    fn maps_on_the_way_are_made() {
+        let text = changed(r#"{"a": 1}"#, "b.c[0].d", &json!(true)).expect("it can be set");
+        let tree = Format::Json.read(text.as_str()).expect("the text is JSON");
+        assert_eq!(tree.to_json(tree.documents()[0]), json!({"a": 1, "b": {"c": [{"d": true}]}}));
+    }
+
+    #[test]
+    fn lists_grow_by_one() {
+        let text = changed(r#"{"a": [1]}"#, "a[1]", &json!(2)).expect("it can be set");
+        let tree = Format::Json.read(text.as_str()).expect("the text is JSON");
+        assert_eq!(tree.to_json(tree.documents()[0]), json!({"a": [1, 2]}));
+    }
+
+    #[test]
+    fn places_that_do_not_fit_are_refused() {
+        let why = |path| match changed(r#"{"a": [1], "b": 1}"#, path, &json!(2)) {
+            Err(Failure::Place { why, .. }) => why,
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(why("a[7]"), "the list is shorter");
+        assert_eq!(why("a.x"), "a list has positions, not keys");
+        assert_eq!(why("b.x"), "there is a single value on the way");
+        assert_eq!(why("x[1]"), "a list would have a hole");
+        assert_eq!(why("[0]"), "a map has keys, not positions");
+        assert_eq!(why(""), "it is the whole document");
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_removed() {
+        let tree = Format::Json.read(r#"{"a": 1, "b": 2}"#).expect("the text is JSON");
+        let path = |text| dotted::parse(text).expect("a path");
+        let removed = unset(Format::Json, &tree, &path("a")).expect("it can be removed");
+        let again = Format::Json.read(removed).expect("the text is JSON");
+        assert_eq!(again.to_json(again.documents()[0]), json!({"b": 2}));
+        assert!(matches!(unset(Format::Json, &tree, &path("c")), Err(Failure::NotFound(_))));
+    }
+}

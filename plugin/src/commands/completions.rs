@@ -1,0 +1,47 @@
+//! `kubectl seal completions`.
+
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Print a script that completes commands in your shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Your shell
+    #[arg(value_enum)]
+    shell: KnownShell,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KnownShell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl-seal completions bash > ~/.local/share/bash-completion/completions/kubectl-seal
+  kubectl-seal completions zsh > \"${fpath[1]}/_kubectl-seal\"
+  kubectl-seal completions fish > ~/.config/fish/completions/kubectl-seal.fish";
+
+/// Prints the script.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let shell = match args.shell {
+        KnownShell::Bash => Shell::Bash,
+        KnownShell::Fish => Shell::Fish,
+        KnownShell::Zsh => Shell::Zsh,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kubectl-seal", &mut script);
+    context.session.stdout.write(&script).map_err(Failure::io("write", "stdout"))?;
+    Ok(Exit::Success)
+}

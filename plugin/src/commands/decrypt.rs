@@ -1,0 +1,128 @@
+//! `kubectl seal decrypt`.
+
+use selkie::format::Format;
+use selkie::sops::MacCheck;
+use selkie::sops::audit::{inspect, inspect_opened};
+
+use crate::batch::{self, Outcome};
+use crate::context::Context;
+use crate::document::{self, Document, InputFlags, Unlocked};
+use crate::dotted;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{OutputFlags, Place, Secrecy};
+use crate::targets::{self, Target};
+
+/// Decrypt files
+///
+/// One file goes to stdout. Files with plaintext can be read by their owner alone. What was encrypted here
+/// comes back byte for byte.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders; - or nothing for stdin
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+
+    #[command(flatten)]
+    output: OutputFlags,
+
+    #[command(flatten)]
+    reading: ReadingFlags,
+
+    /// Write the result in this format
+    #[arg(long, value_name = "FORMAT", value_parser = document::format_names())]
+    output_type: Option<String>,
+}
+
+/// How strictly to read what is encrypted.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ReadingFlags {
+    #[command(flatten)]
+    pub input: InputFlags,
+
+    /// Read files that were changed without their key
+    #[arg(long)]
+    pub ignore_mac: bool,
+
+    /// Refuse what the MAC cannot see and a strict reader can: see `kubectl seal status --help`
+    #[arg(long, conflicts_with = "ignore_mac")]
+    pub strict: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal decrypt db.yaml                       to stdout
+  kubectl seal decrypt -i apps/                      in place, every encrypted file of the folder
+  kubectl seal decrypt apps/ --output-dir /run/out   into another folder
+  kubectl seal decrypt --output-type json db.yaml    as JSON
+  git show HEAD:db.env | kubectl seal decrypt --filename db.env";
+
+/// Decrypts every file.
+///
+/// # Errors
+/// If the arguments name nothing, or do not fit each other.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    args.output.check(&targets)?;
+    Ok(batch::run(context, &targets, |target| decrypt(args, context, target)))
+}
+
+fn decrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    let document = args.reading.input.load(context, target)?;
+    if !target.is_named() && !document.looks_encrypted() {
+        return Ok(Outcome::Skipped("not encrypted"));
+    }
+    let place = args.output.place(target);
+    let unlocked = args.reading.unlock(context, target, &document)?;
+    let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
+    let plaintext = if output == document.format {
+        unlocked.opened.plaintext()?
+    } else {
+        unlocked.opened.write(output, &context.write_options(output)?)?
+    };
+    place.write(context, &plaintext, Secrecy::Plaintext)?;
+    Ok(match place {
+        // The data says it all.
+        Place::Stdout => Outcome::Silent,
+        Place::File(_) => Outcome::Done("decrypted", String::new()),
+    })
+}
+
+impl ReadingFlags {
+    /// Decrypts a document as strictly as asked for.
+    ///
+    /// # Errors
+    /// If it cannot be decrypted, or there is a doubt and none is allowed.
+    pub fn unlock(
+        &self,
+        context: &Context<'_>,
+        target: &Target,
+        document: &Document,
+    ) -> Result<Unlocked, Failure> {
+        let check = if self.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
+        let unlocked = document.unlock(context, check)?;
+        let unreadable = unlocked.opened.unreadable_comments();
+        if unreadable > 0 {
+            context
+                .report
+                .warn(format!("{target}: {unreadable} comments cannot be decrypted and stay as they are"));
+        }
+        if self.strict {
+            refuse_doubts(document, &unlocked)?;
+        }
+        Ok(unlocked)
+    }
+}
+
+fn refuse_doubts(document: &Document, unlocked: &Unlocked) -> Result<(), Failure> {
+    let mut doubts = inspect(document.format, &document.tree()?, unlocked.opened.metadata());
+    doubts.extend(inspect_opened(&unlocked.opened));
+    match doubts.first() {
+        None => Ok(()),
+        Some(doubt) => {
+            let (line, path) = (doubt.line, dotted::show(&doubt.path));
+            Err(Failure::Check(format!("line {line}: {path}: {}", crate::doubts::describe(doubt.kind))))
+        }
+    }
+}

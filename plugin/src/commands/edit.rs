@@ -1,0 +1,189 @@
+//! `kubectl seal edit`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use selkie::format::Format;
+use selkie::secret::SecretBytes;
+use selkie::sops::MacCheck;
+
+use crate::context::Context;
+use crate::document::{self, Document, InputFlags};
+use crate::editor::{Dialogue, EditError, Editor};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::settings::SettingsFlags;
+use crate::targets::{self, Target};
+use crate::{batch, commands};
+
+/// Edit encrypted files in your editor
+///
+/// The editor is what SOPS_EDITOR or EDITOR names. While you edit, the plaintext is in memory where the
+/// system allows it. A text that cannot be encrypted is opened again; it is never thrown away. Values that
+/// you do not change keep their ciphertext, and a file that you leave as it is stays untouched.
+///
+/// A file that does not exist yet starts as an example, and is encrypted as .sops.yaml says.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders; one after the other
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    /// Edit files that were changed without their key, and make them whole
+    #[arg(long)]
+    ignore_mac: bool,
+
+    /// Read the file as this format, whatever its name
+    #[arg(long, value_name = "FORMAT", value_parser = document::format_names())]
+    input_type: Option<String>,
+
+    #[command(flatten)]
+    settings: SettingsFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal edit db.yaml
+  EDITOR='code --wait' kubectl seal edit db.yaml
+  kubectl seal edit apps/new.yaml              a new file, encrypted as .sops.yaml says";
+
+/// Opens every file, one after the other.
+///
+/// # Errors
+/// If the arguments name nothing, or there is no editor.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    commands::refuse_stdin(&targets)?;
+    let editor = Editor::find(&context.session.environment)?;
+    Ok(batch::one_by_one(context, &targets, |target| {
+        let Target::File { path, named } = target else { return Ok(false) };
+        if !named && !InputFlags::default().load(context, target)?.looks_encrypted() {
+            return Ok(false);
+        }
+        let verb = edit(args, context, &editor, target, path)?;
+        context.report.done(verb, target, "");
+        Ok(true)
+    }))
+}
+
+fn edit(
+    args: &Args,
+    context: &Context<'_>,
+    editor: &Editor,
+    target: &Target,
+    path: &Path,
+) -> Result<&'static str, Failure> {
+    let input = InputFlags { input_type: args.input_type.clone(), filename: None };
+    if !context.session.absolute(path).exists() {
+        return create(args, context, editor, &input, target, path);
+    }
+    let document = input.load(context, target)?;
+    let check = if args.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
+    let unlocked = document.unlock(context, check)?;
+    let plaintext = unlocked.opened.plaintext()?;
+    let mut dialogue = Terminal { context, subject: path.display().to_string() };
+    let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
+        match unlocked.seal_if_changed(context, &edited)? {
+            None => Ok("unchanged"),
+            Some(resealed) => {
+                refuse_overwriting(context, path, &document)?;
+                document::write(context, path, &resealed.text)?;
+                Ok("changed")
+            }
+        }
+    };
+    // With --ignore-mac a file may be opened only to be made whole.
+    let name = path.file_name().unwrap_or(OsStr::new("text"));
+    let edited = editor.edit(name, &plaintext, &context.session.environment, &mut dialogue, &mut |text| {
+        take(text).map_err(|failure| context.report.describe(&failure))
+    });
+    match edited {
+        Err(EditError::Unchanged) if args.ignore_mac => {
+            let resealed = unlocked.seal(context, &plaintext)?;
+            document::write(context, path, &resealed.text)?;
+            Ok("made whole")
+        }
+        Err(EditError::Unchanged) => Err(Failure::NotModified),
+        result => Ok(result?),
+    }
+}
+
+fn create(
+    args: &Args,
+    context: &Context<'_>,
+    editor: &Editor,
+    input: &InputFlags,
+    target: &Target,
+    path: &Path,
+) -> Result<&'static str, Failure> {
+    let absolute = input.path(context, target);
+    let settings = args.settings.resolve(context, absolute.as_deref())?;
+    let format = input.format(absolute.as_deref());
+    let text = example(format, path);
+    let mut dialogue = Terminal { context, subject: path.display().to_string() };
+    let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
+        let tree = format.read(edited)?;
+        let (sealed, _) = document::seal_anew(context, settings.metadata(), format, tree, format)?;
+        document::write(context, path, &sealed)?;
+        Ok("encrypted")
+    };
+    let name = path.file_name().unwrap_or(OsStr::new("text"));
+    let edited = editor.edit(name, &text, &context.session.environment, &mut dialogue, &mut |text| {
+        take(text).map_err(|failure| context.report.describe(&failure))
+    });
+    match edited {
+        Err(EditError::Unchanged) => Err(Failure::NotModified),
+        result => Ok(result?),
+    }
+}
+
+/// Somebody may have changed the file while it was edited.
+fn refuse_overwriting(context: &Context<'_>, path: &Path, document: &Document) -> Result<(), Failure> {
+    let now = document::read(context, path)?;
+    if now.expose_secret() == document.source.expose_secret() {
+        return Ok(());
+    }
+    Err(Failure::Check(
+        "the file was changed by something else meanwhile; compare before you save".to_owned(),
+    ))
+}
+
+/// What a new file starts as.
+fn example(format: Format, path: &Path) -> SecretBytes {
+    let stem = PathBuf::from(path.file_stem().unwrap_or_default());
+    let name = stem.display();
+    match format {
+        Format::Binary => "Replace this text.\n".into(),
+        Format::Dotenv => "# One variable a line.\nPASSWORD=change me\n".into(),
+        Format::Ini => "[section]\npassword = change me\n".into(),
+        Format::Json => "{\n  \"password\": \"change me\"\n}\n".into(),
+        Format::Yaml => format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\nstringData:\n  password: change me\n"
+        )
+        .into(),
+    }
+}
+
+/// Talks to the person at the terminal.
+struct Terminal<'a> {
+    context: &'a Context<'a>,
+    subject: String,
+}
+
+impl Dialogue for Terminal<'_> {
+    fn warn(&mut self, message: &str) {
+        self.context.report.warn(message);
+    }
+
+    fn refused(&mut self, why: &str) -> bool {
+        let stderr = &self.context.session.stderr;
+        stderr.say(format!("{}: {why}", self.subject));
+        if !self.context.session.stdin.is_terminal() {
+            return false;
+        }
+        stderr.say("Press Enter to go on editing, or type q to stop; your text is then kept.");
+        let answer = self.context.session.stdin.read_line();
+        matches!(answer, Ok(Some(answer)) if !answer.trim().eq_ignore_ascii_case("q"))
+    }
+}

@@ -1,0 +1,213 @@
+//! `kubectl seal encrypt`.
+
+use std::path::{Path, PathBuf};
+
+use selkie::format::Format;
+use selkie::sops::{MacCheck, SealError};
+
+use crate::batch::{self, Outcome};
+use crate::context::Context;
+use crate::document::{self, Document, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{OutputFlags, Place, Secrecy};
+use crate::settings::SettingsFlags;
+use crate::targets::{self, Target};
+
+/// Encrypt files
+///
+/// One file goes to stdout; with --in-place files are replaced, each in one step. Of a folder, every file
+/// is encrypted that a rule of .sops.yaml covers and that is not encrypted yet.
+///
+/// If the result replaces an encrypted file (by --output), its keys and its data key are kept, and so is
+/// the ciphertext of every value that did not change. A file of which nothing changed stays untouched.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders; - or nothing for stdin
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+
+    #[command(flatten)]
+    output: OutputFlags,
+
+    /// Keep keys and unchanged ciphertext of this encrypted version of the file
+    #[arg(long, value_name = "FILE", conflicts_with = "fresh")]
+    against: Option<PathBuf>,
+
+    /// Encrypt every value anew, even if the result replaces an encrypted file
+    #[arg(long)]
+    fresh: bool,
+
+    #[command(flatten)]
+    input: InputFlags,
+
+    /// Write the result in this format
+    #[arg(long, value_name = "FORMAT", value_parser = document::format_names())]
+    output_type: Option<String>,
+
+    #[command(flatten)]
+    settings: SettingsFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal encrypt db.yaml > db.enc.yaml          to stdout
+  kubectl seal encrypt -i db.yaml apps/ 'c/*.env'     in place: files, folders, globs
+  kubectl seal encrypt plain.yaml -o db.yaml          only what changed since changes in db.yaml
+  kubectl seal encrypt --age age1… -i db.yaml         for these keys instead of those of .sops.yaml
+  pass db | kubectl seal encrypt --filename db.env    from stdin, as if it were db.env";
+
+/// Encrypts every file.
+///
+/// # Errors
+/// If the arguments name nothing, or do not fit each other.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    args.output.check(&targets)?;
+    if args.against.is_some() && targets.len() > 1 {
+        return Err(Failure::Usage("--against goes with one file".to_owned()));
+    }
+    let is_alone = targets.len() == 1;
+    Ok(batch::run(context, &targets, |target| match encrypt(args, context, target) {
+        Err(Failure::AlreadyEncrypted) if !(is_alone && target.is_named()) => {
+            Ok(Outcome::Skipped("encrypted already"))
+        }
+        Err(Failure::NoRule { .. }) if !target.is_named() => Ok(Outcome::Skipped("not covered by a rule")),
+        Err(Failure::Seal(SealError::NothingSelected { .. })) if !target.is_named() => {
+            Ok(Outcome::Skipped("with nothing to encrypt"))
+        }
+        result => result,
+    }))
+}
+
+fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    let place = args.output.place(target);
+    let path = args.input.path(context, target);
+    if let Some(base) = base(args, context, path.as_deref(), &place)? {
+        return encrypt_against(args, context, target, &base, &place);
+    }
+    let settings = args.settings.resolve(context, path.as_deref())?;
+    // A rule for all files is not meant for pictures that happen to lie in a folder.
+    let format = args.input.format(path.as_deref());
+    if !target.is_named() && format == Format::Binary && !settings.is_for_path {
+        return Ok(Outcome::Skipped("of no known format"));
+    }
+    let document = args.input.load(context, target)?;
+    let tree = document.tree()?;
+    if document::is_encrypted(&tree) {
+        return Err(Failure::AlreadyEncrypted);
+    }
+    let output = output_format(args, &document, &place)?;
+    let metadata = settings.metadata();
+    let (sealed, count) = document::seal_anew(context, metadata, document.format, tree, output)?;
+    place.write(context, &sealed, Secrecy::Encrypted)?;
+    Ok(Outcome::Done("encrypted", count_values(count)))
+}
+
+/// Returns the encrypted version of a file to keep what did not change of: the one that is named, or the
+/// one that the result replaces.
+fn base(
+    args: &Args,
+    context: &Context<'_>,
+    source: Option<&Path>,
+    place: &Place,
+) -> Result<Option<Document>, Failure> {
+    let load = |path: &Path| {
+        let target = Target::File { path: path.to_owned(), named: true };
+        InputFlags { filename: None, ..args.input.clone() }.load(context, &target)
+    };
+    if let Some(path) = &args.against {
+        return load(path).map(Some);
+    }
+    let Place::File(path) = place else { return Ok(None) };
+    let absolute = context.session.absolute(path);
+    if args.fresh || Some(absolute.as_path()) == source || !absolute.is_file() {
+        return Ok(None);
+    }
+    let document = load(path)?;
+    let is_encrypted = document.tree().is_ok_and(|tree| document::is_encrypted(&tree));
+    Ok(is_encrypted.then_some(document))
+}
+
+fn encrypt_against(
+    args: &Args,
+    context: &Context<'_>,
+    target: &Target,
+    base: &Document,
+    place: &Place,
+) -> Result<Outcome, Failure> {
+    let document = args.input.load(context, target)?;
+    if document.format != base.format {
+        return Err(Failure::Usage("the encrypted version has another format".to_owned()));
+    }
+    if document::is_encrypted(&document.tree()?) {
+        return Err(Failure::AlreadyEncrypted);
+    }
+    let unlocked = base.unlock(context, MacCheck::Require)?;
+    warn_of_other_settings(args, context, target, &unlocked);
+    let changed = unlocked.seal_if_changed(context, &document.source)?;
+    let Some(resealed) = changed else {
+        if replaces_base(args, context, place) {
+            return Ok(Outcome::Unchanged);
+        }
+        place.write(context, &base.source, Secrecy::Encrypted)?;
+        return Ok(Outcome::Unchanged);
+    };
+    place.write(context, &resealed.text, Secrecy::Encrypted)?;
+    let detail = format!("{} new", count_values(resealed.encrypted - resealed.reused));
+    Ok(Outcome::Done("encrypted", detail))
+}
+
+/// Returns whether the result goes where the encrypted version came from.
+fn replaces_base(args: &Args, context: &Context<'_>, place: &Place) -> bool {
+    match (place, &args.against) {
+        (Place::File(_), None) => true,
+        (Place::File(path), Some(base)) => context.session.absolute(path) == context.session.absolute(base),
+        (Place::Stdout, _) => false,
+    }
+}
+
+/// The encrypted version keeps its keys and its rule: says so if others are asked for.
+fn warn_of_other_settings(
+    args: &Args,
+    context: &Context<'_>,
+    target: &Target,
+    unlocked: &document::Unlocked,
+) {
+    // Without a rule there is nothing to compare with.
+    let Ok(settings) = args.settings.resolve(context, args.input.path(context, target).as_deref()) else {
+        return;
+    };
+    let metadata = unlocked.envelope.metadata();
+    if !settings.has_keys_of(metadata) {
+        context.report.warn(format!(
+            "{target}: the encrypted version keeps its keys, which are not those of {}; \
+             `kubectl seal updatekeys` brings them in line",
+            settings.source
+        ));
+    }
+    if !settings.selects_as(metadata) {
+        context.report.warn(format!(
+            "{target}: the encrypted version keeps its rule {} {:?}; `kubectl seal rotate --rule` brings \
+             it in line",
+            metadata.selector.field(),
+            metadata.selector.text()
+        ));
+    }
+}
+
+fn output_format(args: &Args, document: &Document, place: &Place) -> Result<Format, Failure> {
+    let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
+    let is_in_place = |path: &PathBuf| document.path.as_deref().is_some_and(|own| own.ends_with(path));
+    match place {
+        Place::File(path) if output != document.format && is_in_place(path) => {
+            Err(Failure::Usage("a file cannot change its format in place; use --output".to_owned()))
+        }
+        _ => Ok(output),
+    }
+}
+
+fn count_values(count: usize) -> String {
+    if count == 1 { "1 value".to_owned() } else { format!("{count} values") }
+}

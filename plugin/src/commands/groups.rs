@@ -1,0 +1,183 @@
+//! `kubectl seal groups`.
+
+use rand::rngs::OsRng;
+use selkie::keys::KeyGroup;
+use selkie::sops::Metadata;
+use serde_json::json;
+
+use crate::batch::{self, Outcome};
+use crate::commands;
+use crate::context::Context;
+use crate::document::{self, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::key_flags::{KeyFlags, Plain};
+use crate::targets::{self, Target};
+
+/// List, add and delete the key groups of encrypted files
+///
+/// With one group, each of its keys reads the file. With more, a key of so many groups is needed as the
+/// threshold says: of all, if it says nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Add a group at the end
+    Add(Add),
+    /// Delete a group
+    Delete(Delete),
+    /// Show the groups
+    List(List),
+}
+
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// Files, globs or folders
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    #[command(flatten, next_help_heading = "Keys of the group")]
+    keys: KeyFlags<Plain>,
+
+    #[command(flatten)]
+    threshold: Threshold,
+}
+
+#[derive(Debug, clap::Args)]
+struct Delete {
+    /// Files, globs or folders
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    /// The number of the group, as `list` shows it
+    #[arg(long, value_name = "NUMBER")]
+    group: usize,
+
+    #[command(flatten)]
+    threshold: Threshold,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Files, globs or folders; - or nothing for stdin
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Threshold {
+    /// Need so many groups to decrypt
+    #[arg(long = "shamir-threshold", value_name = "NUMBER")]
+    threshold: Option<u8>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal groups list db.yaml
+  kubectl seal groups add db.yaml --age age1… --shamir-threshold 2
+  kubectl seal groups delete db.yaml --group 2";
+
+/// Runs the action on every file.
+///
+/// # Errors
+/// If the arguments name nothing.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    match &args.action {
+        Action::Add(add) => {
+            let group = add.keys.group()?;
+            if group.0.is_empty() {
+                return Err(Failure::Usage("a group needs a key, such as --age age1…".to_owned()));
+            }
+            change_all(context, &add.files, &add.threshold, |groups| {
+                groups.push(group.clone());
+                Ok(())
+            })
+        }
+        Action::Delete(delete) => change_all(context, &delete.files, &delete.threshold, |groups| {
+            let index = delete.group.checked_sub(1).filter(|&index| index < groups.len());
+            let missing = || Failure::Check(format!("there is no group {}", delete.group));
+            groups.remove(index.ok_or_else(missing)?);
+            Ok(())
+        }),
+        Action::List(list) => run_list(list, context),
+    }
+}
+
+fn change_all(
+    context: &Context<'_>,
+    files: &[String],
+    threshold: &Threshold,
+    change: impl Fn(&mut Vec<KeyGroup>) -> Result<(), Failure> + Sync,
+) -> Result<Exit, Failure> {
+    let targets = targets::expand(files, context.session)?;
+    commands::refuse_stdin(&targets)?;
+    Ok(batch::run(context, &targets, |target| {
+        let document = InputFlags::default().load(context, target)?;
+        if !target.is_named() && !document.looks_encrypted() {
+            return Ok(Outcome::Skipped("not encrypted"));
+        }
+        let tree = document.tree()?;
+        let metadata = Metadata::from_entry(tree.metadata())?;
+        let mut groups = metadata.groups.clone();
+        change(&mut groups)?;
+        let wanted = threshold.threshold.map_or(metadata.shamir_threshold, usize::from);
+        // With one group there is nothing to choose from.
+        let wanted = if groups.len() == 1 { 0 } else { wanted };
+        let mut envelope = document::recover(context, metadata)?;
+        let (now, services) = (context.session.now(), context.services());
+        pollster::block_on(envelope.rewrap(groups, wanted, &services, &now, &mut OsRng))?;
+        let text = document::with_metadata(document.format, &tree, envelope.metadata())?;
+        document::write(context, target.path().unwrap_or(std::path::Path::new("")), &text)?;
+        Ok(Outcome::Done("updated", String::new()))
+    }))
+}
+
+fn run_list(list: &List, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&list.files, context.session)?;
+    let mut listed = Vec::new();
+    let exit = batch::one_by_one(context, &targets, |target| {
+        let document = InputFlags::default().load(context, target)?;
+        if !target.is_named() && !document.looks_encrypted() {
+            return Ok(false);
+        }
+        let metadata = Metadata::from_entry(document.tree()?.metadata())?;
+        if list.json {
+            listed.push(json!({
+                "file": target.to_string(),
+                "groups": commands::groups_json(&metadata.groups),
+                "threshold": metadata.required_groups(),
+            }));
+        } else {
+            print(context, target, &metadata)?;
+        }
+        Ok(true)
+    });
+    if list.json {
+        commands::print_json(context, &listed.into())?;
+    }
+    Ok(exit)
+}
+
+fn print(context: &Context<'_>, target: &Target, metadata: &Metadata) -> Result<(), Failure> {
+    let needed = match metadata.groups.len() {
+        1 => "one key is needed".to_owned(),
+        groups => format!("keys of {} of {groups} groups are needed", metadata.required_groups()),
+    };
+    let mut text = format!("{target}: {needed}\n");
+    for (index, group) in metadata.groups.iter().enumerate() {
+        text.push_str(&format!("  group {}\n", index + 1));
+        for key in &group.0 {
+            text.push_str(&format!("    {} {key}\n", key.kind().name));
+        }
+    }
+    context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))
+}

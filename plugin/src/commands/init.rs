@@ -1,0 +1,230 @@
+//! `kubectl seal init`.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rand::rngs::OsRng;
+use selkie::keys::MasterKey;
+use selkie::keys::age::{self, Identities, IdentityKind};
+use selkie::secret::SecretBytes;
+
+use crate::config_file::{ConfigFile, FILE_NAME, discover};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::{document, git, identities};
+
+/// Make an age key and a .sops.yaml, as far as there is none
+///
+/// The key goes where sops looks for it. The configuration goes into the root of the Git repository, with a
+/// rule that encrypts what is below data and stringData of Kubernetes Secrets. Nothing is overwritten. The
+/// recipient, which others need to encrypt for you, is printed to stdout.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Where to put .sops.yaml
+    #[arg(value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+
+    /// Also encrypt for these recipients of age or SSH
+    #[arg(short, long = "age", value_name = "RECIPIENT,…")]
+    recipients: Vec<String>,
+
+    /// Keep the key in this file instead
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+
+    /// Make a key that is safe against quantum computers, for age 1.3 and later
+    #[arg(long)]
+    post_quantum: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal init                        in a Git repository
+  kubectl seal init --age age1…,age1…      for colleagues, too
+  kubectl seal init --key-file key.txt .   with a key of its own, in this folder";
+
+/// Makes what is missing, and says so.
+///
+/// # Errors
+/// If the key or the configuration cannot be written, or an existing one cannot be read.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let given: Vec<MasterKey> = args
+        .recipients
+        .iter()
+        .map(|text| MasterKey::parse_list(&age::KIND, text))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    let own = own_recipients(args, context, !given.is_empty())?;
+    let mut recipients = own.clone();
+    recipients.extend(given.iter().map(ToString::to_string).filter(|name| !own.contains(name)));
+    write_config(args, context, &recipients)?;
+    let own = own.iter().map(|recipient| format!("{recipient}\n")).collect::<String>();
+    context.session.stdout.write(own.as_bytes()).map_err(Failure::io("write", "stdout"))?;
+    context.report.note(NEXT);
+    Ok(Exit::Success)
+}
+
+/// Returns the recipients of the user's own key, which is made if there is none.
+fn own_recipients(args: &Args, context: &Context<'_>, has_others: bool) -> Result<Vec<String>, Failure> {
+    let environment = &context.session.environment;
+    if let (Some(keys), None) = (environment.get("SOPS_AGE_KEY"), &args.key_file) {
+        context.report.note("key: that of SOPS_AGE_KEY");
+        return recipients_of("SOPS_AGE_KEY", &SecretBytes::from(keys), has_others);
+    }
+    let named = args.key_file.clone().or_else(|| environment.get("SOPS_AGE_KEY_FILE").map(PathBuf::from));
+    let path = named.or_else(|| identities::default_key_file(environment));
+    let path =
+        path.ok_or_else(|| Failure::Usage("there is no home directory; pass --key-file".to_owned()))?;
+    if !context.session.absolute(&path).exists() {
+        return make_key(args, context, &path).map(|recipient| vec![recipient]);
+    }
+    context.report.note(format!("key: {} is there already", path.display()));
+    recipients_of(&path.display().to_string(), &document::read(context, &path)?, has_others)
+}
+
+fn recipients_of(name: &str, text: &SecretBytes, has_others: bool) -> Result<Vec<String>, Failure> {
+    let identities = Identities::parse(name, text);
+    let identities = identities.map_err(|error| Failure::Check(format!("{name}: {error}")))?;
+    let recipients = identities.recipients();
+    if recipients.is_empty() && !has_others {
+        return Err(Failure::Usage(format!("{name} does not tell its recipient; name it with --age")));
+    }
+    Ok(recipients)
+}
+
+fn make_key(args: &Args, context: &Context<'_>, path: &Path) -> Result<String, Failure> {
+    let kind = if args.post_quantum { IdentityKind::Hybrid } else { IdentityKind::X25519 };
+    let identity = age::generate(kind, &mut OsRng);
+    let mut text = SecretBytes::from(format!(
+        "# created: {}\n# public key: {}\n",
+        context.session.now(),
+        identity.recipient
+    ));
+    text.extend_from_slice(identity.secret.expose_secret());
+    text.push(b'\n');
+    write_new(&context.session.absolute(path), text.expose_secret(), 0o600)
+        .map_err(Failure::io("write", path.display().to_string()))?;
+    context.report.done("made", path.display(), "your age key: keep a copy of it in a safe place");
+    Ok(identity.recipient)
+}
+
+/// Writes a configuration, unless one applies already.
+fn write_config(args: &Args, context: &Context<'_>, recipients: &[String]) -> Result<(), Failure> {
+    let directory = &context.session.directory;
+    let existing = match &args.folder {
+        Some(folder) => Some(context.session.absolute(folder).join(FILE_NAME)).filter(|path| path.exists()),
+        None => discover(directory).path,
+    };
+    if let Some(path) = existing {
+        let shown = context.shown(&path);
+        context.report.note(format!("configuration: {} is there already", shown.display()));
+        return tell_if_left_out(context, &shown, recipients);
+    }
+    let folder = match &args.folder {
+        Some(folder) => context.session.absolute(folder),
+        None => git::root_of(directory).unwrap_or_else(|| directory.clone()),
+    };
+    let path = folder.join(FILE_NAME);
+    let shown = context.shown(&path);
+    write_new(&path, config(recipients).as_bytes(), 0o666)
+        .map_err(Failure::io("write", shown.display().to_string()))?;
+    context.report.done(
+        "made",
+        shown.display(),
+        "encrypts what is below data and stringData of YAML files for your recipient",
+    );
+    Ok(())
+}
+
+fn tell_if_left_out(context: &Context<'_>, path: &Path, recipients: &[String]) -> Result<(), Failure> {
+    let config = ConfigFile::load(path, &context.session.directory)?;
+    let rules = config.config.creation_rules();
+    let named: Vec<String> =
+        rules.flat_map(|rule| &rule.groups).flat_map(|group| &group.0).map(ToString::to_string).collect();
+    for recipient in recipients.iter().filter(|recipient| !named.contains(recipient)) {
+        context.report.warn(format!(
+            "no rule of {} names {recipient}: add it there, and let someone who can read the files run \
+             `kubectl seal updatekeys .`",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+fn config(recipients: &[String]) -> String {
+    let recipients = match recipients {
+        [one] => one.clone(),
+        several => format!(">-\n      {}", several.join(",\n      ")),
+    };
+    format!(
+        "# Which values are encrypted, and for whom. `kubectl seal explain FILE` shows how that applies.\n\
+         creation_rules:\n\
+         \x20 # Kubernetes Secrets: what is below data and stringData of YAML files.\n\
+         \x20 - path_regex: \\.ya?ml$\n\
+         \x20   encrypted_regex: ^(data|stringData)$\n\
+         \x20   age: {recipients}\n"
+    )
+}
+
+/// Writes a file that must not exist yet.
+fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        make_folder(folder, mode)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes a folder; one for secrets is for its owner alone.
+fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    if mode & 0o077 == 0 {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    builder.create(folder)
+}
+
+const NEXT: &str = "
+What comes next:
+  kubectl seal explain FILE      which values of a file would be encrypted
+  kubectl seal encrypt -i FILE   encrypt it in place; then commit it, with .sops.yaml
+  kubectl seal edit FILE         change it
+  kubectl seal tour              see more, on an example";
+
+#[cfg(test)]
+mod tests {
+    use selkie::sops::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_one() {
+        for recipients in [
+            vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN"],
+            vec![
+                RECIPIENT,
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN",
+            ],
+        ] {
+            let recipients: Vec<String> = recipients.into_iter().map(str::to_owned).collect();
+            let config = Config::parse(config(&recipients).as_bytes()).expect("a configuration");
+            assert_eq!(config.warnings(), []);
+            let rule = config.rule_for("apps/db.yml").expect("a rule").expect("it matches");
+            let named: Vec<_> = rule.groups[0].0.iter().map(ToString::to_string).collect();
+            assert_eq!(named, recipients);
+            assert!(config.rule_for("README.md").expect("no fault").is_none());
+        }
+    }
+
+    const RECIPIENT: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+}

@@ -1,0 +1,108 @@
+//! `kubectl seal rotate`.
+
+use rand::rngs::OsRng;
+use selkie::sops::{Envelope, MacCheck, Metadata, Stash};
+
+use crate::batch::{self, Outcome};
+use crate::commands;
+use crate::context::Context;
+use crate::document::{self, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::key_flags::{Add, KeyFlags, Remove};
+use crate::settings::SettingsFlags;
+use crate::targets::{self, Target};
+
+/// Give encrypted files new data keys, and encrypt every value anew
+///
+/// Do so when someone is to lose access: until then, whoever could read a file still knows its data key.
+/// What they have read they have read: change the secrets themselves, too.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    /// Take keys and the choice of values from the rule of .sops.yaml
+    #[arg(long)]
+    rule: bool,
+
+    #[command(flatten, next_help_heading = "Keys to add")]
+    add: KeyFlags<Add>,
+
+    #[command(flatten, next_help_heading = "Keys to remove")]
+    remove: KeyFlags<Remove>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal rotate db.yaml                    a new data key
+  kubectl seal rotate --rule .                   every file, for the keys of its rule
+  kubectl seal rotate --rm-age age1… secrets/    without a key";
+
+/// Rotates every file.
+///
+/// # Errors
+/// If the arguments name nothing.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    commands::refuse_stdin(&targets)?;
+    if args.rule && !(args.add.is_empty() && args.remove.is_empty()) {
+        return Err(Failure::Usage("--rule names the keys; leave out the others".to_owned()));
+    }
+    Ok(batch::run(context, &targets, |target| rotate(args, context, target)))
+}
+
+fn rotate(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    let input = InputFlags::default();
+    let document = input.load(context, target)?;
+    if !target.is_named() && !document.looks_encrypted() {
+        return Ok(Outcome::Skipped("not encrypted"));
+    }
+    let unlocked = document.unlock(context, MacCheck::Require)?;
+    let metadata = args.new_metadata(context, target, unlocked.envelope.metadata().clone())?;
+    let plain = document.format.read(unlocked.opened.plaintext()?)?;
+    let now = context.session.now();
+    let services = context.services();
+    let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
+    let sealed = envelope.seal(document.format, plain, Stash::new(), &now, &mut OsRng)?;
+    let path = target.path().unwrap_or(std::path::Path::new(""));
+    document::write(context, path, &sealed.in_place()?)?;
+    Ok(Outcome::Done("rotated", String::new()))
+}
+
+impl Args {
+    fn new_metadata(
+        &self,
+        context: &Context<'_>,
+        target: &Target,
+        mut metadata: Metadata,
+    ) -> Result<Metadata, Failure> {
+        if self.rule {
+            let path = InputFlags::default().path(context, target);
+            let settings = SettingsFlags::default().resolve(context, path.as_deref())?;
+            let wanted = settings.metadata();
+            metadata.groups = wanted.groups;
+            metadata.shamir_threshold = wanted.shamir_threshold;
+            metadata.selector = wanted.selector;
+            metadata.mac_only_encrypted = wanted.mac_only_encrypted;
+            return Ok(metadata);
+        }
+        let removed = self.remove.group()?;
+        let mut missing =
+            removed.0.iter().filter(|key| !metadata.groups.iter().any(|group| group.0.contains(key)));
+        if let (Some(key), true) = (missing.next(), target.is_named()) {
+            return Err(Failure::Check(format!("{key} is not among the keys of the file")));
+        }
+        for group in &mut metadata.groups {
+            group.0.retain(|key| !removed.0.contains(key));
+        }
+        if let Some(first) = metadata.groups.first_mut() {
+            first.0.extend(self.add.group()?.0);
+            first.deduplicate();
+            first.sort_by_kind();
+        }
+        Ok(metadata)
+    }
+}

@@ -1,0 +1,306 @@
+//! `kubectl seal status`.
+
+use selkie::format::Format;
+use selkie::secret::SecretBytes;
+use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
+use selkie::sops::{LeafState, MacCheck, Metadata, leaves};
+use selkie::tree::Tree;
+use serde_json::{Value as Json, json};
+
+use crate::context::Context;
+use crate::document::{self, Document, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::{BAD, GOOD, STRONG};
+use crate::settings::{Settings, SettingsFlags};
+use crate::targets::{self, Target};
+use crate::{batch, commands, dotted, doubts, git};
+
+/// Say what is encrypted, for whom, and what looks wrong
+///
+/// Reports what the MAC of SOPS cannot see and a strict reader can: values in clear that the rule selects
+/// (in-clear), keys with a colon (ambiguous-key), changed types (non-canonical), anything that was changed
+/// since the last commit without the key, such as a renamed clear key (changed-without-key). Also files in
+/// clear that a rule covers (not-encrypted), and keys or rules that are not those of .sops.yaml
+/// (other-keys, other-rule).
+///
+/// Files are opened with the keys at hand, if they fit; the rest is found out without.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders; - or nothing for stdin
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Fail if anything looks wrong
+    #[arg(long)]
+    strict: bool,
+
+    /// Do not open files, and ask for no passphrase
+    #[arg(long)]
+    without_keys: bool,
+
+    #[command(flatten)]
+    input: InputFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal status .                               all files of the folder
+  kubectl seal status --strict --without-keys .       for CI
+  kubectl seal status --json . | jq '.[].findings'";
+
+/// What there is to say about a file.
+struct Status {
+    target: String,
+    format: Format,
+    metadata: Option<Metadata>,
+    encrypted: usize,
+    clear: usize,
+    /// Whether the keys at hand open the file; `None` if that was not tried.
+    readable: Option<bool>,
+    findings: Vec<Finding>,
+}
+
+/// Something that looks wrong.
+struct Finding {
+    kind: &'static str,
+    line: Option<usize>,
+    path: Option<String>,
+    message: String,
+}
+
+/// Looks at every file.
+///
+/// # Errors
+/// If the arguments name nothing, or stdout cannot be written.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    let statuses = batch::map(context, &targets, |target| look_at(args, context, target));
+    let (mut exits, mut all, mut looked) = (Vec::new(), Vec::new(), false);
+    for (target, status) in targets.iter().zip(statuses) {
+        match status {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                looked = true;
+                if args.strict && !status.findings.is_empty() {
+                    exits.push(Exit::Failure);
+                }
+                if args.json {
+                    all.push(status.to_json());
+                } else {
+                    let text = status.to_text(context);
+                    context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))?;
+                }
+            }
+            Err(failure) => {
+                looked = true;
+                context.report.failure(Some(&target.to_string()), &failure);
+                exits.push(failure.exit());
+            }
+        }
+    }
+    if args.json {
+        commands::print_json(context, &all.into())?;
+    } else if !looked {
+        context.report.note("there are no encrypted files, and none that a rule covers");
+    }
+    Ok(batch::exit_of(&exits))
+}
+
+/// Returns what there is to say about a file; nothing if it is no concern of ours.
+fn look_at(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option<Status>, Failure> {
+    let document = args.input.load(context, target)?;
+    // A file without a rule has no settings to compare with.
+    let settings = SettingsFlags::default().resolve(context, document.path.as_deref()).ok();
+    if !target.is_named() && !document.looks_encrypted() && !is_covered(&document, settings.as_ref()) {
+        return Ok(None);
+    }
+    let tree = document.tree()?;
+    if !document::is_encrypted(&tree) {
+        let status = status_in_clear(target, &document, &tree, settings.as_ref());
+        let concerns = target.is_named() || !status.findings.is_empty();
+        return Ok(concerns.then_some(status));
+    }
+    let metadata = Metadata::from_entry(tree.metadata())?;
+    let mut status = Status::new(target, document.format);
+    let places = leaves(document.format, &tree, &metadata.selector);
+    status.encrypted = places.iter().filter(|leaf| leaf.state == LeafState::Encrypted).count();
+    status.clear = places.iter().filter(|leaf| leaf.state == LeafState::Clear).count();
+    let mut found = inspect(document.format, &tree, &metadata);
+    if let Some(path) = document.path.as_deref().filter(|_| *target != Target::Stdin) {
+        found.extend(changed_since_commit(document.format, path, &tree, &metadata));
+    }
+    status.add_doubts(&found);
+    if let Some(settings) = &settings {
+        status.compare(settings, &metadata);
+    }
+    if !args.without_keys {
+        status.open(context, document.format, &document.source)?;
+    }
+    status.metadata = Some(metadata);
+    Ok(Some(status))
+}
+
+fn is_covered(document: &Document, settings: Option<&Settings>) -> bool {
+    settings.is_some_and(|settings| settings.is_for_path || document.format != Format::Binary)
+}
+
+fn status_in_clear(target: &Target, document: &Document, tree: &Tree, settings: Option<&Settings>) -> Status {
+    let mut status = Status::new(target, document.format);
+    let selector = settings.map(|settings| settings.metadata().selector).unwrap_or_default();
+    let places = leaves(document.format, tree, &selector);
+    status.clear = places.iter().filter(|leaf| leaf.state != LeafState::Empty).count();
+    let exposed = places.iter().filter(|leaf| leaf.selected && leaf.state == LeafState::Clear).count();
+    if let (Some(settings), true) = (settings, exposed > 0 && is_covered(document, settings)) {
+        let message = format!("{exposed} values are in clear that {} selects", settings.source);
+        status.findings.push(Finding { kind: "not-encrypted", line: None, path: None, message });
+    }
+    status
+}
+
+/// Compares an encrypted document with its last committed version.
+fn changed_since_commit(
+    format: Format,
+    path: &std::path::Path,
+    tree: &Tree,
+    metadata: &Metadata,
+) -> Option<Doubt> {
+    let committed = git::committed(path)?;
+    // A version that cannot be read, or was not encrypted, has nothing to compare with.
+    let old_tree = format.read(committed).ok()?;
+    let old = Metadata::from_entry(old_tree.metadata()).ok()?;
+    changed_without_key((&old_tree, &old), (tree, metadata))
+}
+
+impl Status {
+    fn new(target: &Target, format: Format) -> Self {
+        Self {
+            target: target.to_string(),
+            format,
+            metadata: None,
+            encrypted: 0,
+            clear: 0,
+            readable: None,
+            findings: Vec::new(),
+        }
+    }
+
+    fn add_doubts(&mut self, found: &[Doubt]) {
+        self.findings.extend(found.iter().map(|doubt| Finding {
+            kind: doubt.kind.name(),
+            line: Some(doubt.line),
+            path: Some(dotted::show(&doubt.path)),
+            message: doubts::describe(doubt.kind).to_owned(),
+        }));
+    }
+
+    fn compare(&mut self, settings: &Settings, metadata: &Metadata) {
+        let mut differ = |kind, message: String| {
+            self.findings.push(Finding { kind, line: None, path: None, message });
+        };
+        if !settings.has_keys_of(metadata) {
+            differ(
+                "other-keys",
+                format!("the keys are not those of {}: see `kubectl seal updatekeys`", settings.source),
+            );
+        }
+        if self.format != Format::Binary && !settings.selects_as(metadata) {
+            differ(
+                "other-rule",
+                format!(
+                    "values are not chosen as {} says: see `kubectl seal rotate --rule`",
+                    settings.source
+                ),
+            );
+        }
+    }
+
+    /// Opens the file, if the keys at hand fit.
+    fn open(&mut self, context: &Context<'_>, format: Format, source: &SecretBytes) -> Result<(), Failure> {
+        let tree = format.read(SecretBytes::from(source.expose_secret()))?;
+        match document::unlock(context, format, tree, MacCheck::Require) {
+            Ok(unlocked) => {
+                self.readable = Some(true);
+                self.add_doubts(&inspect_opened(&unlocked.opened));
+            }
+            Err(Failure::Recover(_)) => self.readable = Some(false),
+            Err(Failure::Open(error)) => {
+                let message = error.to_string();
+                self.findings.push(Finding { kind: "broken", line: None, path: None, message });
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    fn to_text(&self, context: &Context<'_>) -> String {
+        let mut text = context.report.paint_data(STRONG, &self.target);
+        match &self.metadata {
+            None => text.push_str(&format!(": {}\n", context.report.paint_data(BAD, "in clear"))),
+            Some(metadata) => {
+                let readable = match self.readable {
+                    Some(true) => ", readable with your keys",
+                    Some(false) => ", not readable with your keys",
+                    None => "",
+                };
+                text.push_str(&format!(
+                    ": {}, {} of {} values{readable}, last changed {}\n",
+                    context.report.paint_data(GOOD, "encrypted"),
+                    self.encrypted,
+                    self.encrypted + self.clear,
+                    metadata.last_modified
+                ));
+                for key in metadata.groups.iter().flat_map(|group| &group.0) {
+                    text.push_str(&format!("  {} {key}\n", key.kind().name));
+                }
+            }
+        }
+        for finding in &self.findings {
+            text.push_str(&format!("  {} {finding}\n", context.report.paint_data(BAD, "!")));
+        }
+        text
+    }
+
+    fn to_json(&self) -> Json {
+        let finding = |finding: &Finding| {
+            json!({
+                "kind": finding.kind,
+                "line": finding.line,
+                "path": finding.path,
+                "message": finding.message,
+            })
+        };
+        let metadata = self.metadata.as_ref();
+        json!({
+            "file": self.target,
+            "format": self.format.store().name(),
+            "encrypted": metadata.is_some(),
+            "readable": self.readable,
+            "groups": metadata.map(|metadata| commands::groups_json(&metadata.groups)),
+            "threshold": metadata.map(Metadata::required_groups),
+            "selector": metadata.map(|metadata| commands::selector_json(&metadata.selector)),
+            "macOnlyEncrypted": metadata.map(|metadata| metadata.mac_only_encrypted),
+            "lastModified": metadata.map(|metadata| metadata.last_modified.as_str()),
+            "version": metadata.map(|metadata| metadata.version.as_str()),
+            "values": {"encrypted": self.encrypted, "clear": self.clear},
+            "findings": self.findings.iter().map(finding).collect::<Json>(),
+        })
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(line) = self.line {
+            write!(formatter, "line {line}: ")?;
+        }
+        if let Some(path) = &self.path {
+            write!(formatter, "{path}: ")?;
+        }
+        write!(formatter, "{} ({})", self.message, self.kind)
+    }
+}

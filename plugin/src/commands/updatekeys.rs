@@ -1,0 +1,166 @@
+//! `kubectl seal updatekeys`.
+
+use rand::rngs::OsRng;
+use selkie::format::Format;
+use selkie::secret::SecretBytes;
+use selkie::sops::Metadata;
+use selkie::tree::Tree;
+
+use crate::batch::{self, Outcome};
+use crate::commands;
+use crate::context::Context;
+use crate::document::{self, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::key_changes::KeyChanges;
+use crate::settings::{Settings, SettingsFlags};
+use crate::targets::{self, Target};
+
+/// Bring the keys of encrypted files in line with .sops.yaml
+///
+/// Shows what will change in which file, and asks. Values keep their ciphertext and the data key stays:
+/// who loses a key must be kept out with `kubectl seal rotate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Only show what would change; fail if anything would
+    #[arg(long, conflicts_with = "yes")]
+    check: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal updatekeys db.yaml
+  kubectl seal updatekeys --yes .           every encrypted file below this folder
+  kubectl seal updatekeys --check .         for CI: are all files as .sops.yaml says?";
+
+/// What is to become of one file.
+enum Plan {
+    Change { format: Format, tree: Tree, metadata: Metadata, settings: Box<Settings>, changes: KeyChanges },
+    Skip(&'static str),
+    UpToDate,
+}
+
+/// Plans, asks, and changes.
+///
+/// # Errors
+/// If the arguments name nothing, or the user says no.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    commands::refuse_stdin(&targets)?;
+    let plans = batch::map(context, &targets, |target| plan(context, target));
+    let mut pending = 0;
+    for (target, plan) in targets.iter().zip(&plans) {
+        if let Ok(Plan::Change { changes, .. }) = plan {
+            pending += 1;
+            context.report.note(format!("{target}\n{}", changes.describe(&context.report)));
+        }
+    }
+    if args.check {
+        return Ok(report_check(context, &targets, &plans));
+    }
+    if pending > 0 && !args.yes && !confirm(context, pending)? {
+        return Err(Failure::Refused);
+    }
+    let plans: Vec<_> = plans.into_iter().map(|plan| std::sync::Mutex::new(Some(plan))).collect();
+    let position = |target: &Target| targets.iter().position(|other| other == target);
+    let removes = std::sync::atomic::AtomicBool::new(false);
+    let exit = batch::run(context, &targets, |target| {
+        let plan = position(target).and_then(|at| plans[at].lock().ok()?.take());
+        match plan {
+            Some(plan) => apply(context, target, plan?, &removes),
+            None => Ok(Outcome::Unchanged),
+        }
+    });
+    if removes.into_inner() {
+        context.report.note("whoever lost a key still knows the data keys: see `kubectl seal rotate`");
+    }
+    Ok(exit)
+}
+
+fn plan(context: &Context<'_>, target: &Target) -> Result<Plan, Failure> {
+    let input = InputFlags::default();
+    let document = input.load(context, target)?;
+    if !target.is_named() && !document.looks_encrypted() {
+        return Ok(Plan::Skip("not encrypted"));
+    }
+    let tree = document.tree()?;
+    let metadata = Metadata::from_entry(tree.metadata())?;
+    let settings = SettingsFlags::default().resolve(context, document.path.as_deref());
+    let settings = match settings {
+        Err(Failure::NoRule { .. }) if !target.is_named() => return Ok(Plan::Skip("not covered by a rule")),
+        settings => settings?,
+    };
+    let changes = KeyChanges::between(&metadata, &settings.groups, settings.shamir_threshold);
+    if changes.is_empty() {
+        return Ok(Plan::UpToDate);
+    }
+    Ok(Plan::Change { format: document.format, tree, metadata, settings: Box::new(settings), changes })
+}
+
+fn apply(
+    context: &Context<'_>,
+    target: &Target,
+    plan: Plan,
+    removes: &std::sync::atomic::AtomicBool,
+) -> Result<Outcome, Failure> {
+    let (format, tree, metadata, settings, changes) = match plan {
+        Plan::Change { format, tree, metadata, settings, changes } => {
+            (format, tree, metadata, settings, changes)
+        }
+        Plan::Skip(reason) => return Ok(Outcome::Skipped(reason)),
+        Plan::UpToDate => return Ok(Outcome::Unchanged),
+    };
+    let text = rewrap(context, format, &tree, metadata, &settings)?;
+    document::write(context, target.path().unwrap_or(std::path::Path::new("")), &text)?;
+    removes.fetch_or(changes.removes(), std::sync::atomic::Ordering::Relaxed);
+    Ok(Outcome::Done("updated", String::new()))
+}
+
+fn rewrap(
+    context: &Context<'_>,
+    format: Format,
+    tree: &Tree,
+    metadata: Metadata,
+    settings: &Settings,
+) -> Result<SecretBytes, Failure> {
+    let mut envelope = document::recover(context, metadata)?;
+    let (groups, threshold) = (settings.groups.clone(), settings.shamir_threshold);
+    let (now, services) = (context.session.now(), context.services());
+    pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?;
+    document::with_metadata(format, tree, envelope.metadata())
+}
+
+fn report_check(context: &Context<'_>, targets: &[Target], plans: &[Result<Plan, Failure>]) -> Exit {
+    let mut exits = Vec::new();
+    for (target, plan) in targets.iter().zip(plans) {
+        match plan {
+            Err(failure) => {
+                context.report.failure(Some(&target.to_string()), failure);
+                exits.push(failure.exit());
+            }
+            Ok(Plan::Change { .. }) => exits.push(Exit::Failure),
+            Ok(Plan::Skip(_) | Plan::UpToDate) => {}
+        }
+    }
+    batch::exit_of(&exits)
+}
+
+fn confirm(context: &Context<'_>, pending: usize) -> Result<bool, Failure> {
+    let files = if pending == 1 { "this file".to_owned() } else { format!("these {pending} files") };
+    let question = format!("Change the keys of {files}? (y/n): ");
+    context.session.stderr.write(question.as_bytes()).map_err(Failure::io("write", "stderr"))?;
+    let answer = context.session.stdin.read_line().map_err(Failure::io("read", "stdin"))?;
+    let Some(answer) = answer else {
+        return Err(Failure::Usage("nobody answers on stdin; pass --yes".to_owned()));
+    };
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}

@@ -1,0 +1,56 @@
+//! `kubectl seal view`.
+
+use crate::commands::decrypt::ReadingFlags;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report;
+use crate::targets;
+
+/// Show the plaintext of files
+///
+/// Nothing is written to a file. Several files are shown one after the other, each below its name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders; - or nothing for stdin
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+
+    #[command(flatten)]
+    reading: ReadingFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal view db.yaml           one file
+  kubectl seal view apps/ | less      every encrypted file of a folder
+  kubectl seal view --ignore-mac x    even if somebody changed it without the key";
+
+/// Shows every file.
+///
+/// # Errors
+/// If the arguments name nothing, or stdout cannot be written.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    let is_one = matches!(targets.as_slice(), [target] if target.is_named());
+    // One after the other, so that no more than one plaintext is in memory.
+    Ok(crate::batch::one_by_one(context, &targets, |target| {
+        let document = args.reading.input.load(context, target)?;
+        if !target.is_named() && !document.looks_encrypted() {
+            return Ok(false);
+        }
+        let plaintext = args.reading.unlock(context, target, &document)?.opened.plaintext()?;
+        let mut shown = selkie::secret::SecretBytes::new();
+        if !is_one {
+            let heading = context.report.paint_data(report::STRONG, format!("==> {target} <=="));
+            shown.push_str(&format!("{heading}\n"));
+        }
+        shown.extend_from_slice(plaintext.expose_secret());
+        if !is_one && !plaintext.expose_secret().ends_with(b"\n") {
+            shown.push(b'\n');
+        }
+        let written = context.session.stdout.write(shown.expose_secret());
+        written.map_err(Failure::io("write", "stdout")).map(|()| true)
+    }))
+}

@@ -1,0 +1,135 @@
+//! What every subcommand works with: the session, the options that all of them share, configurations and
+//! keys, each read once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use selkie::format::{Format, WriteOptions};
+use selkie::keys::KeyService;
+
+use crate::cli::Options;
+use crate::config_file::{ConfigFile, discover};
+use crate::failure::Failure;
+use crate::identities;
+use crate::report::Report;
+use crate::session::Session;
+
+/// What every subcommand works with.
+pub struct Context<'a> {
+    /// What the run has from its process.
+    pub session: &'a Session,
+    /// The options that all subcommands share.
+    pub options: &'a Options,
+    /// Where people are told what happens.
+    pub report: Report<'a>,
+    configs: Mutex<HashMap<PathBuf, Option<Arc<ConfigFile>>>>,
+    services: OnceLock<Vec<Box<dyn KeyService>>>,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the context of one run.
+    #[must_use]
+    pub fn new(session: &'a Session, options: &'a Options) -> Self {
+        let report = Report::new(session, options.quiet, options.verbose, options.colour);
+        Self { session, options, report, configs: Mutex::default(), services: OnceLock::new() }
+    }
+
+    /// Returns the configuration that applies to a file, given by its absolute path.
+    ///
+    /// What is named wins; then sops's own search, from the working directory upward; then one from the
+    /// file's folder upward.
+    ///
+    /// # Errors
+    /// If the configuration cannot be read.
+    pub fn config_for(&self, file: Option<&Path>) -> Result<Option<Arc<ConfigFile>>, Failure> {
+        if let Some(path) = self.named_config() {
+            return self.load(&path).map(Some);
+        }
+        let starts = [Some(self.session.directory.as_path()), file.and_then(Path::parent)];
+        for start in starts.into_iter().flatten() {
+            if let Some(config) = self.discovered(start)? {
+                return Ok(Some(config));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the configuration nearest to a file, if it is another one than applies to it.
+    #[must_use]
+    pub fn config_passed_over(&self, file: &Path, used: &Path) -> Option<PathBuf> {
+        if self.named_config().is_some() {
+            return None;
+        }
+        let nearest = discover(file.parent()?).path?;
+        (self.session.absolute(used) != nearest).then(|| self.shown(&nearest))
+    }
+
+    /// Returns what wraps and unwraps data keys.
+    pub fn services(&self) -> Vec<&dyn KeyService> {
+        let services = self
+            .services
+            .get_or_init(|| vec![Box::new(identities::age_service(self.session, &self.options.identity))]);
+        services.iter().map(AsRef::as_ref).collect()
+    }
+
+    /// Returns how documents are written anew in a format, as `stores` of the configuration says.
+    ///
+    /// # Errors
+    /// If the configuration cannot be read.
+    pub fn write_options(&self, format: Format) -> Result<WriteOptions, Failure> {
+        let config = self.config_for(None)?;
+        Ok(WriteOptions { indent: config.and_then(|config| config.config.stores().indent(format)) })
+    }
+
+    /// Returns a path as people see it: relative to the working directory if it is below it.
+    #[must_use]
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.session.directory).unwrap_or(path).to_owned()
+    }
+
+    fn named_config(&self) -> Option<PathBuf> {
+        let variable = || self.session.environment.get("SOPS_CONFIG").map(PathBuf::from);
+        self.options.config.clone().or_else(variable)
+    }
+
+    fn discovered(&self, start: &Path) -> Result<Option<Arc<ConfigFile>>, Failure> {
+        if let Some(known) = self.known(start) {
+            return Ok(known);
+        }
+        let found = discover(start);
+        if let Some(ignored) = &found.ignored {
+            let ignored = self.shown(ignored);
+            self.report.warn(format!(
+                "{} is not read; a configuration must be called .sops.yaml",
+                ignored.display()
+            ));
+        }
+        let config = found.path.map(|path| self.load(&self.shown(&path))).transpose()?;
+        self.remember(start, config.clone());
+        Ok(config)
+    }
+
+    fn load(&self, path: &Path) -> Result<Arc<ConfigFile>, Failure> {
+        let absolute = self.session.absolute(path);
+        if let Some(Some(known)) = self.known(&absolute) {
+            return Ok(known);
+        }
+        let config = Arc::new(ConfigFile::load(path, &self.session.directory)?);
+        for warning in config.config.warnings() {
+            let line = warning.to_string();
+            let text = line.strip_prefix("line ").unwrap_or(&line);
+            self.report.warn(format!("{}:{text}", path.display()));
+        }
+        self.remember(&absolute, Some(Arc::clone(&config)));
+        Ok(config)
+    }
+
+    fn known(&self, path: &Path) -> Option<Option<Arc<ConfigFile>>> {
+        self.configs.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    fn remember(&self, path: &Path, config: Option<Arc<ConfigFile>>) {
+        self.configs.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), config);
+    }
+}

@@ -1,0 +1,298 @@
+//! Documents of the user: read from a target, opened with the keys at hand, sealed again, and written to
+//! where they belong.
+
+use std::path::{Path, PathBuf};
+
+use rand::rngs::OsRng;
+use selkie::format::{Format, MetadataEdit, Rewrite, STORES};
+use selkie::secret::SecretBytes;
+use selkie::sops::{DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, Opened, Stash};
+use selkie::tree::{MetadataEntry, Tree};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::files::{self, Audience};
+use crate::targets::Target;
+
+/// A document as it was read.
+pub struct Document {
+    /// The absolute path of the file; none for stdin, unless the user gave it a name.
+    pub path: Option<PathBuf>,
+    /// What it is written in.
+    pub format: Format,
+    /// What was read.
+    pub source: SecretBytes,
+}
+
+/// A document that was decrypted, with the envelope to encrypt it again.
+pub struct Unlocked {
+    /// The data key and the metadata.
+    pub envelope: Envelope,
+    /// The decrypted document.
+    pub opened: Opened,
+}
+
+/// A document that was encrypted again.
+pub struct Resealed {
+    /// The encrypted document.
+    pub text: SecretBytes,
+    /// How many values and comments are encrypted.
+    pub encrypted: usize,
+    /// How many of them kept their ciphertext.
+    pub reused: usize,
+}
+
+/// How to read what is given.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct InputFlags {
+    /// Read the input as this format, whatever its name
+    #[arg(long, value_name = "FORMAT", value_parser = format_names())]
+    pub input_type: Option<String>,
+
+    /// Take this as the name of what comes from stdin, for its format and its rule
+    #[arg(long, visible_alias = "filename-override", value_name = "NAME")]
+    pub filename: Option<PathBuf>,
+}
+
+impl InputFlags {
+    /// Reads a target.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn load(&self, context: &Context<'_>, target: &Target) -> Result<Document, Failure> {
+        let path = self.path(context, target);
+        let format = self.format(path.as_deref());
+        let source = match target {
+            Target::File { path, .. } => read(context, path)?,
+            Target::Stdin => context.session.stdin.read_all().map_err(Failure::io("read", "stdin"))?,
+        };
+        Ok(Document { path, format, source })
+    }
+
+    /// Returns the absolute path that stands for a target.
+    #[must_use]
+    pub fn path(&self, context: &Context<'_>, target: &Target) -> Option<PathBuf> {
+        let path = self.filename.as_deref().or(target.path())?;
+        Some(context.session.absolute(path))
+    }
+
+    /// Returns the format of a file.
+    #[must_use]
+    pub fn format(&self, path: Option<&Path>) -> Format {
+        let named = self.input_type.as_deref().and_then(Format::from_name);
+        named.unwrap_or_else(|| path.map_or(Format::Binary, format_of))
+    }
+}
+
+impl Document {
+    /// Reads the document's text.
+    ///
+    /// # Errors
+    /// If it is not of its format.
+    pub fn tree(&self) -> Result<Tree, Failure> {
+        Ok(self.format.read(SecretBytes::from(self.source.expose_secret()))?)
+    }
+
+    /// Returns whether the document can be an encrypted one; no text without an encrypted MAC is.
+    #[must_use]
+    pub fn looks_encrypted(&self) -> bool {
+        let mut windows = self.source.expose_secret().windows(ENCRYPTED.len());
+        windows.any(|window| window == ENCRYPTED)
+    }
+
+    /// Decrypts the document.
+    ///
+    /// # Errors
+    /// If it is not encrypted, no key at hand fits, or it was changed without one.
+    pub fn unlock(&self, context: &Context<'_>, check: MacCheck) -> Result<Unlocked, Failure> {
+        unlock(context, self.format, self.tree()?, check)
+    }
+}
+
+impl Unlocked {
+    /// Encrypts a plaintext of the document; values that did not change keep their ciphertext.
+    ///
+    /// # Errors
+    /// If the text is not of its format, or cannot be encrypted.
+    pub fn seal(&self, context: &Context<'_>, plaintext: &SecretBytes) -> Result<Resealed, Failure> {
+        let format = self.opened.format();
+        let tree = format.read(SecretBytes::from(plaintext.expose_secret()))?;
+        let stash = self.opened.stash();
+        let sealed = self.envelope.seal(format, tree, stash, &context.session.now(), &mut OsRng)?;
+        let (encrypted, reused) = (sealed.encrypted_count(), sealed.reused_count());
+        Ok(Resealed { text: sealed.in_place()?, encrypted, reused })
+    }
+
+    /// Encrypts a plaintext of the document, unless it says what the document says already.
+    ///
+    /// # Errors
+    /// If the text is not of its format, or cannot be encrypted.
+    pub fn seal_if_changed(
+        &self,
+        context: &Context<'_>,
+        plaintext: &SecretBytes,
+    ) -> Result<Option<Resealed>, Failure> {
+        if self.opened.plaintext()?.expose_secret() == plaintext.expose_secret() {
+            return Ok(None);
+        }
+        let resealed = self.seal(context, plaintext)?;
+        Ok((!self.differs_in_metadata_alone(&resealed)?).then_some(resealed))
+    }
+
+    /// Returns whether time, MAC and the like are all that is new in an encrypted document. How values
+    /// are spelled is kept in the metadata, so a document with spellings is never taken for the same.
+    fn differs_in_metadata_alone(&self, resealed: &Resealed) -> Result<bool, Failure> {
+        if resealed.encrypted != resealed.reused {
+            return Ok(false);
+        }
+        let format = self.opened.format();
+        let old = format.read(SecretBytes::from(self.opened.tree().source()))?;
+        let new = format.read(SecretBytes::from(resealed.text.expose_secret()))?;
+        let has_spellings = |tree: &Tree| match tree.metadata() {
+            MetadataEntry::Present(entry) => entry.contains_key("selkie_layout"),
+            _ => false,
+        };
+        let same_content = without_metadata(format, &old)?.expose_secret()
+            == without_metadata(format, &new)?.expose_secret();
+        Ok(same_content && !has_spellings(&old) && !has_spellings(&new))
+    }
+}
+
+/// Decrypts a tree.
+///
+/// # Errors
+/// If it is not encrypted, no key at hand fits, or it was changed without one.
+pub fn unlock(
+    context: &Context<'_>,
+    format: Format,
+    tree: Tree,
+    check: MacCheck,
+) -> Result<Unlocked, Failure> {
+    let metadata = Metadata::from_entry(tree.metadata())?;
+    let envelope = recover(context, metadata)?;
+    let opened = envelope.open(format, tree, check)?;
+    Ok(Unlocked { envelope, opened })
+}
+
+/// Recovers the data key that metadata holds.
+///
+/// # Errors
+/// If no key at hand fits.
+pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Failure> {
+    let services = context.services();
+    Ok(pollster::block_on(Envelope::recover(metadata, &services, DEFAULT_DECRYPTION_ORDER))?)
+}
+
+/// Encrypts a plain document with a new data key.
+///
+/// # Errors
+/// If a key cannot wrap the data key, or the document cannot be encrypted.
+pub fn seal_anew(
+    context: &Context<'_>,
+    metadata: Metadata,
+    format: Format,
+    tree: Tree,
+    output: Format,
+) -> Result<(SecretBytes, usize), Failure> {
+    let now = context.session.now();
+    let services = context.services();
+    let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
+    let sealed = envelope.seal(format, tree, Stash::new(), &now, &mut OsRng)?;
+    let count = sealed.encrypted_count();
+    if output == format {
+        return Ok((sealed.in_place()?, count));
+    }
+    Ok((sealed.write(output, &context.write_options(output)?)?, count))
+}
+
+/// Returns an encrypted document with other metadata, and nothing else changed.
+///
+/// # Errors
+/// If the metadata cannot be written, or does not read back.
+pub fn with_metadata(format: Format, tree: &Tree, metadata: &Metadata) -> Result<SecretBytes, Failure> {
+    let entry = metadata.to_json();
+    let rewrite = Rewrite { metadata: MetadataEdit::Put(&entry), ..Rewrite::default() };
+    let written = format.store().rewrite(tree, &rewrite)?;
+    let again = format.read(SecretBytes::from(written.expose_secret()))?;
+    Metadata::from_entry(again.metadata())?;
+    Ok(written)
+}
+
+/// Returns a document without its metadata: what the two have in common but for time, MAC and keys.
+///
+/// # Errors
+/// If the metadata cannot be taken out.
+pub fn without_metadata(format: Format, tree: &Tree) -> Result<SecretBytes, Failure> {
+    let rewrite = Rewrite { metadata: MetadataEdit::Remove, ..Rewrite::default() };
+    Ok(format.store().rewrite(tree, &rewrite)?)
+}
+
+/// Returns whether a tree is that of an encrypted document.
+#[must_use]
+pub fn is_encrypted(tree: &Tree) -> bool {
+    *tree.metadata() != MetadataEntry::Absent
+}
+
+/// Reads a file, given by its path as it is shown.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(context: &Context<'_>, path: &Path) -> Result<SecretBytes, Failure> {
+    let absolute = context.session.absolute(path);
+    files::read(&absolute).map_err(Failure::io("read", path.display().to_string()))
+}
+
+/// Replaces a file, given by its path as it is shown, with something encrypted.
+///
+/// # Errors
+/// If it cannot be written; the old content is then as it was.
+pub fn write(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
+    let absolute = context.session.absolute(path);
+    files::write(&absolute, content.expose_secret(), Audience::Everyone)
+        .map_err(Failure::io("write", path.display().to_string()))
+}
+
+/// Replaces a file, given by its path as it is shown, with plaintext that only its owner can read.
+///
+/// # Errors
+/// If it cannot be written; the old content is then as it was.
+pub fn write_plaintext(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
+    let absolute = context.session.absolute(path);
+    // Before the plaintext is in it: a replaced file keeps the mode of the one before.
+    keep_from_others(&absolute)
+        .and_then(|()| files::write(&absolute, content.expose_secret(), Audience::Owner))
+        .map_err(Failure::io("write", path.display().to_string()))
+}
+
+/// Returns the format that a file's name stands for.
+#[must_use]
+pub fn format_of(path: &Path) -> Format {
+    Format::from_file_name(&path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Returns the names of formats, for the command line.
+pub fn format_names() -> Vec<&'static str> {
+    STORES.iter().map(|store| store.name()).collect()
+}
+
+#[cfg(unix)]
+fn keep_from_others(path: &Path) -> std::io::Result<()> {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    match metadata(path) {
+        Ok(metadata) if metadata.is_file() => {
+            let mode = metadata.permissions().mode() & 0o700;
+            set_permissions(path, Permissions::from_mode(mode))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_from_others(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// How every encrypted value starts.
+const ENCRYPTED: &[u8] = b"ENC[AES256_GCM,";

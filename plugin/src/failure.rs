@@ -1,0 +1,231 @@
+//! Why a command failed, and as which exit code its caller sees that.
+//!
+//! No variant holds a value of a document. What to do next is in `hint.rs`.
+
+use std::io;
+use std::path::PathBuf;
+
+use selkie::format::{ParseError, ParseErrorKind, WriteError};
+use selkie::keys::KeyParseError;
+use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
+use selkie::tree::{PathError, TreePath};
+
+use crate::config_file::ConfigFileError;
+use crate::exit::Exit;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The input is encrypted already.
+    #[error("the file is encrypted already")]
+    AlreadyEncrypted,
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigFileError),
+    /// Something that was to be checked is not as it should be.
+    #[error("{0}")]
+    Check(String),
+    /// The path leads into something that cannot be changed there.
+    #[error("{path} cannot be set: {why}")]
+    Place {
+        /// Where.
+        path: TreePath,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The editor failed.
+    #[error(transparent)]
+    Edit(#[from] crate::editor::EditError),
+    /// The command of the user failed.
+    #[error(transparent)]
+    Exec(#[from] crate::exec::ExecError),
+    /// The value would be written in clear.
+    #[error("the rule {field} {text:?} of the file leaves {path} in clear")]
+    InClear {
+        /// Where.
+        path: TreePath,
+        /// The name of the rule.
+        field: &'static str,
+        /// Its suffix or pattern.
+        text: String,
+    },
+    /// A file or stream cannot be read or written.
+    #[error("cannot {action} {what}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A key of the command line cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyParseError),
+    /// The metadata cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// There is neither a configuration nor a key.
+    #[error("no {} was found, and no keys were given", crate::config_file::FILE_NAME)]
+    NoConfig,
+    /// Nothing matches what the user named.
+    #[error("no file matches {0}")]
+    NoFile(String),
+    /// The rule names no keys.
+    #[error("rule {position} of {} names no keys", .config.display())]
+    NoKeys {
+        /// The configuration.
+        config: PathBuf,
+        /// The 1-based position of the rule.
+        position: usize,
+    },
+    /// No rule matches the file.
+    #[error("no creation rule of {} matches {file}", .config.display())]
+    NoRule {
+        /// The configuration.
+        config: PathBuf,
+        /// The path that rules were matched with.
+        file: String,
+    },
+    /// There is nothing at the path.
+    #[error("there is no {0} in the file")]
+    NotFound(TreePath),
+    /// The user left the text as it was.
+    #[error("nothing was changed")]
+    NotModified,
+    /// The values cannot be decrypted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The input cannot be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// A path is malformed.
+    #[error("{text:?} is not a path")]
+    Path {
+        /// The path.
+        text: String,
+        /// What is wrong with it.
+        source: PathError,
+    },
+    /// No key recovered the data key.
+    #[error("{}", describe_recovery(.0))]
+    Recover(Box<RecoverError>),
+    /// The user said no.
+    #[error("left as it is")]
+    Refused,
+    /// The values cannot be encrypted.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The flags that choose values exclude each other, or do not compile.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// The arguments do not fit each other.
+    #[error("{0}")]
+    Usage(String),
+    /// A value to set is malformed.
+    #[error("{0}")]
+    Value(String),
+    /// The data key cannot be wrapped.
+    #[error(transparent)]
+    Wrap(#[from] WrapError),
+    /// The document cannot be written in the format.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Failure {
+    /// Returns the failure of doing something to a file or stream.
+    pub fn io(action: &'static str, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { action, what, source }
+    }
+
+    /// Returns how the run ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::AlreadyEncrypted | Self::Seal(SealError::AlreadyEncrypted) => Exit::AlreadyEncrypted,
+            Self::Edit(crate::editor::EditError::Unchanged) | Self::NotModified => Exit::NotModified,
+            Self::Edit(_) => Exit::Editor,
+            Self::Exec(crate::exec::ExecError::Ended(_, exit)) => *exit,
+            Self::InClear { .. } | Self::Place { .. } | Self::Value(_) => Exit::Set,
+            Self::Io { action: "write", .. } => Exit::Write,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoFile,
+            Self::Io { .. } => Exit::Read,
+            Self::NoFile(_) => Exit::NoFile,
+            Self::Open(OpenError::Mac(_) | OpenError::MacMismatch) => Exit::Mac,
+            Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
+            Self::Open(_) => Exit::TreeDecryption,
+            Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
+            Self::Parse(_) => Exit::Read,
+            Self::Path { .. } | Self::NotFound(_) => Exit::Path,
+            Self::Recover(_) => Exit::DataKey,
+            Self::Seal(_) => Exit::TreeEncryption,
+            Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
+            Self::Check(_)
+            | Self::Config(_)
+            | Self::Exec(_)
+            | Self::Key(_)
+            | Self::Metadata(_)
+            | Self::NoConfig
+            | Self::NoKeys { .. }
+            | Self::NoRule { .. }
+            | Self::Refused
+            | Self::Selector(_)
+            | Self::Usage(_)
+            | Self::Wrap(_) => Exit::Failure,
+        }
+    }
+
+    /// Returns what led to the failure, the nearest first.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        if let Self::Recover(error) = self {
+            return recovery_causes(error);
+        }
+        let mut causes = Vec::new();
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            causes.push(error.to_string());
+            next = error.source();
+        }
+        causes
+    }
+}
+
+impl From<RecoverError> for Failure {
+    fn from(error: RecoverError) -> Self {
+        Self::Recover(Box::new(error))
+    }
+}
+
+fn describe_recovery(error: &RecoverError) -> String {
+    let keys: usize = error.groups.iter().map(|group| group.failures.len()).sum();
+    match (error.groups.len(), keys) {
+        (1, 1) => "the file's key could not be used".to_owned(),
+        (1, keys) => format!("none of the file's {keys} keys could be used"),
+        _ => {
+            format!("{} of the {} key groups that are needed could be used", error.recovered, error.required)
+        }
+    }
+}
+
+fn recovery_causes(error: &RecoverError) -> Vec<String> {
+    let several = error.groups.len() > 1;
+    let mut causes = Vec::new();
+    for (index, group) in error.groups.iter().enumerate() {
+        for failure in &group.failures {
+            let place = if several { format!("group {}: ", index + 1) } else { String::new() };
+            let why: Vec<_> = failure.causes.iter().map(|(_, cause)| cause.to_string()).collect();
+            let why = if why.is_empty() {
+                format!("this build has no {} support", failure.key.kind().name)
+            } else {
+                why.join("; ")
+            };
+            causes.push(format!("{place}{}: {why}", failure.key));
+        }
+    }
+    causes.extend(error.combining.iter().map(ToString::to_string));
+    causes
+}

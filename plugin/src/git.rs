@@ -1,0 +1,75 @@
+//! What Git knows: files of earlier revisions, and where a repository starts.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use selkie::secret::SecretBytes;
+
+use crate::failure::Failure;
+
+/// A file of a revision, as Git writes it: `HEAD:apps/db.yaml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision<'a> {
+    /// The revision; empty for the index.
+    pub revision: &'a str,
+    /// The path, from the root of the repository unless it starts with `./`.
+    pub path: &'a str,
+}
+
+impl<'a> Revision<'a> {
+    /// Reads `REVISION:PATH`; `None` if the text has no colon.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (revision, path) = text.split_once(':')?;
+        (!path.is_empty() && !revision.starts_with('-')).then_some(Self { revision, path })
+    }
+
+    /// Returns the content of the file; `folder` is the working directory.
+    ///
+    /// # Errors
+    /// If Git does not have it.
+    pub fn read(&self, folder: &Path) -> Result<SecretBytes, Failure> {
+        let what = format!("{}:{}", self.revision, self.path);
+        let output = git(folder, &["cat-file", "blob", &what]);
+        let output = output.map_err(Failure::io("read", what.clone()))?;
+        if output.status.success() {
+            return Ok(output.stdout.into());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Failure::io("read", what)(std::io::Error::other(said)))
+    }
+}
+
+/// Returns the root of the repository that a folder is in, if it is in one.
+#[must_use]
+pub fn root_of(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+}
+
+/// Returns the content that a file has in the last commit, if it is in it.
+#[must_use]
+pub fn committed(file: &Path) -> Option<SecretBytes> {
+    let (folder, name) = (file.parent()?, file.file_name()?.to_str()?);
+    root_of(folder)?;
+    let path = format!("./{name}");
+    // A file that was never committed has no content there.
+    Revision { revision: "HEAD", path: &path }.read(folder).ok()
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new("git").arg("-C").arg(folder).args(arguments).output()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_and_a_path_are_told_apart() {
+        let revision = Revision::parse("HEAD~2:a/b.yaml").expect("a revision");
+        assert_eq!(revision, Revision { revision: "HEAD~2", path: "a/b.yaml" });
+        assert_eq!(Revision::parse("a/b.yaml"), None);
+        assert_eq!(Revision::parse("HEAD:"), None);
+        assert_eq!(Revision::parse("--output=x:y"), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! What may help after a failure, with the command or flag to use.
+
+use selkie::format::ParseErrorKind;
+use selkie::keys::KeyError;
+use selkie::sops::config::ConfigErrorKind;
+use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
+
+use crate::config_file::ConfigFileError;
+use crate::editor::EditError;
+use crate::failure::Failure;
+
+/// Returns what the user can do about a failure, if there is something to say.
+#[must_use]
+pub fn hint(failure: &Failure) -> Option<String> {
+    let hint = match failure {
+        Failure::AlreadyEncrypted | Failure::Seal(SealError::AlreadyEncrypted) => {
+            "change it with `kubectl seal edit` or `set`; bring in an edited plaintext copy with \
+             `kubectl seal encrypt COPY --output FILE`; for new keys, see `kubectl seal updatekeys`"
+        }
+        Failure::Config(error) => return config_hint(error),
+        Failure::Edit(error) => return edit_hint(error),
+        Failure::InClear { .. } => {
+            "choose a path that the rule selects, or pass --in-clear if everyone may read the value"
+        }
+        Failure::Metadata(error) => return metadata_hint(error),
+        Failure::NoConfig => {
+            "run `kubectl seal init` in the root of the repository, or name keys, such as --age age1…"
+        }
+        Failure::NoKeys { .. } => "add `age: age1…` to the rule, or name keys, such as --age age1…",
+        Failure::NoRule { .. } => {
+            "add a rule with a path_regex that matches, or name keys, such as --age age1…; \
+             `kubectl seal explain FILE` shows how rules apply"
+        }
+        Failure::NotFound(_) => "`kubectl seal explain FILE` lists the paths of a file",
+        Failure::Open(error) => return open_hint(error),
+        Failure::Parse(error) => return parse_hint(&error.kind),
+        Failure::Path { .. } => r#"write data.password, items[0].name or data["tls.crt"]"#,
+        Failure::Recover(error) => return Some(recover_hint(error)),
+        Failure::Seal(error) => return seal_hint(error),
+        Failure::Selector(error) => return selector_hint(error),
+        Failure::Usage(_) => "see the examples of `--help`",
+        Failure::Wrap(error) => return wrap_hint(error),
+        Failure::Write(_) => "choose another --output-type",
+        Failure::Check(_)
+        | Failure::Exec(_)
+        | Failure::Io { .. }
+        | Failure::Key(_)
+        | Failure::NoFile(_)
+        | Failure::NotModified
+        | Failure::Place { .. }
+        | Failure::Refused
+        | Failure::Value(_) => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn config_hint(error: &ConfigFileError) -> Option<String> {
+    let ConfigFileError::Invalid { error, .. } = error else {
+        return Some("name another one with --config or SOPS_CONFIG".to_owned());
+    };
+    match &error.kind {
+        ConfigErrorKind::Pattern { .. } => Some(PATTERN.to_owned()),
+        ConfigErrorKind::Selector(error) => selector_hint(error),
+        ConfigErrorKind::Key { .. } => {
+            Some("a recipient of age starts with age1 or ssh-; `kubectl seal init` shows yours".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn edit_hint(error: &EditError) -> Option<String> {
+    match error {
+        EditError::Malformed(_) | EditError::Missing | EditError::Start(_) => {
+            Some("set SOPS_EDITOR or EDITOR to the command that starts your editor".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn metadata_hint(error: &MetadataError) -> Option<String> {
+    let hint = match error {
+        MetadataError::Missing => "the file is not encrypted; encrypt it with `kubectl seal encrypt -i FILE`",
+        MetadataError::NotAMapping => "the key `sops` is reserved for the metadata; rename it",
+        MetadataError::Selector(error) => return selector_hint(error),
+        _ => "compare the sops entry with an earlier version of the file, such as `git diff HEAD FILE`",
+    };
+    Some(hint.to_owned())
+}
+
+fn open_hint(error: &OpenError) -> Option<String> {
+    let hint = match error {
+        OpenError::Mac(_) | OpenError::MacMismatch => {
+            "somebody changed the file without its key: compare it with `git log -p FILE`. To read it \
+             all the same, pass --ignore-mac; after that, `kubectl seal edit --ignore-mac` makes it whole"
+        }
+        OpenError::Value { .. } => {
+            "the value, or a key above it, was changed by hand or by a merge: restore it from an earlier \
+             version, such as `git checkout HEAD -- FILE`"
+        }
+        OpenError::Write(_) => "choose another --output-type",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
+    let hint = match kind {
+        ParseErrorKind::NotAMap => "pass --input-type binary to encrypt the file as a whole",
+        ParseErrorKind::Encoding => "convert the file to UTF-8, or pass --input-type binary",
+        ParseErrorKind::Empty => "put at least one key and a value into the file",
+        ParseErrorKind::NonStringKey => "put the key in quotes",
+        ParseErrorKind::Syntax(_) => "if the file has another format than its name says, pass --input-type",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn recover_hint(error: &RecoverError) -> String {
+    let causes = || error.groups.iter().flat_map(|group| &group.failures).flat_map(|key| &key.causes);
+    let reports = causes().filter_map(|(_, cause)| match cause {
+        KeyError::NoIdentity(report) => Some(report),
+        _ => None,
+    });
+    let looked_in_vain =
+        reports.clone().next().is_some() && reports.clone().all(|report| report.tried.is_empty());
+    if looked_in_vain {
+        "no identity was found: set SOPS_AGE_KEY_FILE, or pass --identity FILE".to_owned()
+    } else {
+        "set SOPS_AGE_KEY_FILE, or pass --identity FILE; or ask someone who can read the file to add \
+         your recipient to .sops.yaml and run `kubectl seal updatekeys`"
+            .to_owned()
+    }
+}
+
+fn seal_hint(error: &SealError) -> Option<String> {
+    let hint = match error {
+        SealError::NothingSelected { .. } => {
+            "nothing would be encrypted: `kubectl seal explain FILE` shows what the rule selects; choose \
+             another one with --encrypted-regex, or in .sops.yaml"
+        }
+        SealError::Unsigned { .. } => "put the number in quotes",
+        SealError::AmbiguousComment { .. } => "choose a narrower unencrypted_comment_regex",
+        SealError::Write(_) => "choose another --output-type",
+        SealError::Unreadable(_) | SealError::Unfaithful | SealError::Unparsable(_) => {
+            "nothing was written; this is a fault of the program: please report it, without the file"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn selector_hint(error: &SelectorError) -> Option<String> {
+    let hint = match error {
+        SelectorError::Conflict(..) => "a file has one rule; leave out all but one",
+        SelectorError::Pattern { .. } => PATTERN,
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn wrap_hint(error: &WrapError) -> Option<String> {
+    let hint = match error {
+        WrapError::EmptyGroup | WrapError::NoGroups => "name keys in .sops.yaml, or with --age age1…",
+        WrapError::Threshold(_) => "a threshold is at least 2 and at most the number of key groups",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+const PATTERN: &str =
+    "patterns are those of Go (RE2), without look-around; to leave something out, use unencrypted_regex";

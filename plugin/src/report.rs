@@ -1,0 +1,145 @@
+//! What people read: one line for what was done, warnings, errors with their causes and a hint.
+//!
+//! Nothing here writes to stdout: that is for data.
+
+use std::fmt::Display;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::failure::Failure;
+use crate::hint::hint;
+use crate::session::{Environment, Output, Session};
+
+/// When to colour what people read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// Always
+    Always,
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Never
+    Never,
+}
+
+/// Tells people what happens.
+pub struct Report<'a> {
+    session: &'a Session,
+    quiet: bool,
+    verbose: bool,
+    coloured: bool,
+    coloured_data: bool,
+}
+
+impl<'a> Report<'a> {
+    /// Returns a report to the session's stderr.
+    #[must_use]
+    pub fn new(session: &'a Session, quiet: bool, verbose: bool, colour: Colour) -> Self {
+        let coloured = colour.applies(&session.stderr, &session.environment);
+        let coloured_data = colour.applies(&session.stdout, &session.environment);
+        Self { session, quiet, verbose, coloured, coloured_data }
+    }
+
+    /// Says what was done to something.
+    pub fn done(&self, verb: &str, subject: impl Display, detail: &str) {
+        if !self.quiet {
+            let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+            self.say(format!("{} {subject}{detail}", self.paint(GOOD, verb)));
+        }
+    }
+
+    /// Says something by the way.
+    pub fn note(&self, text: impl Display) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Says something that only matters to those who ask for every step.
+    pub fn detail(&self, text: impl Display) {
+        if self.verbose && !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Warns, however quiet the report is to be.
+    pub fn warn(&self, text: impl Display) {
+        self.say(format!("{} {text}", self.paint(WARNING, "warning:")));
+    }
+
+    /// Says why something failed, and what may help.
+    pub fn failure(&self, subject: Option<&str>, failure: &Failure) {
+        let subject = subject.map(|subject| format!("{subject}: ")).unwrap_or_default();
+        self.say(format!("{} {subject}{}", self.paint(ERROR, "error:"), self.describe(failure)));
+    }
+
+    /// Returns a failure with its causes and what may help.
+    #[must_use]
+    pub fn describe(&self, failure: &Failure) -> String {
+        let mut text = failure.to_string();
+        for cause in failure.causes() {
+            text.push_str(&format!("\n  caused by: {cause}"));
+        }
+        if let Some(hint) = hint(failure) {
+            text.push_str(&format!("\n{} {hint}", self.paint(HINT, "hint:")));
+        }
+        text
+    }
+
+    /// Returns whether only failures and warnings are to be told.
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Returns whether data is to be coloured.
+    #[must_use]
+    pub const fn colours_data(&self) -> bool {
+        self.coloured_data
+    }
+
+    /// Returns a text for stdout in a style, if data is to be coloured.
+    pub fn paint_data(&self, style: Style, text: impl Display) -> String {
+        if self.coloured_data { format!("{style}{text}{style:#}") } else { text.to_string() }
+    }
+
+    /// Returns a text for stderr in a style, if messages are to be coloured.
+    pub fn paint(&self, style: Style, text: impl Display) -> String {
+        if self.coloured { format!("{style}{text}{style:#}") } else { text.to_string() }
+    }
+
+    fn say(&self, text: impl Display) {
+        self.session.stderr.say(text);
+    }
+}
+
+impl Colour {
+    /// Returns whether a stream is to be coloured.
+    #[must_use]
+    pub fn applies(self, output: &Output, environment: &Environment) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Auto => {
+                let plain = environment.get("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
+                output.is_terminal() && !plain
+            }
+            Self::Never => false,
+        }
+    }
+}
+
+/// For what went well, and for what was added.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+
+/// For what went wrong, and for what was removed.
+pub const BAD: Style = AnsiColor::Red.on_default();
+
+/// For what may go wrong, and for what was changed.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// For what is worth a look.
+pub const STRONG: Style = Style::new().bold();
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
