@@ -1,9 +1,12 @@
 //! Changes to YAML text in place: every byte that no change names stays.
 
+mod anchors;
 mod entry;
 mod lines;
 mod scalar;
 mod splice;
+
+use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
@@ -12,6 +15,7 @@ use crate::format::{MetadataEdit, Place, Rewrite, WriteError};
 use crate::secret::SecretBytes;
 use crate::tree::{NodeId, Origin, Style, Tree, Value};
 
+use anchors::aliases;
 use entry::Entries;
 use scalar::{Parent, Scalars};
 use splice::Splice;
@@ -56,27 +60,24 @@ impl Changes<'_> {
         let mut changed = rewrite.changed.iter().copied().peekable();
         let mut verbatim = rewrite.verbatim.iter().copied().peekable();
         let mut frames: Vec<Frame> = Vec::new();
-        // The alias that the walk is below, and its end; it is written but once.
-        let mut alias: Option<(NodeId, usize, bool)> = None;
+        let aliases = if rewrite.changed.is_empty() { HashMap::new() } else { aliases(self.tree) };
         for (id, node) in self.tree.nodes() {
             while frames.pop_if(|frame| frame.end <= id.index()).is_some() {}
             let parent = frames.last().map_or(ROOT, |frame| frame.parent);
-            if node.origin == Origin::Alias {
-                alias = Some((id, node.end as usize, false));
-            }
             let exact = verbatim.next_if(|(wanted, _)| *wanted == id);
             let is_changed = changed.next_if(|wanted| *wanted == id).is_some();
-            if let Some((_, text)) = exact {
-                self.exact(id, text);
-            } else if is_changed {
-                match (&mut alias, node.origin) {
-                    (Some((root, end, is_written)), Origin::Copy) if id.index() < *end => {
-                        if !std::mem::replace(is_written, true) {
-                            self.expand(*root);
-                        }
+            match (exact, node.origin) {
+                (Some((_, text)), _) => self.exact(id, text),
+                (None, Origin::Copy) => {}
+                (None, Origin::Alias) => {
+                    let target = aliases.get(&id).copied();
+                    let is_touched = |node: NodeId| touches(rewrite.changed, self.tree, node);
+                    if is_touched(id) || target.map_or(!rewrite.changed.is_empty(), is_touched) {
+                        self.expand(id, parent);
                     }
-                    _ => self.change(id, parent, frames.last())?,
                 }
+                (None, _) if is_changed => self.change(id, parent, frames.last())?,
+                _ => {}
             }
             if matches!(node.value, Value::List | Value::Map) {
                 let parent =
@@ -120,9 +121,13 @@ impl Changes<'_> {
     }
 
     /// Writes what an alias stands for in its place.
-    fn expand(&mut self, root: NodeId) {
-        let span = self.tree.node(root).span;
-        self.splice.replace_with(span.start as usize, span.end as usize, |out| {
+    fn expand(&mut self, root: NodeId, parent: Parent) {
+        let node = self.tree.node(root);
+        if !matches!(node.value, Value::List | Value::Map) {
+            self.scalars.set(root, parent, &mut self.splice);
+            return;
+        }
+        self.splice.replace_with(node.span.start as usize, node.span.end as usize, |out| {
             flow(self.tree, root, &mut |_, _| Replaced::No, out);
         });
     }
@@ -199,6 +204,12 @@ impl Changes<'_> {
 
 /// Where nothing stands around a document.
 const ROOT: Parent = Parent { is_flow: false, is_list: false };
+
+/// Returns whether one of some nodes, which are in order, is `node` or below it.
+fn touches(changed: &[NodeId], tree: &Tree, node: NodeId) -> bool {
+    let first = changed.partition_point(|&changed| changed < node);
+    changed.get(first).is_some_and(|changed| changed.index() < tree.node(node).end as usize)
+}
 
 fn is_written_comment(tree: &Tree, id: NodeId) -> bool {
     tree.slice(tree.node(id).span).starts_with(b"#")

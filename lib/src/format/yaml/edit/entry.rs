@@ -137,8 +137,7 @@ impl<'a> Entries<'a> {
             .next()
             .map_or(0, |first| self.lines.column(self.tree.node(first).key_start as usize));
         let text = self.lines_of(value, column, indent)?;
-        let end = end_of(self.tree, root);
-        let at = self.lines.next_marker(end);
+        let at = self.lines.next_marker(last_value(self.tree, root));
         if at < self.tree.source().len() || self.lines.ends_with_break() {
             splice.replace(at, at, text.expose_secret());
             return Ok(());
@@ -224,6 +223,15 @@ pub(super) fn end_of(tree: &Tree, id: NodeId) -> usize {
     let range = id.index()..tree.node(id).end as usize;
     let ends = range.filter_map(|index| tree.id(index)).map(|id| tree.node(id).span.end);
     ends.max().unwrap_or_default() as usize
+}
+
+/// Returns where the last value of a document ends in the source. Its comments may stand before it, or
+/// behind the line that ends it.
+fn last_value(tree: &Tree, root: NodeId) -> usize {
+    let range = root.index()..tree.node(root).end as usize;
+    let nodes = range.filter_map(|index| tree.id(index)).map(|id| tree.node(id));
+    let values = nodes.filter(|node| !matches!(node.value, Value::Comment(_)));
+    values.map(|node| node.span.end).max().unwrap_or_default() as usize
 }
 
 /// Returns the piece of a map or list in brackets to take out with the item from `start` to `end`: a comma

@@ -66,14 +66,13 @@ impl<'a> Scalars<'a> {
                 splice.replace(block.body_start, block.body_end, b"");
             }
             (Some(text), style) => self.text(text, style, node, &token, parent, splice),
-            (None, _) => match node.value {
-                Value::Str(_) => {
-                    self.line(&token, token.end, splice, |out| flow_scalar(self.tree, node.value, out))
-                }
-                value => {
-                    self.line(&token, token.end, splice, |out| out.push_str(&plain_scalar(self.tree, value)))
-                }
-            },
+            (None, _) if node.origin == Origin::Alias || matches!(node.value, Value::Str(_)) => {
+                self.line(&token, token.end, splice, |out| flow_scalar(self.tree, node.value, out));
+            }
+            (None, _) => {
+                let text = plain_scalar(self.tree, node.value);
+                self.line(&token, token.end, splice, |out| out.push_str(&text));
+            }
         }
     }
 

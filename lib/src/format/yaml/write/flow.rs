@@ -79,7 +79,16 @@ pub(in crate::format::yaml) fn scalar(tree: &Tree, value: Value, out: &mut Secre
             Ok(text) => string(text, out),
             Err(_) => bytes(tree.bytes(text), out),
         },
-        value => out.push_str(&plain_scalar(tree, value)),
+        value => {
+            let text = plain_scalar(tree, value);
+            out.push_str(&text);
+            // sops would write, and read, an integer.
+            if matches!(value, Value::Float(_))
+                && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+            {
+                out.push_str(".0");
+            }
+        }
     }
 }
 
