@@ -12,6 +12,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::peer::{Peer, output};
+use crate::sops_cli;
 
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(suite::tests());
+    tests.extend(sops_cli::live_tests());
     tests
 }
 

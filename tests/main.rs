@@ -10,13 +10,17 @@ mod golden;
 mod hostile;
 mod live;
 mod peer;
+mod sops_cli;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
+    if let Some(exit) = sops_cli::run_as_sops() {
+        return exit;
+    }
     let tests: Vec<Trial> =
-        [golden::tests(), hostile::tests(), live::tests()].into_iter().flatten().collect();
+        [golden::tests(), hostile::tests(), live::tests(), sops_cli::tests()].into_iter().flatten().collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

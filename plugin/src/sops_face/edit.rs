@@ -256,6 +256,8 @@ fn example(format: Format) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use selkie::format::STORES;
+
     use super::*;
 
     #[test]
@@ -266,6 +268,14 @@ mod tests {
         assert_eq!(is_newer("3.13.3", "1.x"), Some(true));
         for version in ["", "abc", "3.13", "3.13.3.1"] {
             assert_eq!(is_newer("3.13.3", version), None, "{version}");
+        }
+    }
+
+    #[test]
+    fn examples_are_documents_of_their_formats() {
+        for store in STORES {
+            let read = store.format().read(example(store.format()));
+            assert!(read.is_ok(), "{}", store.name());
         }
     }
 }
