@@ -27,5 +27,5 @@ pub(super) fn change(
     let tree = read_plain(formats.input, changed)?;
     let now = context.session.now();
     let sealed = envelope.seal(formats.input, tree, opened.stash(), &now, &mut rand::rngs::OsRng)?;
-    write_in_place(context, path, &formats.write_into_file(&sealed)?, Audience::Everyone)
+    write_in_place(context, path, &formats.write_into_file(context, &sealed)?, Audience::Everyone)
 }

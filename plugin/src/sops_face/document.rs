@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use selkie::format::{Format, MetadataEdit, ParseError, ParseErrorKind, Rewrite, WriteOptions};
+use selkie::format::{Format, MetadataEdit, ParseError, ParseErrorKind, Rewrite, WriteError, WriteOptions};
 use selkie::keys::KeyGroup;
 use selkie::secret::SecretBytes;
 use selkie::sops::{
-    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, Opened, RecoverError, Sealed,
-    WrapError,
+    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, Opened, RecoverError, SealError,
+    Sealed, WrapError,
 };
 use selkie::tree::Tree;
 
@@ -136,11 +136,24 @@ impl Formats {
         Self { input: given(flags::INPUT_TYPE).unwrap_or(of_name), output, options }
     }
 
-    /// Returns a sealed document as it is written into its own file: in place if the format stays.
-    pub fn write_into_file(&self, sealed: &Sealed<'_>) -> Result<SecretBytes, Failure> {
-        let in_place = self.input == self.output;
-        let written = if in_place { sealed.in_place() } else { sealed.write(self.output, &self.options) };
-        Ok(written?)
+    /// Returns a sealed document as it is written into its own file: in place if the format stays and
+    /// can say so, else anew.
+    pub fn write_into_file(
+        &self,
+        context: &Context<'_>,
+        sealed: &Sealed<'_>,
+    ) -> Result<SecretBytes, Failure> {
+        if self.input != self.output {
+            return self.write_anew(sealed);
+        }
+        match sealed.in_place() {
+            Err(SealError::Unfaithful | SealError::Write(WriteError::Unsupported { .. })) => {
+                let written = self.write_anew(sealed)?;
+                context.log.warn("The file cannot be changed in place, and is written anew as by sops");
+                Ok(written)
+            }
+            written => Ok(written?),
+        }
     }
 
     /// Returns a sealed document as sops writes it.
@@ -230,12 +243,12 @@ pub(super) fn read_plain(format: Format, plaintext: SecretBytes) -> Result<Tree,
 }
 
 /// Returns the failure to write a decrypted document.
-pub(super) fn dump_failure(error: &selkie::format::WriteError) -> Failure {
+pub(super) fn dump_failure(error: &WriteError) -> Failure {
     Failure::new(Exit::Serialise, format!("Error dumping file: {error}"))
 }
 
 /// Returns the failure to write an encrypted document.
-pub(super) fn marshal_failure(error: &selkie::format::WriteError) -> Failure {
+pub(super) fn marshal_failure(error: &WriteError) -> Failure {
     Failure::new(Exit::Serialise, format!("Could not marshal tree: {error}"))
 }
 

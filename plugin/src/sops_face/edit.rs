@@ -176,7 +176,7 @@ impl Session<'_> {
         let now = self.context.session.now();
         let sealed = envelope.seal(self.formats.input, tree, stash, &now, &mut rand::rngs::OsRng);
         let sealed = sealed.map_err(|error| text_of(error.into()))?;
-        self.formats.write_into_file(&sealed).map_err(text_of)
+        self.formats.write_into_file(self.context, &sealed).map_err(text_of)
     }
 }
 

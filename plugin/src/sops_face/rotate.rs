@@ -52,7 +52,7 @@ pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failu
     let sealed = envelope.seal(formats.input, tree, Stash::new(), &now, &mut rand::rngs::OsRng)?;
     match source {
         Source::File(path) if context.given.switch(flags::IN_PLACE) => {
-            write_in_place(context, path, &formats.write_into_file(&sealed)?, Audience::Everyone)
+            write_in_place(context, path, &formats.write_into_file(context, &sealed)?, Audience::Everyone)
         }
         _ => write_output(context, &formats.write_anew(&sealed)?, Audience::Everyone),
     }
