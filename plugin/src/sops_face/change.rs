@@ -20,7 +20,7 @@ pub(super) fn change(
     let Source::File(path) = source else { return Err(Failure::generic("a stream cannot be changed")) };
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &source.name(context));
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let tree = read_plain(formats.input, plaintext(&opened)?)?;
     let Some(changed) = edit(formats.input, &tree)? else { return Ok(()) };

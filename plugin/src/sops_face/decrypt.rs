@@ -46,7 +46,7 @@ pub(super) fn decrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     source.must_exist()?;
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &source.name(context));
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let path = extract_path(context)?;
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     match source {

@@ -8,8 +8,7 @@ use selkie::format::{Format, MetadataEdit, ParseError, ParseErrorKind, Rewrite, 
 use selkie::keys::KeyGroup;
 use selkie::secret::SecretBytes;
 use selkie::sops::{
-    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, Opened, RecoverError, SealError,
-    Sealed, WrapError,
+    Envelope, MacCheck, Metadata, MetadataError, Opened, RecoverError, SealError, Sealed, WrapError,
 };
 use selkie::tree::Tree;
 
@@ -166,11 +165,10 @@ impl Encrypted {
     /// Recovers the data key and decrypts the document.
     pub fn open(self, context: &Context<'_>, services: &Services) -> Result<(Envelope, Opened), Failure> {
         audit::check().map_err(|error| Failure::generic(error.to_string()).logged())?;
-        let order = decryption_order(context)?;
-        let order: Vec<_> = order.iter().map(String::as_str).collect();
-        let envelope = recover(self.metadata, services, &order).map_err(|(error, threshold)| {
-            Failure::new(Exit::DataKey, report::of_recovery(&error, threshold))
-        })?;
+        let envelope =
+            recover(self.metadata, services, &services.order()).map_err(|(error, threshold)| {
+                Failure::new(Exit::DataKey, report::of_recovery(&error, threshold))
+            })?;
         let check = match context.given.switch(flags::IGNORE_MAC) {
             true => MacCheck::Ignore,
             false => MacCheck::Require,
@@ -292,18 +290,6 @@ pub(super) fn check_output(context: &Context<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Conflict, message));
     }
     Ok(())
-}
-
-/// Returns the kinds of keys to try first.
-fn decryption_order(context: &Context<'_>) -> Result<Vec<String>, Failure> {
-    let Some(order) = context.given.text(flags::DECRYPTION_ORDER) else {
-        return Ok(DEFAULT_DECRYPTION_ORDER.iter().map(|&name| name.to_owned()).collect());
-    };
-    let names: Vec<_> = order.split(',').map(str::to_owned).collect();
-    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
-        Some((_, name)) => Err(Failure::new(Exit::Order, format!("Duplicate decryption key type: {name}"))),
-        None => Ok(names),
-    }
 }
 
 /// Returns whether nothing is at a path.

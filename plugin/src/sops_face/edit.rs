@@ -49,7 +49,7 @@ pub(super) fn edit(context: &Context<'_>, source: &Source) -> Result<(), Failure
     let Source::File(path) = source else { return Err(Failure::generic("a stream cannot be edited")) };
     let configuration = context.configuration()?;
     let name = source.name(context);
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let session = Session {
         context,
         formats: Formats::of(context, configuration, &name),

@@ -45,7 +45,7 @@ pub(super) fn encrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     let configuration = context.configuration()?;
     let name = source.name(context);
     let formats = Formats::of(context, configuration, &name);
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let metadata = creation::metadata(context, configuration, &name, formats.input)?;
     let tree = read_plain(context, source, &formats, &name)?;
     let envelope =

@@ -38,7 +38,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
     let source = Source::File(context.session.absolute(Path::new(file)));
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &source.name(context));
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let content = write(&opened, &TreePath::default(), &formats)?;
     if context.given.switch("background") {

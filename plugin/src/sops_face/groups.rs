@@ -90,7 +90,7 @@ fn change(
     let path = file(context)?;
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &path);
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let encrypted = Source::File(path.clone()).read_encrypted(context, formats.input);
     let encrypted = encrypted.map_err(log_generic)?;
     let recovered = recover(encrypted.metadata.clone(), &services, &[]);

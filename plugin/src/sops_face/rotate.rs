@@ -39,7 +39,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
 pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failure> {
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &source.name(context));
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     let added = creation::given_keys(context, "add-")?;
     let removed = creation::given_keys(context, "rm-")?;
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;

@@ -2,36 +2,59 @@
 
 use selkie::keys::{KeyError, KeyFuture, KeyService, MasterKey};
 use selkie::secret::SecretBytes;
+use selkie::sops::DEFAULT_DECRYPTION_ORDER;
 
-use super::Context;
+use super::failure::Failure;
+use super::{Context, flags};
+use crate::exit::Exit;
 use crate::identities::age_service;
 
-/// The key services of a run.
-pub(super) struct Services(Vec<Box<dyn KeyService>>);
+/// The key services of a run, and which kinds of keys they are to try first.
+pub(super) struct Services {
+    services: Vec<Box<dyn KeyService>>,
+    order: Vec<String>,
+}
 
 impl Services {
-    /// Returns the services that the flags name.
-    pub fn of(context: &Context<'_>) -> Self {
+    /// Returns the services and the order that the flags name.
+    pub fn of(context: &Context<'_>) -> Result<Self, Failure> {
         let mut services: Vec<Box<dyn KeyService>> = Vec::new();
         if context.given.switch("enable-local-keyservice") {
             services.push(Box::new(age_service(context.session, &[])));
         }
         let remote = context.given.texts("keyservice").into_iter();
         services.extend(remote.map(|address| Box::new(Remote(address)) as Box<dyn KeyService>));
-        Self(services)
+        Ok(Self { services, order: decryption_order(context)? })
     }
 
     /// Returns the services in the order in which they are asked.
     pub fn all(&self) -> Vec<&dyn KeyService> {
-        self.0.iter().map(AsRef::as_ref).collect()
+        self.services.iter().map(AsRef::as_ref).collect()
+    }
+
+    /// Returns the kinds of keys to try first.
+    pub fn order(&self) -> Vec<&str> {
+        self.order.iter().map(String::as_str).collect()
     }
 
     /// Fails if there is nobody to ask.
     pub fn must_exist(&self) -> Result<(), String> {
-        match self.0.is_empty() {
+        match self.services.is_empty() {
             true => Err("[no key services provided, cannot update master keys]".to_owned()),
             false => Ok(()),
         }
+    }
+}
+
+/// Returns the kinds of keys to try first.
+fn decryption_order(context: &Context<'_>) -> Result<Vec<String>, Failure> {
+    let Some(order) = context.given.text(flags::DECRYPTION_ORDER) else {
+        return Ok(DEFAULT_DECRYPTION_ORDER.iter().map(|&name| name.to_owned()).collect());
+    };
+    let names: Vec<_> = order.split(',').map(str::to_owned).collect();
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, name)) => Err(Failure::new(Exit::Order, format!("Duplicate decryption key type: {name}"))),
+        None => Ok(names),
     }
 }
 

@@ -47,6 +47,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
         ([file, index, value], false) => (file, index, Some(value)),
         _ => return Err(wrong_arguments(from_stdin)),
     };
+    context.configuration()?;
     let path = parse_path(&index.to_string_lossy(), "Invalid set index format")?;
     let value = parse_value(&read_value(context, value.map(AsRef::as_ref))?)?;
     let source = Source::File(context.session.absolute(Path::new(file)));

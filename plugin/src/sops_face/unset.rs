@@ -34,6 +34,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
     let [file, index] = context.given.arguments() else {
         return Err(Failure::new(Exit::NoFile, "Error: no file specified, or index is missing"));
     };
+    context.configuration()?;
     let path = parse_path(&index.to_string_lossy(), "Invalid unset index format")?;
     let source = Source::File(context.session.absolute(Path::new(file)));
     change(context, &source, &|format, tree| match find(tree, &path) {

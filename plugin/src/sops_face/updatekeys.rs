@@ -32,7 +32,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
     if configuration.file().is_none() {
         return Err(Failure::generic("config file not found"));
     }
-    let services = Services::of(context);
+    let services = Services::of(context)?;
     match context.given.arguments() {
         [] => Err(Failure::new(Exit::NoFile, "Error: no file specified")),
         [file] => update(context, configuration, &services, Path::new(file)),
