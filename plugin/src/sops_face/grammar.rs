@@ -478,4 +478,27 @@ mod tests {
             assert_eq!(parse_int(text), None, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_value_or_an_argument(texts in proptest::collection::vec(".{0,9}", 0..5)) {
+            let mut line: Vec<_> = texts.iter().map(|text| format!("--service={text}")).collect();
+            line.push("--".to_owned());
+            line.extend(texts.iter().cloned());
+            let given = parse(&line.iter().map(String::as_str).collect::<Vec<_>>());
+            let texts: Vec<_> = texts.iter().filter(|text| !text.is_empty()).cloned().collect();
+            proptest::prop_assert_eq!(given.texts("service"), texts);
+            proptest::prop_assert_eq!(given.arguments().len(), line.len() / 2);
+        }
+
+        #[test]
+        fn no_line_is_too_odd(line in proptest::collection::vec("[-=aio ]{0,5}|--output", 0..6)) {
+            let line: Vec<_> = line.iter().map(String::as_str).collect();
+            for place in [Place::Anywhere, Place::InFront] {
+                if let Ok(given) = parse_with(&line, place, &[]) {
+                    proptest::prop_assert!(given.arguments().len() <= line.len());
+                }
+            }
+        }
+    }
 }
