@@ -168,7 +168,7 @@ impl Reader<'_> {
         }
         let item = self.items.len() as u32;
         let entry = self.take_entry(Some(place.start));
-        self.take_properties(properties, item);
+        self.take_properties(properties, item, span.start.line())?;
         let is_flow = style == StructureStyle::Flow;
         let bracket = if kind == ItemKind::Map { b'{' } else { b'[' };
         let mut start = UNKNOWN;
@@ -228,7 +228,10 @@ impl Reader<'_> {
         let is_empty = style == ScalarStyle::Plain && place.is_empty();
         let entry = self.take_entry((!is_empty).then_some(place.start));
         let item = self.items.len() as u32;
-        self.take_properties(properties, item);
+        self.take_properties(properties, item, span.start.line())?;
+        if style == ScalarStyle::Plain && !is_empty {
+            self.check_plain(place, span.start.line())?;
+        }
         let written = match style {
             _ if is_empty => Span::new(self.tokens.token_end(), self.tokens.token_end()),
             ScalarStyle::Literal | ScalarStyle::Folded => self.take_block_scalar(item, span),
@@ -281,7 +284,11 @@ impl Reader<'_> {
         }
     }
 
-    fn take_properties(&mut self, properties: &Properties, item: u32) {
+    fn take_properties(&mut self, properties: &Properties, item: u32, line: usize) -> Result<(), ParseError> {
+        let behind = properties.tag.and_then(|tag| self.source.as_bytes().get(tag.end as usize));
+        if matches!(behind, Some(b',' | b'[' | b']')) {
+            return Err(syntax(line, "sops takes what follows for a part of the tag: put a space behind it"));
+        }
         let mut places: Vec<Span> = Vec::new();
         places.extend(properties.anchor.map(|anchor| anchor.1));
         places.extend(properties.tag);
@@ -290,6 +297,23 @@ impl Reader<'_> {
             self.tokens.skip_until(place.start as usize);
             self.tokens.take_property(item);
         }
+        Ok(())
+    }
+
+    /// Refuses text in brackets that sops divides into other tokens than YAML 1.2 does.
+    fn check_plain(&self, place: Span, line: usize) -> Result<(), ParseError> {
+        if !self.frames.last().is_some_and(|frame| frame.is_flow) {
+            return Ok(());
+        }
+        let source = self.source.as_bytes();
+        let behind = &source[place.end as usize..];
+        if source[place.start as usize] == b'?' {
+            return Err(syntax(line, "sops takes a ? in brackets for an indicator: put the text in quotes"));
+        }
+        if matches!(behind, [b':', b',' | b'[' | b']' | b'{' | b'}', ..]) {
+            return Err(syntax(line, "sops takes the : for a part of the text: put a space behind it"));
+        }
+        Ok(())
     }
 
     /// Takes a block scalar, and returns its place from the header to its last line.

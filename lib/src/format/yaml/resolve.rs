@@ -65,12 +65,23 @@ fn resolve_untimed(text: &str) -> Scalar {
         _ => {}
     }
     match text.as_bytes()[0] {
-        // Underscores count only where the text starts with a digit or a sign.
-        b'.' => parse_float(text).map_or(Scalar::Text, Scalar::Float),
+        // Go's own rule for underscores: between digits.
+        b'.' if has_stray_underscore(text) => Scalar::Text,
+        b'.' => parse_float(&text.replace('_', "")).map_or(Scalar::Text, Scalar::Float),
+        // go-yaml's rule for them: anywhere.
         b'+' | b'-' | b'0'..=b'9' if text.contains('_') => resolve_number(&text.replace('_', "")),
         b'+' | b'-' | b'0'..=b'9' => resolve_number(text),
         _ => Scalar::Text,
     }
+}
+
+fn has_stray_underscore(text: &str) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let is_stray = |(at, byte): (usize, &u8)| {
+        *byte == b'_' && !(is_digit(bytes.get(at.wrapping_sub(1))) && is_digit(bytes.get(at + 1)))
+    };
+    bytes.iter().enumerate().any(is_stray)
 }
 
 fn resolve_number(text: &str) -> Scalar {
