@@ -3,14 +3,18 @@
 //! Comments become nodes where sops puts them: in the container and the order of its tree. Those that
 //! sops drops are kept in the nearest container, so that none stays in clear unseen.
 
-use std::collections::{HashMap, HashSet};
+mod aliases;
+mod keys;
+
+use std::collections::HashMap;
+use std::mem::{replace, take};
 use std::ops::Range;
 
 use super::comments::Comments;
 use super::outline::{Item, ItemKind};
 use super::tokens::Line;
 use crate::format::{METADATA_KEY, ParseError, ParseErrorKind};
-use crate::tree::{Node, NodeId, Origin, Span, Style, Text, Tree, Value};
+use crate::tree::{Node, NodeId, Span, Style, Text, Tree, Value};
 
 /// Fills a tree whose decoded texts are in place.
 ///
@@ -31,9 +35,13 @@ pub(super) fn build(
         copies_left: FREE_COPIES + items.len(),
         keys: Vec::new(),
     };
-    let last = items.len().saturating_sub(1);
     for (position, item) in items.iter().enumerate() {
-        builder.take(position as u32, item, position == last)?;
+        builder.take(position as u32, item)?;
+    }
+    // What is left belongs to the last document.
+    if let Some(&root) = builder.tree.documents().last() {
+        builder.put(comments.rest(), Style::Plain);
+        builder.tree.close(root);
     }
     Ok(builder.tree)
 }
@@ -62,335 +70,236 @@ enum Anchored {
 
 /// A document, map or list that is open.
 struct Frame {
-    /// `None` for a document without content so far.
-    node: Option<NodeId>,
     kind: ItemKind,
     is_flow: bool,
     anchor: u32,
-    /// The key whose value comes next.
-    key: Option<(Text, u32)>,
+    in_metadata: bool,
+    /// `None` for a document without content so far.
+    node: Option<NodeId>,
     has_entries: bool,
+    /// The key whose value comes next, and where its entry starts.
+    key: Option<(Text, u32)>,
+    /// The comments that were noted below that key.
+    key_foot: Range<u32>,
+    /// The comments below the last entry, which others further down may push out; those above the first
+    /// entry of a document.
+    foot: Range<u32>,
     /// Where the last entry ends.
     end: u32,
-    /// The comments below the last key that were noted with it.
-    own_foot: Range<u32>,
-    /// The comments below the last entry, which a comment further down may push out.
-    foot: Range<u32>,
-    in_metadata: bool,
 }
 
 impl Builder<'_> {
-    fn take(&mut self, position: u32, item: &Item, is_last: bool) -> Result<(), ParseError> {
-        let is_key =
-            self.frames.last().is_some_and(|frame| frame.kind == ItemKind::Map && frame.key.is_none());
-        match item.kind {
-            ItemKind::Document => self.start_document(position),
-            ItemKind::End if self.frames.len() == 1 => self.end_document(position, item, is_last),
-            ItemKind::End => self.end(position)?,
-            ItemKind::List | ItemKind::Map => self.start(position, item)?,
-            ItemKind::Alias | ItemKind::Scalar if is_key => self.take_key(position, item)?,
-            ItemKind::Alias | ItemKind::Scalar => self.take_value(position, item)?,
+    fn take(&mut self, position: u32, item: &Item) -> Result<(), ParseError> {
+        let Some(frame) = self.frames.last() else {
+            self.start_document(position);
+            return Ok(());
+        };
+        let is_key = frame.kind == ItemKind::Map && frame.key.is_none();
+        match (item.kind, frame.kind) {
+            (ItemKind::End, ItemKind::Document) => self.end_document(position, item),
+            (ItemKind::End, _) => self.end(position)?,
+            (_, ItemKind::Document) => self.take_root(position, item)?,
+            (ItemKind::List | ItemKind::Map, _) => self.start(position, item)?,
+            (_, _) if is_key => self.take_key(position, item)?,
+            (_, _) => self.take_value(position, item)?,
         }
         Ok(())
     }
 
     fn start_document(&mut self, position: u32) {
-        let mut frame = Frame::new(None, ItemKind::Document, false);
-        // They go into the root, which does not exist yet.
-        frame.foot = self.comments.of(position).head;
-        self.frames.push(frame);
+        let foot = self.comments.of(position).head;
+        self.frames.push(Frame { foot, ..Frame::new(ItemKind::Document) });
     }
 
-    fn end_document(&mut self, position: u32, item: &Item, is_last: bool) {
+    fn end_document(&mut self, position: u32, item: &Item) {
         let Some(frame) = self.frames.pop() else { return };
-        let root = match frame.node {
-            Some(root) => root,
-            None => self.open_root(item.span, Style::Block, frame.foot),
-        };
+        let root = frame.node.unwrap_or_else(|| self.open_root(item.span, Style::Block, frame.foot));
         let note = self.comments.of(position);
-        for range in [note.head, note.line, note.foot] {
-            self.put(range, Style::Plain);
-        }
-        if is_last {
-            self.put(self.comments.rest(), Style::Plain);
-        }
+        self.put_all([note.head, note.line, note.foot]);
         self.tree.close(root);
+    }
+
+    fn take_root(&mut self, position: u32, item: &Item) -> Result<(), ParseError> {
+        let is_null = item.kind == ItemKind::Scalar && item.value == Value::Null;
+        if item.kind != ItemKind::Map && !is_null {
+            return Err(self.error(item.span.start.min(item.entry), ParseErrorKind::NotAMap));
+        }
+        if is_null && item.span.is_empty() {
+            // The root is opened where the document ends.
+            return Ok(());
+        }
+        let header = self.frames.last_mut().map(|document| take(&mut document.foot)).unwrap_or_default();
+        let root = self.open_root(item.span, item.style, header);
+        if let Some(document) = self.frames.last_mut() {
+            document.node = Some(root);
+        }
+        let note = self.comments.of(position);
+        let behind_end = if is_null { 0..0 } else { self.comments.of(item.end).line };
+        self.put_all([note.head, behind_end, note.line, note.foot]);
+        if !is_null {
+            self.open(root, item, false)?;
+        }
+        Ok(())
     }
 
     fn open_root(&mut self, span: Span, style: Style, header: Range<u32>) -> NodeId {
         let root = self.tree.open_document(span, style);
-        if let Some(document) = self.frames.last_mut() {
-            document.node = Some(root);
-        }
         self.put(header, Style::Plain);
         root
     }
 
+    /// Takes the start of a map or list.
     fn start(&mut self, position: u32, item: &Item) -> Result<(), ParseError> {
-        let (note, end) = (self.comments.of(position), self.comments.of(item.end));
+        let (note, behind_end) = (self.comments.of(position), self.comments.of(item.end).line);
         let value = if item.kind == ItemKind::Map { Value::Map } else { Value::List };
-        let Some(parent) = self.frames.last() else { return Ok(()) };
-        let starts_metadata =
-            self.frames.len() == 2 && parent.key.is_some_and(|key| self.is_metadata_key(key.0));
-        let in_metadata = parent.in_metadata || starts_metadata;
-        let parent = self.frames.last_mut().expect("just found");
-        let node = match parent.kind {
-            ItemKind::Document if item.kind == ItemKind::Map => {
-                let header = std::mem::take(&mut parent.foot);
-                let root = self.open_root(item.span, item.style, header);
-                self.put(note.head, Style::Plain);
-                self.put(end.line, Style::Plain);
-                root
-            }
-            ItemKind::Document => return Err(self.error(item.span.start, ParseErrorKind::NotAMap)),
-            ItemKind::Map => {
-                let (key, entry) = parent.key.expect("the map has a key that awaits its value");
-                let mut node = Node::new(value, Some(key), item.span, item.style);
-                node.key_start = entry;
-                let node = self.tree.push(node);
-                self.put(note.head, Style::Plain);
-                self.put(end.line, Style::Plain);
-                node
-            }
-            _ => {
-                self.put(note.head, Style::Plain);
-                self.put(end.line, Style::Inline);
-                let mut node = Node::new(value, None, item.span, item.style);
-                node.key_start = item.entry;
-                self.tree.push(node)
-            }
+        let key = self.frames.last().and_then(|frame| frame.key);
+        let node = if key.is_some() {
+            let node = self.push(value, key, item);
+            self.put_all([note.head, behind_end]);
+            node
+        } else {
+            self.put(note.head, Style::Plain);
+            self.put(behind_end, Style::Inline);
+            self.push(value, key, item)
         };
-        self.put(note.line, Style::Plain);
-        self.put(note.foot, Style::Plain);
+        // go-yaml drops these.
+        self.put_all([note.line, note.foot]);
+        let starts_metadata = self.frames.len() == 2 && key.is_some_and(|key| self.is_metadata(key.0));
+        self.open(node, item, starts_metadata)
+    }
+
+    fn open(&mut self, node: NodeId, item: &Item, starts_metadata: bool) -> Result<(), ParseError> {
+        let in_metadata = starts_metadata || self.frames.last().is_some_and(|frame| frame.in_metadata);
+        if in_metadata && self.frames.len() > MAX_METADATA_NESTING {
+            return Err(self.error(item.entry, METADATA_NESTING));
+        }
         if item.anchor != 0 {
             self.anchors.insert(item.anchor, Anchored::Open);
         }
-        let mut frame = Frame::new(Some(node), item.kind, item.style == Style::Flow);
-        frame.anchor = item.anchor;
-        frame.in_metadata = in_metadata;
-        if in_metadata && self.frames.len() > MAX_METADATA_NESTING {
-            return Err(self.error(item.entry, ParseErrorKind::Metadata("it is nested too deeply")));
-        }
-        self.frames.push(frame);
+        self.frames.push(Frame {
+            is_flow: item.style == Style::Flow,
+            anchor: item.anchor,
+            in_metadata,
+            node: Some(node),
+            ..Frame::new(item.kind)
+        });
         Ok(())
     }
 
+    /// Takes the end of a map or list.
     fn end(&mut self, position: u32) -> Result<(), ParseError> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let Some(node) = frame.node else { return Ok(()) };
-        let note = self.comments.of(position);
-        let is_block_map = frame.kind == ItemKind::Map && !frame.is_flow;
-        self.put(frame.foot, Style::Plain);
-        let mut foot = note.foot;
-        if is_block_map && frame.has_entries {
-            self.put(std::mem::take(&mut foot), Style::Plain);
-        }
-        self.put(note.head, Style::Plain);
-        let parent = self.frames.last_mut().expect("a map or list is in a document");
-        let stays_inside = match parent.kind {
-            ItemKind::Map => !parent.own_foot.is_empty(),
-            ItemKind::List => false,
-            _ => true,
-        };
-        if stays_inside {
-            self.put(std::mem::take(&mut foot), Style::Plain);
-        }
-        let target = self.tree.node_mut(node);
+        let mut note = self.comments.of(position);
+        let is_block = frame.kind == ItemKind::Map && !frame.is_flow && frame.has_entries;
+        let stays_inside = is_block
+            || self.frames.last().is_none_or(|parent| match parent.kind {
+                ItemKind::Map => !parent.key_foot.is_empty(),
+                kind => kind == ItemKind::Document,
+            });
+        let inside = if stays_inside { take(&mut note.foot) } else { 0..0 };
+        self.put_all([frame.foot, inside, note.head]);
+        self.tree.close(node);
         if !frame.is_flow {
-            target.span.end = frame.end;
-            target.span.start = target.span.start.min(frame.end);
+            let target = self.tree.node_mut(node);
+            target.span = Span { start: target.span.start.min(frame.end), end: frame.end };
             target.key_start = target.key_start.min(target.span.start);
         }
-        self.tree.close(node);
         if frame.kind == ItemKind::Map {
             self.check_keys(node)?;
         }
         if frame.anchor != 0 {
             self.anchors.insert(frame.anchor, Anchored::Closed(node));
         }
-        self.complete(node, foot);
+        self.complete(node, note.foot);
         Ok(())
     }
 
     fn take_key(&mut self, position: u32, item: &Item) -> Result<(), ParseError> {
-        let key = match item.kind {
-            ItemKind::Alias => match self.anchors.get(&item.anchor) {
-                Some(Anchored::Scalar(value, _)) => *value,
-                _ => Value::Map,
-            },
+        let value = match (item.kind, self.anchors.get(&item.anchor)) {
+            (ItemKind::Alias, Some(Anchored::Scalar(value, _))) => *value,
+            (ItemKind::Alias, _) => Value::Map,
             _ => item.value,
         };
-        let text = match key {
-            Value::Str(text) => text,
-            Value::Map => {
-                let kind = ParseErrorKind::Syntax("a map or list cannot be a key".to_owned());
-                return Err(self.error(item.span.start, kind));
-            }
-            _ => return Err(self.error(item.span.start, ParseErrorKind::NonStringKey)),
+        let Value::Str(text) = value else {
+            return Err(self.error(item.span.start, ParseErrorKind::NonStringKey));
         };
         if item.kind == ItemKind::Scalar && item.anchor != 0 {
-            self.anchors.insert(item.anchor, Anchored::Scalar(key, item.style));
+            self.anchors.insert(item.anchor, Anchored::Scalar(value, item.style));
         }
         let note = self.comments.of(position);
-        let frame = self.frames.last_mut().expect("a key is in a map");
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
         frame.key = Some((text, item.entry));
-        let mut foot = std::mem::take(&mut frame.foot);
-        let is_first = !frame.has_entries;
-        frame.has_entries = true;
-        // Below the key above, not below this one: it stands before.
+        let mut foot = take(&mut frame.foot);
         let mut pushed_out = 0..0;
-        if !frame.is_flow && !is_first && !note.foot.is_empty() {
-            pushed_out = std::mem::replace(&mut foot, note.foot);
+        if !frame.is_flow && frame.has_entries && !note.foot.is_empty() {
+            // It stands before the key, hence below the entry above.
+            pushed_out = replace(&mut foot, note.foot);
         } else {
-            frame.own_foot = note.foot;
+            frame.key_foot = note.foot;
         }
-        if let Some(node) = frame.node {
-            let span = &mut self.tree.node_mut(node).span;
-            span.start = span.start.min(item.entry);
-        }
-        for range in [pushed_out, foot, note.head, note.line] {
-            self.put(range, Style::Plain);
-        }
+        self.note_entry(item.entry);
+        self.put_all([pushed_out, foot, note.head, note.line]);
         Ok(())
     }
 
+    /// Takes a scalar or an alias that is no key.
     fn take_value(&mut self, position: u32, item: &Item) -> Result<(), ParseError> {
         let note = self.comments.of(position);
-        let Some(parent) = self.frames.last_mut() else { return Ok(()) };
-        if parent.kind == ItemKind::Document {
-            if item.kind == ItemKind::Alias || item.value != Value::Null {
-                return Err(self.error(item.span.start, ParseErrorKind::NotAMap));
-            }
-            if item.span.is_empty() {
-                // The root is opened where the document ends.
-                return Ok(());
-            }
-            let header = std::mem::take(&mut parent.foot);
-            self.open_root(item.span, item.style, header);
-            for range in [note.head, note.line, note.foot] {
-                self.put(range, Style::Plain);
-            }
-            return Ok(());
-        }
-        let (key, entry) = match parent.key {
-            Some((key, entry)) => (Some(key), entry),
-            None => (None, item.entry),
-        };
         self.put(note.head, Style::Plain);
         self.put(note.line, Style::Inline);
-        let node = match item.kind {
-            ItemKind::Alias => self.copy(item, key, entry)?,
-            _ => {
-                let mut node = Node::new(item.value, key, item.span, item.style);
-                node.key_start = entry;
-                if item.anchor != 0 {
-                    self.anchors.insert(item.anchor, Anchored::Scalar(item.value, item.style));
-                }
-                self.tree.push(node)
+        let key = self.frames.last().and_then(|frame| frame.key);
+        let node = if item.kind == ItemKind::Alias {
+            self.push_alias(key, item)?
+        } else {
+            if item.anchor != 0 {
+                self.anchors.insert(item.anchor, Anchored::Scalar(item.value, item.style));
             }
+            self.push(item.value, key, item)
         };
         self.complete(node, note.foot);
         Ok(())
     }
 
-    /// Notes that an entry of the open map or list is complete.
+    fn push(&mut self, value: Value, key: Option<(Text, u32)>, item: &Item) -> NodeId {
+        let mut node = Node::new(value, key.map(|key| key.0), item.span, item.style);
+        node.key_start = key.map_or(item.entry, |key| key.1);
+        self.tree.push(node)
+    }
+
+    /// Notes that an entry of the open map or list is complete; `foot` stands below its value.
     fn complete(&mut self, node: NodeId, foot: Range<u32>) {
-        let Span { end, .. } = self.tree.node(node).span;
-        let entry = self.tree.node(node).key_start;
-        let Some(parent) = self.frames.last_mut() else { return };
-        parent.end = end;
-        match parent.kind {
-            ItemKind::Map => {
-                let key = parent.key.take();
-                let own = std::mem::take(&mut parent.own_foot);
-                let (below_value, below_key) = if own.is_empty() { (own, foot) } else { (foot, own) };
-                parent.foot = below_key;
-                let is_metadata =
-                    self.frames.len() == 2 && key.is_some_and(|key| self.is_metadata_key(key.0));
-                if is_metadata {
-                    self.tree.mark_metadata(node);
-                }
-                self.put(below_value, Style::Plain);
-            }
-            ItemKind::List => {
-                parent.has_entries = true;
-                if let Some(list) = parent.node {
-                    let span = &mut self.tree.node_mut(list).span;
-                    span.start = span.start.min(entry);
-                }
-                self.put(foot, Style::Plain);
-            }
-            _ => {}
+        let Node { span, key_start, .. } = *self.tree.node(node);
+        let is_in_root = self.frames.len() == 2;
+        let Some(frame) = self.frames.last_mut() else { return };
+        frame.end = span.end;
+        let Some((key, _)) = frame.key.take() else {
+            self.note_entry(key_start);
+            self.put(foot, Style::Plain);
+            return;
+        };
+        // A key without a foot of its own takes over that of its value.
+        let key_foot = take(&mut frame.key_foot);
+        let (below, last) = if key_foot.is_empty() { (key_foot, foot) } else { (foot, key_foot) };
+        frame.foot = last;
+        if is_in_root && self.is_metadata(key) {
+            self.tree.mark_metadata(node);
+        }
+        self.put(below, Style::Plain);
+    }
+
+    /// Notes where an entry starts; the first one is the start of a block.
+    fn note_entry(&mut self, start: u32) {
+        let Some(frame) = self.frames.last_mut() else { return };
+        frame.has_entries = true;
+        if let Some(node) = frame.node {
+            let span = &mut self.tree.node_mut(node).span;
+            span.start = span.start.min(start);
         }
     }
 
-    /// Expands an alias: copies what it names, without comments.
-    fn copy(&mut self, alias: &Item, key: Option<Text>, entry: u32) -> Result<NodeId, ParseError> {
-        let place =
-            |node: Node| Node { key, span: alias.span, key_start: entry, origin: Origin::Alias, ..node };
-        let target = match self.anchors.get(&alias.anchor) {
-            Some(Anchored::Scalar(value, style)) => {
-                return Ok(self.tree.push(place(Node::new(*value, None, alias.span, *style))));
-            }
-            Some(Anchored::Closed(node)) => *node,
-            _ => {
-                let kind = ParseErrorKind::Syntax("an alias stands for a value that contains it".to_owned());
-                return Err(self.error(alias.span.start, kind));
-            }
-        };
-        let root = self.tree.push(place(*self.tree.node(target)));
-        let end = Span { start: alias.span.end, end: alias.span.end };
-        let in_metadata = self.frames.iter().any(|frame| frame.in_metadata);
-        let first = target.index() + 1;
-        let last = self.tree.node(target).end as usize;
-        let mut open: Vec<(usize, NodeId)> = vec![(usize::MAX, root)];
-        for index in first..last {
-            let node = *self.tree.node(self.tree.id(index).expect("the node is below another"));
-            while let Some((_, done)) = open.pop_if(|(end, _)| *end <= index) {
-                self.tree.close(done);
-            }
-            if matches!(node.value, Value::Comment(_)) {
-                continue;
-            }
-            self.copies_left = self
-                .copies_left
-                .checked_sub(1)
-                .ok_or_else(|| self.error(alias.span.start, ParseErrorKind::AliasBomb))?;
-            let copy = Node { span: end, key_start: end.start, origin: Origin::Copy, ..node };
-            let copy = self.tree.push(copy);
-            if matches!(node.value, Value::List | Value::Map) {
-                open.push((node.end as usize, copy));
-            }
-            if in_metadata && open.len() > MAX_METADATA_NESTING {
-                return Err(self.error(alias.span.start, ParseErrorKind::Metadata("it is nested too deeply")));
-            }
-        }
-        for (_, done) in open.into_iter().rev() {
-            self.tree.close(done);
-        }
-        Ok(root)
-    }
-
-    /// Checks that no key of a map occurs twice.
-    fn check_keys(&mut self, map: NodeId) -> Result<(), ParseError> {
-        self.keys.clear();
-        for child in self.tree.children(map) {
-            let node = self.tree.node(child);
-            self.keys.extend(node.key.map(|key| (key, node.key_start)));
-        }
-        let bytes = |key: &(Text, u32)| self.tree.bytes(key.0);
-        let duplicate = if self.keys.len() <= FEW_KEYS {
-            let is_known = |index: usize| {
-                self.keys[..index].iter().any(|other| bytes(other) == bytes(&self.keys[index]))
-            };
-            (1..self.keys.len()).find(|&index| is_known(index))
-        } else {
-            let mut seen = HashSet::with_capacity(self.keys.len());
-            self.keys.iter().position(|key| !seen.insert(bytes(key)))
-        };
-        let Some(duplicate) = duplicate.map(|index| self.keys[index]) else { return Ok(()) };
-        let key = String::from_utf8_lossy(self.tree.bytes(duplicate.0)).into_owned();
-        Err(self.error(duplicate.1, ParseErrorKind::DuplicateKey(key)))
+    fn put_all<const N: usize>(&mut self, ranges: [Range<u32>; N]) {
+        ranges.into_iter().for_each(|range| self.put(range, Style::Plain));
     }
 
     /// Appends comments.
@@ -402,7 +311,7 @@ impl Builder<'_> {
         }
     }
 
-    fn is_metadata_key(&self, key: Text) -> bool {
+    fn is_metadata(&self, key: Text) -> bool {
         self.tree.bytes(key) == METADATA_KEY.as_bytes()
     }
 
@@ -412,18 +321,18 @@ impl Builder<'_> {
 }
 
 impl Frame {
-    const fn new(node: Option<NodeId>, kind: ItemKind, is_flow: bool) -> Self {
+    const fn new(kind: ItemKind) -> Self {
         Self {
-            node,
             kind,
-            is_flow,
+            is_flow: false,
             anchor: 0,
-            key: None,
-            has_entries: false,
-            end: 0,
-            own_foot: 0..0,
-            foot: 0..0,
             in_metadata: false,
+            node: None,
+            has_entries: false,
+            key: None,
+            key_foot: 0..0,
+            foot: 0..0,
+            end: 0,
         }
     }
 }
@@ -432,8 +341,7 @@ impl Frame {
 /// go-yaml allows in a small document.
 const FREE_COPIES: usize = 400_000;
 
-/// As many keys are compared pair by pair.
-const FEW_KEYS: usize = 12;
-
 /// How deep metadata may be nested: what reads it recurses.
 const MAX_METADATA_NESTING: usize = 64;
+
+const METADATA_NESTING: ParseErrorKind = ParseErrorKind::Metadata("it is nested too deeply");

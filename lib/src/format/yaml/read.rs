@@ -64,26 +64,38 @@ fn text_of(source: &[u8]) -> Result<&str, ParseError> {
 /// Returns the position of the first character that sops refuses, or takes as the end of a line where
 /// YAML 1.2 does not.
 fn position_of_unreadable(source: &[u8]) -> Option<usize> {
-    let mut start = 0;
-    while let Some(found) =
-        source[start..].iter().position(|&byte| byte < b' ' || (0x7F..=0xEF).contains(&byte))
-    {
-        let at = start + found;
-        let is_unreadable = match source[at..] {
-            [b'\t' | b'\n' | b'\r', ..] => false,
-            [..0x20 | 0x7F, ..] => true,
-            [0xC2, 0x80..=0x9F, ..] => true,
-            [0xE2, 0x80, 0xA8 | 0xA9, ..] => true,
-            [0xEF, 0xBF, 0xBE | 0xBF, ..] => true,
-            _ => false,
-        };
-        if is_unreadable {
-            return Some(at);
+    let is_suspect = |&byte: &u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte >= 0x7F;
+    let mut checked = 0;
+    // Nearly all chunks hold nothing suspect, and the compiler makes the test of a whole chunk fast.
+    while let Some(chunk) = source.get(checked..).filter(|rest| !rest.is_empty()) {
+        let chunk = &chunk[..chunk.len().min(CHUNK)];
+        if chunk.iter().fold(false, |found, byte| found | is_suspect(byte)) {
+            let is_unreadable = |at: &usize| {
+                let rest = &source[checked + at..];
+                is_suspect(&rest[0]) && is_unreadable(rest)
+            };
+            if let Some(at) = (0..chunk.len()).find(is_unreadable) {
+                return Some(checked + at);
+            }
         }
-        start = at + 1;
+        checked += chunk.len();
     }
     None
 }
+
+/// Returns whether `rest` starts with a control character, a line break of YAML 1.1 alone, or U+FFFE or
+/// U+FFFF; it does not start with a blank or a line break of YAML 1.2.
+const fn is_unreadable(rest: &[u8]) -> bool {
+    matches!(
+        rest,
+        [0..0x20 | 0x7F, ..]
+            | [0xC2, 0x80..=0x9F, ..]
+            | [0xE2, 0x80, 0xA8 | 0xA9, ..]
+            | [0xEF, 0xBF, 0xBE | 0xBF, ..]
+    )
+}
+
+const CHUNK: usize = 64;
 
 #[cfg(test)]
 mod tests {
