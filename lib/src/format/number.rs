@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn of_two_equally_near_numbers_the_even_one_is_taken() {
-        assert_eq!(go_fixed(210_839_668_522_651.625), "210839668522651.62");
-        assert_eq!(go_fixed(-2_078_880_221_265_979.25), "-2078880221265979.2");
-        assert_eq!(go_general(210_839_668_522_651.625, -4, 6), "2.1083966852265162e+14");
+        assert_eq!(go_fixed(210_839_668_522_651.63), "210839668522651.62");
+        assert_eq!(go_fixed(-2_078_880_221_265_979.3), "-2078880221265979.2");
+        assert_eq!(go_general(210_839_668_522_651.63, -4, 6), "2.1083966852265162e+14");
         assert_eq!(go_fixed(0.3), "0.3");
         assert_eq!(go_general(2.0_f64.powi(-24), -4, 6), "5.960464477539063e-08");
     }
