@@ -17,16 +17,10 @@ use libtest_mimic::{Failed, Trial};
 use crate::peer::Peer;
 use transcript::{Case, Expected, Program, Step};
 
-/// Runs sops in place of the tests, if this program was started under its name.
+/// Runs the program in place of the tests, if it was started under the name of sops.
 pub fn run_as_sops() -> Option<ExitCode> {
-    let mut arguments = env::args_os();
-    let name = PathBuf::from(arguments.next()?);
-    if name.file_name() != Some(OsStr::new("sops")) {
-        return None;
-    }
-    let arguments: Vec<_> = arguments.collect();
-    let session = kubectl_seal::session::Session::of_process().ok()?;
-    Some(kubectl_seal::sops_face::run(&session, &arguments).into())
+    let name = PathBuf::from(env::args_os().next()?);
+    (name.file_name() == Some(OsStr::new("sops"))).then(kubectl_seal::main)
 }
 
 /// Returns the tests that need no peer.
