@@ -203,3 +203,86 @@ fn parse_ssh(_name: &str, _text: &str) -> Result<Vec<Identity>, IdentityParseErr
 
 /// What age takes at most as a file of identities.
 pub(super) const MAX_LENGTH: usize = 1 << 24;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{IdentityKind, generate};
+    use super::*;
+
+    fn new_identity() -> String {
+        let identity = generate(IdentityKind::X25519, &mut rand::rngs::OsRng);
+        str::from_utf8(identity.secret.expose_secret()).expect("identities are text").to_owned()
+    }
+
+    fn read(text: &str, layout: IdentityLayout) -> Result<usize, IdentityParseError> {
+        parse("keys", &SecretBytes::from(text), layout).map(|identities| identities.len())
+    }
+
+    fn line_of(result: Result<usize, IdentityParseError>) -> usize {
+        match result {
+            Err(IdentityParseError::Line { line, .. }) => line,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn comments_and_empty_lines_are_passed_over() {
+        let (one, two) = (new_identity(), new_identity());
+        let text = format!("# created\r\n\r\n{one}\r\n#{two}\n{two}");
+        assert_eq!(read(&text, IdentityLayout::Lines), Ok(2));
+        assert_eq!(read("", IdentityLayout::Lines), Ok(0));
+    }
+
+    #[test]
+    fn lines_hold_nothing_beside_an_identity() {
+        let one = new_identity();
+        for text in [format!(" {one}"), format!("{one} "), format!("{one} # mine"), " ".to_owned()] {
+            assert_eq!(line_of(read(&format!("#\n{text}\n"), IdentityLayout::Lines)), 2);
+        }
+    }
+
+    #[test]
+    fn words_stand_anywhere_in_a_line() {
+        let one = new_identity();
+        let text = format!("  {one}\t{one}\n# {one}\n \n{one}");
+        assert_eq!(read(&text, IdentityLayout::Words), Ok(3));
+        assert_eq!(line_of(read(&format!("{one}\n{one} x"), IdentityLayout::Words)), 2);
+    }
+
+    #[test]
+    fn errors_never_quote_the_text() {
+        let one = new_identity();
+        for text in
+            [one[1..].to_owned(), one.to_lowercase(), format!("{one}{one}"), one.replacen('1', "2", 1)]
+        {
+            let error = read(&text, IdentityLayout::Lines).expect_err("this is no identity").to_string();
+            assert!(!error.contains(&one[20..30]) && !error.contains(&one[20..30].to_lowercase()), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_long_is_refused() {
+        let refused = |bytes: &[u8]| parse("", &SecretBytes::from(bytes), IdentityLayout::Lines).err();
+        assert_eq!(refused(b"# \xff"), Some(IdentityParseError::NotText));
+        assert_eq!(refused(&vec![b'#'; MAX_LENGTH + 1]), Some(IdentityParseError::TooLong));
+        assert_eq!(refused(&vec![b'#'; MAX_LENGTH]), None);
+    }
+
+    #[cfg(feature = "age-plugin")]
+    #[test]
+    fn identities_of_plugins_are_read() {
+        assert_eq!(read("AGE-PLUGIN-ECHO-1DPJKCMR0R8MTUP", IdentityLayout::Lines), Ok(1));
+        assert_eq!(line_of(read("AGE-PLUGIN-ECHO-1DPJ", IdentityLayout::Lines)), 1);
+    }
+
+    #[cfg(feature = "age-ssh")]
+    #[test]
+    fn ssh_keys_of_other_forms_are_refused_with_a_hint() {
+        let refused = |kind: &str| {
+            let text = format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
+            read(&text, IdentityLayout::Lines).expect_err("it is no key").to_string()
+        };
+        assert!(refused("PRIVATE KEY").contains("ssh-keygen -p -f FILE"));
+        assert!(refused("EC PRIVATE KEY").contains("ssh-ed25519, ssh-rsa"));
+    }
+}

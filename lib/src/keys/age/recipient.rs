@@ -118,3 +118,48 @@ fn parse_ssh(text: &str) -> Result<Recipient, RecipientError> {
 fn parse_ssh(_text: &str) -> Result<Recipient, RecipientError> {
     Err(RecipientError::Unsupported("SSH keys"))
 }
+
+#[cfg(all(test, feature = "age-plugin", feature = "age-ssh"))]
+mod tests {
+    use super::super::prompt::NoPrompt;
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        match Recipient::parse(text) {
+            Err(RecipientError::Malformed(problem)) => problem,
+            Err(RecipientError::Unsupported(what)) => panic!("{what} are supported"),
+            Ok(_) => panic!("{text:?} is taken for a recipient"),
+        }
+    }
+
+    #[test]
+    fn prefix_tells_the_kind() {
+        assert!(matches!(Recipient::parse("age1echo1dpjkcmr0hn040u"), Ok(Recipient::Plugin(_))));
+        let x25519 = "age1egyfwa5mcfs0ezk70qxamkgtyue827nz86r9z33a93wwzgeaqygq0q0dhc";
+        assert!(matches!(Recipient::parse(x25519), Ok(Recipient::X25519(_))));
+        let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIShvUXuMz5t2mHfZJ0lvA7mt41j1KJ+EBatvlaaE8U2 me@here";
+        assert!(matches!(Recipient::parse(ssh), Ok(Recipient::Ssh(_))));
+    }
+
+    #[test]
+    fn malformed_recipients_are_refused_with_a_reason() {
+        assert_eq!(problem("AGE1X"), "it begins neither with `age1` nor with `ssh-`");
+        assert_eq!(problem("age1egyfwa5mcfs0ezk70"), "invalid Bech32 encoding");
+        assert_eq!(problem("age1pq1qqqq"), "not Bech32");
+        assert_eq!(problem("age1tag1qqqq"), "invalid Bech32 encoding");
+        assert_eq!(problem("age1tagpq1qqqq"), "invalid Bech32 encoding");
+        assert_eq!(problem("age1echo1qqqq"), "invalid Bech32 encoding");
+        assert_eq!(problem("ssh-ed25519 AAAA"), "it is not an SSH public key");
+        assert_eq!(problem("ssh-dss AAAAB3NzaC1kc3M="), "age cannot use SSH keys of the kind \"ssh-dss\"");
+    }
+
+    #[test]
+    fn missing_plugin_is_named() {
+        let recipient = Recipient::parse("age1echo1dpjkcmr0hn040u").expect("the form is right");
+        let prompt: Arc<dyn Prompt> = Arc::new(NoPrompt);
+        assert_eq!(
+            recipient.wrap(&SecretBytes::from("secret"), &prompt),
+            Err("the program age-plugin-echo is not on the search path".to_owned())
+        );
+    }
+}
