@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -32,11 +32,15 @@ pub fn run(
     targets: &[Target],
     job: impl Fn(&Target) -> Result<Outcome, Failure> + Sync,
 ) -> Exit {
-    let results = map(context, targets, job);
+    report(context, targets, &map(context, targets, job))
+}
+
+/// Reports what became of targets.
+pub fn report(context: &Context<'_>, targets: &[Target], results: &[Result<Outcome, Failure>]) -> Exit {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
     let mut exits = Vec::new();
-    for (target, result) in targets.iter().zip(&results) {
+    for (target, result) in targets.iter().zip(results) {
         match result {
             Ok(Outcome::Done(verb, detail)) => {
                 *counts.entry(verb).or_default() += 1;
@@ -86,15 +90,19 @@ pub fn one_by_one(
     exit_of(&exits)
 }
 
-/// Works on all targets; the results are in the order of the targets.
-pub fn map<T: Send>(
+/// Works on all items; the results are in their order.
+pub fn map<Items, T: Send>(
     context: &Context<'_>,
-    targets: &[Target],
-    job: impl Fn(&Target) -> Result<T, Failure> + Sync,
-) -> Vec<Result<T, Failure>> {
-    let progress = Progress::new(context, targets.len());
-    let results = targets.par_iter().map(|target| {
-        let result = job(target);
+    items: Items,
+    job: impl Fn(Items::Item) -> Result<T, Failure> + Sync,
+) -> Vec<Result<T, Failure>>
+where
+    Items: IntoParallelIterator<Iter: IndexedParallelIterator>,
+{
+    let items = items.into_par_iter();
+    let progress = Progress::new(context, items.len());
+    let results = items.map(|item| {
+        let result = job(item);
         progress.advance();
         result
     });

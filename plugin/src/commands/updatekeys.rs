@@ -1,5 +1,8 @@
 //! `kubectl seal updatekeys`.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
@@ -44,9 +47,18 @@ Examples:
 
 /// What is to become of one file.
 enum Plan {
-    Change { format: Format, tree: Tree, metadata: Metadata, settings: Box<Settings>, changes: KeyChanges },
+    Change(Box<Change>),
     Skip(&'static str),
     UpToDate,
+}
+
+/// A file, and the keys that it is to have.
+struct Change {
+    format: Format,
+    tree: Tree,
+    metadata: Metadata,
+    settings: Settings,
+    changes: KeyChanges,
 }
 
 /// Plans, asks, and changes.
@@ -59,9 +71,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let plans = batch::map(context, &targets, |target| plan(context, target));
     let mut pending = 0;
     for (target, plan) in targets.iter().zip(&plans) {
-        if let Ok(Plan::Change { changes, .. }) = plan {
+        if let Ok(Plan::Change(change)) = plan {
             pending += 1;
-            context.report.note(format!("{target}\n{}", changes.describe(&context.report)));
+            context.report.note(format!("{target}\n{}", change.changes.describe(&context.report)));
         }
     }
     if args.check {
@@ -70,16 +82,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     if pending > 0 && !args.yes && !confirm(context, pending)? {
         return Err(Failure::Refused);
     }
-    let plans: Vec<_> = plans.into_iter().map(|plan| std::sync::Mutex::new(Some(plan))).collect();
-    let position = |target: &Target| targets.iter().position(|other| other == target);
-    let removes = std::sync::atomic::AtomicBool::new(false);
-    let exit = batch::run(context, &targets, |target| {
-        let plan = position(target).and_then(|at| plans[at].lock().ok()?.take());
-        match plan {
-            Some(plan) => apply(context, target, plan?, &removes),
-            None => Ok(Outcome::Unchanged),
-        }
-    });
+    let removes = AtomicBool::new(false);
+    let work: Vec<_> = targets.iter().zip(plans).collect();
+    let results = batch::map(context, work, |(target, plan)| apply(context, target, plan?, &removes));
+    let exit = batch::report(context, &targets, &results);
     if removes.into_inner() {
         context.report.note("whoever lost a key still knows the data keys: see `kubectl seal rotate`");
     }
@@ -103,40 +109,33 @@ fn plan(context: &Context<'_>, target: &Target) -> Result<Plan, Failure> {
     if changes.is_empty() {
         return Ok(Plan::UpToDate);
     }
-    Ok(Plan::Change { format: document.format, tree, metadata, settings: Box::new(settings), changes })
+    Ok(Plan::Change(Box::new(Change { format: document.format, tree, metadata, settings, changes })))
 }
 
 fn apply(
     context: &Context<'_>,
     target: &Target,
     plan: Plan,
-    removes: &std::sync::atomic::AtomicBool,
+    removes: &AtomicBool,
 ) -> Result<Outcome, Failure> {
-    let (format, tree, metadata, settings, changes) = match plan {
-        Plan::Change { format, tree, metadata, settings, changes } => {
-            (format, tree, metadata, settings, changes)
-        }
+    let change = match plan {
+        Plan::Change(change) => change,
         Plan::Skip(reason) => return Ok(Outcome::Skipped(reason)),
         Plan::UpToDate => return Ok(Outcome::Unchanged),
     };
-    let text = rewrap(context, format, &tree, metadata, &settings)?;
-    document::write(context, target.path().unwrap_or(std::path::Path::new("")), &text)?;
-    removes.fetch_or(changes.removes(), std::sync::atomic::Ordering::Relaxed);
+    let does_remove = change.changes.removes();
+    let text = rewrap(context, *change)?;
+    document::write(context, target.path().unwrap_or(Path::new("")), &text)?;
+    removes.fetch_or(does_remove, Ordering::Relaxed);
     Ok(Outcome::Done("updated", String::new()))
 }
 
-fn rewrap(
-    context: &Context<'_>,
-    format: Format,
-    tree: &Tree,
-    metadata: Metadata,
-    settings: &Settings,
-) -> Result<SecretBytes, Failure> {
-    let mut envelope = document::recover(context, metadata)?;
-    let (groups, threshold) = (settings.groups.clone(), settings.shamir_threshold);
+fn rewrap(context: &Context<'_>, change: Change) -> Result<SecretBytes, Failure> {
+    let mut envelope = document::recover(context, change.metadata)?;
+    let (groups, threshold) = (change.settings.groups, change.settings.shamir_threshold);
     let (now, services) = (context.session.now(), context.services());
     pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?;
-    document::with_metadata(format, tree, envelope.metadata())
+    document::with_metadata(change.format, &change.tree, envelope.metadata())
 }
 
 fn report_check(context: &Context<'_>, targets: &[Target], plans: &[Result<Plan, Failure>]) -> Exit {
@@ -147,7 +146,7 @@ fn report_check(context: &Context<'_>, targets: &[Target], plans: &[Result<Plan,
                 context.report.failure(Some(&target.to_string()), failure);
                 exits.push(failure.exit());
             }
-            Ok(Plan::Change { .. }) => exits.push(Exit::Failure),
+            Ok(Plan::Change(_)) => exits.push(Exit::Failure),
             Ok(Plan::Skip(_) | Plan::UpToDate) => {}
         }
     }
