@@ -141,15 +141,53 @@ mod tests {
     }
 
     #[test]
-    fn smoke() {
-        for source in [
-            "a: 1\n",
-            "# h\n\n# a\na: 1 # i\nb:\n  # c\n  - x # y\n  - k: v\n    # f\n# g\nsops:\n  mac: x # m\n",
-            "a: &x {b: [1, 2]}\nc: *x\n<<: *x\n",
-            "---\n# c\n---\na: |+ # d\n  x\n\n---\n{}\n...\n# e\n",
-            "a: &x !!str\nb:\n-\n- !foo\n- ? y\n  : - z\n",
-        ] {
-            println!("{source}=>\n{}", dump(source));
-        }
+    fn comments_are_where_go_yaml_puts_them() {
+        let source =
+            "# h\n\n# a\na: 1 # i\nb:\n  # c\n  - x # y\n  - k: v\n    # f\n# g\nsops:\n  mac: x # m\n";
+        let expected = "\
+map
+  # h
+  # a
+  inline # i
+  a: int 1
+  b: list
+    # c
+    inline # y
+    str \"x\"
+    map
+      k: str \"v\"
+      # f
+  # g
+  sops: map Metadata
+    inline # m Metadata
+    mac: str \"x\" Metadata
+";
+        assert_eq!(dump(source), expected);
+    }
+
+    #[test]
+    fn aliases_are_copies_of_what_they_stand_for() {
+        let expected = "\
+map
+  a: map
+    b: list
+      int 1
+      int 2
+  c: map Alias
+    b: list Copy
+      int 1 Copy
+      int 2 Copy
+  <<: map Alias
+    b: list Copy
+      int 1 Copy
+      int 2 Copy
+";
+        assert_eq!(dump("a: &x {b: [1, 2]}\nc: *x\n<<: *x\n"), expected);
+    }
+
+    #[test]
+    fn a_document_may_hold_nothing_but_comments() {
+        let expected = "map\n  # c\nmap\n  inline # d\n  a: str \"x\\n\\n\"\nmap\n  # e\n";
+        assert_eq!(dump("---\n# c\n---\na: |+ # d\n  x\n\n---\n{}\n...\n# e\n"), expected);
     }
 }
