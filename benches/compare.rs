@@ -197,6 +197,7 @@ impl Page {
         self.text += "| | Selkie | sops | time: sops / Selkie | memory: Selkie | memory: sops |\n|---|---:|---:|---:|---:|---:|\n";
     }
 
+    #[expect(clippy::print_stderr, reason = "the run takes minutes: somebody watches")]
     fn row(&mut self, what: &str, ours: Cost, theirs: Cost) -> Result<()> {
         let ratio = theirs.time.as_secs_f64() / ours.time.as_secs_f64();
         let (ours_time, theirs_time) = (seconds(ours.time), seconds(theirs.time));

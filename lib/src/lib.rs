@@ -6,7 +6,7 @@
 //!
 //!
 //! # Layers
-//! [`format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
+//! [`mod@format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
 //! trees under a data key. None of them reads an environment, a file, a clock or a network: callers hand
 //! in bytes, identities, randomness and the time.
 

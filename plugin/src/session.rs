@@ -161,7 +161,6 @@ impl Output {
     }
 
     /// Returns the stream for this thread to write to.
-    #[must_use]
     pub fn lock(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

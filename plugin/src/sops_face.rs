@@ -3,7 +3,7 @@
 //!
 //! Commands, flags, variables, streams, exit codes and the texts that scripts look for are those of sops.
 //! Where imitating it would lose data or leak it, this face does the safe thing; each such difference is
-//! a row of `docs/compatibility.md`. To add a command, write one file and one line of [`COMMANDS`].
+//! a row of `docs/compatibility.md`. To add a command, write one file and one line of `COMMANDS`.
 
 mod change;
 mod completion;

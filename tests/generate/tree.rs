@@ -71,7 +71,10 @@ pub fn string() -> impl Strategy<Value = String> {
     prop_oneof![3 => words, 3 => vec(piece, 0..6).prop_map(|pieces| pieces.concat()), 1 => "[a-z ]{0,12}", 1 => "[a-z]{120,140}"]
 }
 
-type Entry = (Vec<(String, bool)>, String, Json);
+/// A comment's text, and whether it stands behind a value.
+type Comment = (String, bool);
+type Entry = (Vec<Comment>, String, Json);
+type Item = (Vec<Comment>, Json);
 
 fn entries() -> impl Strategy<Value = (Vec<Entry>, Vec<String>)> {
     (vec(entry(value()), 0..5), trailing())
@@ -104,7 +107,7 @@ fn value() -> impl Strategy<Value = Json> {
     })
 }
 
-fn comments() -> impl Strategy<Value = Vec<(String, bool)>> {
+fn comments() -> impl Strategy<Value = Vec<Comment>> {
     prop_oneof![8 => Just(Vec::new()), 2 => vec((comment(), Just(false)), 1..3), 1 => vec((comment(), Just(true)), 1), 1 => vec((comment(), any::<bool>()), 1..4)]
 }
 
@@ -131,7 +134,7 @@ fn map((entries, trailing): (Vec<Entry>, Vec<String>)) -> Json {
     json!({ "map": items })
 }
 
-fn list((entries, trailing): (Vec<(Vec<(String, bool)>, Json)>, Vec<String>)) -> Json {
+fn list((entries, trailing): (Vec<Item>, Vec<String>)) -> Json {
     let mut items = Vec::new();
     for (comments, value) in entries {
         items.extend(comments.iter().map(|(text, inline)| written(text, *inline)));

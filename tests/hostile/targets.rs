@@ -12,8 +12,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::envelope::{self, NOW};
 
+/// Takes any bytes, and panics if what must hold does not.
+type Target = fn(&[u8]);
+
 /// All of them, by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("binary", binary),
     ("config", config),
     ("dotenv", dotenv),

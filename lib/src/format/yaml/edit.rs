@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
-use super::write::flow::{Replaced, flow};
+use super::write::flow::flow;
 use crate::format::{MetadataEdit, Place, Rewrite, WriteError};
 use crate::secret::SecretBytes;
 use crate::tree::{NodeId, Origin, Style, Tree, Value};
@@ -128,7 +128,7 @@ impl Changes<'_> {
             return;
         }
         self.splice.replace_with(node.span.start as usize, node.span.end as usize, |out| {
-            flow(self.tree, root, &mut |_, _| Replaced::No, out);
+            flow(self.tree, root, out);
         });
     }
 

@@ -352,7 +352,6 @@ fn comment_text(bytes: &[u8]) -> Result<&str, WriteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Format;
     use crate::tree::Span;
     use serde_json::json;
 

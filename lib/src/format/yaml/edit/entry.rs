@@ -275,6 +275,6 @@ fn flow_entry(value: &Json, out: &mut SecretBytes) {
     flow::flow_key(METADATA_KEY.as_bytes(), false, out);
     if let Some(value) = tree.items(root).next() {
         debug_assert!(tree.node(value).value == Value::Map, "metadata is a map");
-        flow::flow(&tree, value, &mut |_, _| flow::Replaced::No, out);
+        flow::flow(&tree, value, out);
     }
 }

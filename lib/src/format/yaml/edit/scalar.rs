@@ -365,8 +365,6 @@ fn single_or_better(text: &str, token: &Token<'_>, parent: Parent) -> Style {
 fn flow_style(text: &str, token: &Token<'_>) -> Style {
     let is_string =
         std::str::from_utf8(token.bytes()).is_ok_and(|token| resolve_plain(token) == Scalar::Text);
-    if !is_string && !(Holds::of(text).flow_plain && stays_string(text)) {
-        return Style::DoubleQuoted;
-    }
-    choose(text, Context::Flow)
+    let stays = || Holds::of(text).flow_plain && stays_string(text);
+    if is_string || stays() { choose(text, Context::Flow) } else { Style::DoubleQuoted }
 }

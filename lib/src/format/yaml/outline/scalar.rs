@@ -95,12 +95,12 @@ pub(super) fn length_of_block_scalar(text: &[u8], indent: Option<usize>) -> usiz
     let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let indicators = text.iter().take_while(|byte| !is_blank(byte) && !is_break(byte)).count();
-    let header = text.iter().position(|byte| is_break(byte)).unwrap_or(text.len());
+    let header = text.iter().position(is_break).unwrap_or(text.len());
     let keeps_empty_lines = text[..indicators].contains(&b'+');
     let mut body = &text[header..];
-    while let Some(line_break) = body.iter().rposition(|byte| is_break(byte)) {
+    while let Some(line_break) = body.iter().rposition(is_break) {
         let line = &body[line_break + 1..];
-        if !line.iter().all(|byte| is_blank(byte)) || line.len() > indent.unwrap_or(usize::MAX) {
+        if !line.iter().all(is_blank) || line.len() > indent.unwrap_or(usize::MAX) {
             return header + body.len();
         }
         body = body[..line_break].strip_suffix(b"\r").unwrap_or(&body[..line_break]);

@@ -6,14 +6,8 @@ use crate::format::yaml::style::{
 use crate::secret::SecretBytes;
 use crate::tree::{Node, NodeId, Tree, Value};
 
-/// Appends the value at `id` on one line, without comments. What `replace` writes in place of a node
-/// stands for it and all below it.
-pub(in crate::format::yaml) fn flow(
-    tree: &Tree,
-    id: NodeId,
-    replace: &mut dyn FnMut(NodeId, &mut SecretBytes) -> Replaced,
-    out: &mut SecretBytes,
-) {
+/// Appends the value at `id` on one line, without comments.
+pub(in crate::format::yaml) fn flow(tree: &Tree, id: NodeId, out: &mut SecretBytes) {
     let mut frames: Vec<Frame> = Vec::new();
     let mut next = id.index();
     let end = tree.node(id).end as usize;
@@ -25,27 +19,11 @@ pub(in crate::format::yaml) fn flow(
         if matches!(node.value, Value::Comment(_)) {
             continue;
         }
-        let start = out.len();
         lead_in(tree, id, &mut frames, out);
-        match replace(id, out) {
-            Replaced::No => {}
-            Replaced::Yes => {
-                next = node.end as usize;
-                continue;
-            }
-            Replaced::Removed => {
-                out.truncate(start);
-                if let Some(frame) = frames.last_mut() {
-                    frame.is_empty = frame.was_empty;
-                }
-                next = node.end as usize;
-                continue;
-            }
-        }
         match bracket(node) {
             Some((open, close)) => {
                 out.push(open);
-                frames.push(Frame { end: node.end as usize, close, is_empty: true, was_empty: true });
+                frames.push(Frame { end: node.end as usize, close, is_empty: true });
             }
             None => scalar(tree, node.value, out),
         }
@@ -92,22 +70,11 @@ pub(in crate::format::yaml) fn scalar(tree: &Tree, value: Value, out: &mut Secre
     }
 }
 
-/// What stands in the place of a node.
-pub(in crate::format::yaml) enum Replaced {
-    /// What it holds.
-    No,
-    /// Nothing, not even its key.
-    Removed,
-    /// Something else.
-    Yes,
-}
-
 /// A map or list that is being written.
 struct Frame {
     end: usize,
     close: u8,
     is_empty: bool,
-    was_empty: bool,
 }
 
 /// Writes what stands before a value: a comma, a key.
@@ -116,7 +83,7 @@ fn lead_in(tree: &Tree, id: NodeId, frames: &mut [Frame], out: &mut SecretBytes)
     if !frame.is_empty {
         out.push_str(", ");
     }
-    frame.was_empty = std::mem::replace(&mut frame.is_empty, false);
+    frame.is_empty = false;
     if let Some(key) = tree.key(id) {
         flow_key(key, super::is_mergeable(tree, id), out);
     }
