@@ -9,9 +9,11 @@
 
 mod difference;
 mod path;
+mod same;
 
 pub use difference::{Difference, differences};
 pub use path::{PathError, Step, TreePath};
+pub(crate) use same::{same_value, same_values, values};
 
 use serde_json::Value as Json;
 

@@ -2,6 +2,8 @@
 //!
 //! The fuzz targets in `fuzz/` and the tests in `hostile.rs` run these.
 
+use std::ops::Range;
+
 use selkie::format::{Format, Place, Rewrite};
 use selkie::keys::age::Identities;
 use selkie::secret::SecretBytes;
@@ -175,32 +177,36 @@ fn edit(format: Format, data: &[u8]) {
     }
     let value = &VALUES[usize::from(*kind) % VALUES.len()];
     let value: Json = serde_json::from_str(value).expect("the values are JSON");
+    let (start, end) = (place.index(), tree.node(place).end as usize);
     if let Ok(changed) = format.store().put(&tree, Place::Node(place), &value) {
         let again = format.read(changed).expect("what was put in can be read");
-        same_but(&tree, &again, place, Some(&value));
+        same_but(&tree, &again, start..end, Some((key_of(&tree, place), &value)));
     }
     if let Ok(changed) = format.store().remove(&tree, place) {
         let again = format.read(changed).expect("what is left can be read");
-        same_but(&tree, &again, place, None);
+        same_but(&tree, &again, start..end, None);
+    }
+    let (below, key) = match tree.node(place).value {
+        Value::List => (Place::Append(place), None),
+        Value::Map => (Place::Entry(place, "new"), Some(b"new".to_vec())),
+        _ => return,
+    };
+    if let Ok(changed) = format.store().put(&tree, below, &value) {
+        let again = format.read(changed).expect("what was put in can be read");
+        same_but(&tree, &again, end..end, Some((key, &value)));
     }
 }
 
-/// Values before and behind `place` are the same in both trees.
-fn same_but(before: &Tree, after: &Tree, place: NodeId, value: Option<&Json>) {
-    let copies = before.nodes().any(|(_, node)| matches!(node.origin, Origin::Alias | Origin::Copy));
-    if copies {
-        // What an alias stands for may have been what was changed.
-        return;
-    }
-    let mut expected: Vec<_> = shape(before, |id| id < place);
-    expected.extend(value.map(|value| (key_of(before, place), value.to_string())));
-    let end = before.node(place).end as usize;
-    expected.extend(shape(before, |id| id.index() >= end));
+/// Values before and behind those in `range` are the same in both trees, and an entry is in their place.
+fn same_but(before: &Tree, after: &Tree, range: Range<usize>, entry: Option<(Option<Vec<u8>>, &Json)>) {
+    let containers = matches!(entry, Some((_, Json::Array(_) | Json::Object(_))));
+    let mut expected: Vec<_> = shape(before, |id| id.index() < range.start);
+    expected.extend(entry.map(|(key, value)| (key, value.to_string())));
+    expected.extend(shape(before, |id| id.index() >= range.end));
     let found = shape(after, |_| true);
     let flat = |shape: Vec<(Option<Vec<u8>>, String)>| {
         shape.into_iter().filter(|(_, text)| text != "open").collect::<Vec<_>>()
     };
-    let containers = matches!(value, Some(Json::Array(_) | Json::Object(_)));
     if !containers {
         assert!(flat(found) == flat(expected), "an edit changed more than its place");
     }

@@ -5,10 +5,10 @@
 
 use super::cipher::Encrypted;
 use super::metadata::Metadata;
-use super::opened::{Opened, same_value};
+use super::opened::Opened;
 use super::walk::Walk;
 use crate::format::Format;
-use crate::tree::{NodeId, Origin, Step, Tree, TreePath, Value};
+use crate::tree::{NodeId, Origin, Step, Tree, TreePath, Value, same_value};
 
 /// A reason to doubt a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use super::envelope::{Envelope, MacCheck};
 use super::layout::Layout;
 use super::mac::Mac;
 use super::metadata::{Metadata, MetadataError};
-use super::opened::{OpenError, Opened, same_values};
+use super::opened::{OpenError, Opened};
 use super::selector::Selector;
 use super::stash::Stash;
 use super::walk::{Leaf, Walk};
 use crate::format::{Format, MetadataEdit, ParseError, Rewrite, WriteError, WriteOptions};
 use crate::secret::SecretBytes;
-use crate::tree::{MetadataEntry, NodeId, Tree, Value};
+use crate::tree::{MetadataEntry, NodeId, Tree, Value, same_values};
 
 /// An encrypted document, not yet written down.
 pub struct Sealed<'a> {

@@ -1,17 +1,18 @@
 //! Changes to YAML text in place: every byte that no change names stays.
 
 mod anchors;
+mod change;
 mod entry;
 mod lines;
+mod place;
 mod scalar;
 mod splice;
+mod structure;
 
 use std::collections::HashMap;
 
-use serde_json::Value as Json;
-
 use super::write::flow::flow;
-use crate::format::{MetadataEdit, Place, Rewrite, WriteError};
+use crate::format::{MetadataEdit, Rewrite, WriteError};
 use crate::secret::SecretBytes;
 use crate::tree::{NodeId, Origin, Style, Tree, Value};
 
@@ -19,6 +20,8 @@ use anchors::aliases;
 use entry::Entries;
 use scalar::{Parent, Scalars};
 use splice::Splice;
+
+pub(super) use change::{put, remove};
 
 /// Returns the source of a tree with values, comments and metadata changed in their places.
 pub(super) fn rewrite(tree: &Tree, rewrite: &Rewrite<'_>) -> Result<SecretBytes, WriteError> {
@@ -31,14 +34,6 @@ pub(super) fn rewrite(tree: &Tree, rewrite: &Rewrite<'_>) -> Result<SecretBytes,
         MetadataEdit::Remove => Entries::new(tree).remove(&mut splice),
     }
     Ok(splice.apply(tree.source()))
-}
-
-pub(super) fn put(_tree: &Tree, _place: Place<'_>, _value: &Json) -> Result<SecretBytes, WriteError> {
-    Err(WriteError::Unsupported { format: "yaml", what: "anything yet" })
-}
-
-pub(super) fn remove(_tree: &Tree, _node: NodeId) -> Result<SecretBytes, WriteError> {
-    Err(WriteError::Unsupported { format: "yaml", what: "anything yet" })
 }
 
 struct Changes<'a> {

@@ -70,6 +70,16 @@ pub(super) fn write_json(
     Ok(printer.finish())
 }
 
+/// Writes the entries of a map or list in lines that begin at `column`, the first one too.
+pub(super) fn write_entries(value: &Json, column: usize, indent: usize) -> Result<SecretBytes, WriteError> {
+    let mut tree = Tree::new(SecretBytes::new());
+    let root = tree.push_json(None, value);
+    let mut printer = Printer::new(indent);
+    Writer::new(&tree, &mut printer).nested(root, column)?;
+    printer.end_line();
+    Ok(printer.finish())
+}
+
 /// Returns the spaces for a level, as go-yaml takes them.
 fn indent(options: &WriteOptions) -> Result<usize, WriteError> {
     match options.indent.unwrap_or(0) {

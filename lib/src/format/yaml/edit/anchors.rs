@@ -106,12 +106,12 @@ fn line_length(text: &[u8]) -> usize {
 }
 
 /// Returns the length of a tag or of an anchor, with its sign.
-fn name_length(text: &[u8]) -> usize {
+pub(super) fn name_length(text: &[u8]) -> usize {
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"[]{},".contains(byte);
     text.iter().skip(1).position(is_end).map_or(text.len(), |length| length + 1)
 }
 
-fn quoted_length(text: &[u8]) -> usize {
+pub(super) fn quoted_length(text: &[u8]) -> usize {
     let quote = text[0];
     let mut at = 1;
     while at < text.len() && text[at] != quote {
@@ -121,9 +121,11 @@ fn quoted_length(text: &[u8]) -> usize {
 }
 
 /// Returns the length of a key without quotes.
-fn plain_length(text: &[u8]) -> usize {
-    let is_end =
-        |pair: &[u8]| pair[0] == b':' && (pair[1].is_ascii_whitespace() || b"[]{},".contains(&pair[1]));
-    let colon = text.windows(2).position(is_end).unwrap_or(text.len());
-    colon.min(line_length(text)).max(1)
+pub(super) fn plain_length(text: &[u8]) -> usize {
+    let line = &text[..line_length(text)];
+    let is_end = |at: usize| {
+        let behind = line.get(at + 1);
+        line[at] == b':' && behind.is_none_or(|byte| byte.is_ascii_whitespace() || b"[]{},".contains(byte))
+    };
+    (0..line.len()).find(|&at| is_end(at)).unwrap_or(line.len()).max(1)
 }

@@ -44,7 +44,10 @@ impl<'a> Entries<'a> {
                         out.push(b'}');
                     });
                 }
-                (None, _) => self.insert(root, &value, indent, splice)?,
+                (None, _) => {
+                    let text = self.lines_of(&value, self.column(root), indent)?;
+                    self.insert(root, &text, splice);
+                }
             }
             let others: Vec<_> = entries.collect();
             others.iter().for_each(|entry| self.remove_entry(root, entry, splice));
@@ -123,38 +126,31 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    /// Puts metadata behind the last line of a document.
-    fn insert(
-        &self,
-        root: NodeId,
-        value: &Json,
-        indent: usize,
-        splice: &mut Splice,
-    ) -> Result<(), WriteError> {
-        let column = self
-            .tree
-            .items(root)
-            .next()
-            .map_or(0, |first| self.lines.column(self.tree.node(first).key_start as usize));
-        let text = self.lines_of(value, column, indent)?;
+    /// Returns how far the entries of a document are indented.
+    fn column(&self, root: NodeId) -> usize {
+        let first = self.tree.items(root).next();
+        first.map_or(0, |first| self.lines.column(self.tree.node(first).key_start as usize))
+    }
+
+    /// Puts the lines of an entry behind the last line of a document.
+    pub(super) fn insert(&self, root: NodeId, text: &SecretBytes, splice: &mut Splice) {
         let at = self.lines.next_marker(last_value(self.tree, root));
         if at < self.tree.source().len() || self.lines.ends_with_break() {
             splice.replace(at, at, text.expose_secret());
-            return Ok(());
+            return;
         }
-        // A line break at the end would become part of an open block scalar: there the metadata goes before
+        // A line break at the end would become part of an open block scalar: there the entry goes before
         // the last entry.
         if let Some(last) = self.tree.items(root).last().filter(|_| self.is_open(root)) {
             let line = self.lines.start(self.tree.node(last).key_start as usize);
             splice.replace(line, line, text.expose_secret());
-            return Ok(());
+            return;
         }
         // Where there is no line break at the end, there will be none.
         splice.replace_with(at, at, |out| {
             out.push_str(self.line_break);
-            out.extend_from_slice(without_break(&text));
+            out.extend_from_slice(without_break(text));
         });
-        Ok(())
     }
 
     /// Returns whether a document ends with a block scalar that a line break would change.
@@ -264,7 +260,7 @@ pub(super) fn with_breaks(text: SecretBytes, line_break: &str) -> SecretBytes {
     out
 }
 
-fn without_break(text: &SecretBytes) -> &[u8] {
+pub(super) fn without_break(text: &SecretBytes) -> &[u8] {
     let bytes = text.expose_secret();
     let length = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     &bytes[..length]

@@ -98,6 +98,18 @@ pub(super) fn indent_of(tree: &Tree) -> usize {
     steps.into_iter().find(|step| (2..=9).contains(step)).unwrap_or(DEFAULT_INDENT)
 }
 
+/// Returns the spaces that a document's own lists are indented by below their keys, if it has any.
+pub(super) fn list_indent_of(tree: &Tree) -> Option<usize> {
+    let lines = Lines::new(tree.source());
+    let column = |id| lines.column(tree.node(id).key_start as usize);
+    let is_block_entry = |node: &Node| {
+        let is_block_list = node.value == Value::List && node.style == Style::Block;
+        is_block_list && node.origin == Origin::Source && node.key.is_some()
+    };
+    let mut lists = tree.nodes().filter(|(_, node)| is_block_entry(node)).map(|(id, _)| id);
+    lists.find_map(|list| Some(column(tree.items(list).next()?).saturating_sub(column(list))))
+}
+
 pub(super) const fn is_break(byte: &u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }

@@ -33,10 +33,15 @@ impl<'a> Scalars<'a> {
 
     /// Writes what a node holds now in the place of its token.
     pub(super) fn set(&self, id: NodeId, parent: Parent, splice: &mut Splice) {
+        self.put(id, self.tree, self.tree.node(id).value, parent, splice);
+    }
+
+    /// Writes a scalar whose text is in `values` in the place of a node's token.
+    pub(super) fn put(&self, id: NodeId, values: &Tree, value: Value, parent: Parent, splice: &mut Splice) {
         let node = self.tree.node(id);
         let token = Token::of(self.tree, node);
-        let text = match node.value {
-            Value::Str(text) => std::str::from_utf8(self.tree.bytes(text)).ok(),
+        let text = match value {
+            Value::Str(text) => std::str::from_utf8(values.bytes(text)).ok(),
             _ => None,
         };
         // An alias has the style of what it stands for.
@@ -62,15 +67,15 @@ impl<'a> Scalars<'a> {
             }
             (_, Style::Literal | Style::Folded) => {
                 let block = BlockScalar::of(self.lines, &token, 0);
-                self.line(&token, block.header_end, splice, |out| flow_scalar(self.tree, node.value, out));
+                self.line(&token, block.header_end, splice, |out| flow_scalar(values, value, out));
                 splice.replace(block.body_start, block.body_end, b"");
             }
             (Some(text), style) => self.text(text, style, node, &token, parent, splice),
-            (None, _) if node.origin == Origin::Alias || matches!(node.value, Value::Str(_)) => {
-                self.line(&token, token.end, splice, |out| flow_scalar(self.tree, node.value, out));
+            (None, _) if node.origin == Origin::Alias || matches!(value, Value::Str(_)) => {
+                self.line(&token, token.end, splice, |out| flow_scalar(values, value, out));
             }
             (None, _) => {
-                let text = plain_scalar(self.tree, node.value);
+                let text = plain_scalar(values, value);
                 self.line(&token, token.end, splice, |out| out.push_str(&text));
             }
         }
