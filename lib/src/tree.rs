@@ -109,6 +109,8 @@ pub enum Style {
     Plain,
     /// A scalar in single quotes.
     SingleQuoted,
+    /// A comment that sops passes over: it says nothing to a rule.
+    Unseen,
 }
 
 /// Why a node is in the tree.

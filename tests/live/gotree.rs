@@ -102,14 +102,17 @@ pub fn without_comments(documents: &Json) -> Json {
     }
 }
 
-/// Returns documents with the integer 0 for every negative zero.
-pub fn with_zero(documents: &Json) -> Json {
+/// Returns documents with an integer for every number that sops writes, and reads again, as one.
+pub fn with_integers(documents: &Json) -> Json {
     match documents {
-        Json::Array(items) => items.iter().map(with_zero).collect(),
-        Json::Object(fields) if fields.get("float").is_some_and(|float| float == "-0") => {
-            json!({ "int": "0" })
-        }
-        Json::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), with_zero(field))).collect(),
+        Json::Array(items) => items.iter().map(with_integers).collect(),
+        Json::Object(fields) => match fields.get("float").and_then(Json::as_str) {
+            Some("-0") => json!({ "int": "0" }),
+            Some(float) if float.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
+                json!({ "int": float })
+            }
+            _ => fields.iter().map(|(name, field)| (name.clone(), with_integers(field))).collect(),
+        },
         other => other.clone(),
     }
 }

@@ -71,6 +71,10 @@ struct Case<'a> {
 impl Case<'_> {
     fn check(&self) -> Result<(), TestCaseError> {
         let Some(plain) = self.reads_alike()? else { return Ok(()) };
+        // What sops writes as null, or not at all, it cannot decrypt for us either.
+        if self.format == Format::Yaml && holds_lost_text(&plain) {
+            return self.encrypts_and_decrypts().map(drop);
+        }
         let theirs = self.encrypted_by_sops();
         // Sops writes some values such that it reads others (`1.0` as `1`).
         let reread = theirs.as_deref().and_then(|theirs| self.decrypted_by_sops(theirs).ok());
@@ -105,38 +109,64 @@ impl Case<'_> {
     }
 
     fn sops_decrypts_ours(&self, plain: &Json, reread: Option<&Json>) -> Result<(), TestCaseError> {
+        let Some((in_place, written)) = self.encrypts_and_decrypts()? else { return Ok(()) };
+        self.decrypts_to("in place", &in_place, &[plain])?;
+        // As sops writes it, or better.
+        reread.map_or(Ok(()), |reread| self.decrypts_to("written anew", &written, &[reread, plain]))
+    }
+
+    /// What we encrypt, we give back byte for byte. Returns it encrypted in place and written anew, or `None`
+    /// if it is refused with good reason.
+    fn encrypts_and_decrypts(&self) -> Result<Option<(SecretBytes, SecretBytes)>, TestCaseError> {
         let envelope = envelope::envelope(&self.rules.to_json(), self.seed).map_err(problem)?;
         let tree = self.format.read(self.text).map_err(problem)?;
+        let has_aliases = tree.nodes().any(|(_, node)| node.origin == Origin::Alias);
         let sealed = match envelope.seal(self.format, tree, Stash::new(), NOW, &mut envelope::rng(self.seed))
         {
             Err(
                 SealError::AmbiguousComment { .. }
                 | SealError::NothingSelected { .. }
                 | SealError::Unsigned { .. },
-            ) => {
-                return Ok(());
-            }
+            ) => return Ok(None),
             sealed => sealed.map_err(problem)?,
         };
-        let in_place = sealed.in_place().map_err(problem)?;
-        self.decrypts_to("in place", &in_place, plain)?;
-        if let Some(reread) = reread {
-            let written = sealed.write(self.format, &WriteOptions::default()).map_err(problem)?;
-            self.decrypts_to("written anew", &written, reread)?;
-        }
+        let in_place = match sealed.in_place() {
+            // Where an alias is written out, comments around it may belong to something else.
+            Err(SealError::Unreadable(_))
+                if sealed.metadata().selector.looks_at_comments() && has_aliases =>
+            {
+                return Ok(None);
+            }
+            in_place => in_place.map_err(problem)?,
+        };
         let opened = envelope::open(self.format, in_place.expose_secret(), DATA_KEY).map_err(problem)?;
         let back = opened.plaintext().map_err(problem)?;
-        same("the text after encrypting and decrypting it", &lossy(back.expose_secret()), &lossy(self.text))
+        same("the text after encrypting and decrypting it", &lossy(back.expose_secret()), &lossy(self.text))?;
+        let written = sealed.write(self.format, &WriteOptions::default()).map_err(problem)?;
+        Ok(Some((in_place, written)))
     }
 
-    fn decrypts_to(&self, what: &str, encrypted: &SecretBytes, plain: &Json) -> Result<(), TestCaseError> {
+    /// Sops decrypts a text to one of some documents.
+    fn decrypts_to(
+        &self,
+        what: &str,
+        encrypted: &SecretBytes,
+        expected: &[&Json],
+    ) -> Result<(), TestCaseError> {
         let encrypted = encrypted.expose_secret();
         match self.decrypted_by_sops(encrypted) {
             Ok(theirs) => {
-                // Written anew, `-0.0` stays what it is only with us.
-                let (theirs, plain) = (gotree::with_zero(&theirs), gotree::with_zero(plain));
-                same_but_comments(&format!("what sops decrypts ({what})"), &theirs, &plain)
-                    .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))
+                let theirs = gotree::with_integers(&theirs);
+                let compare = |plain: &&Json| {
+                    let plain = gotree::with_integers(plain);
+                    same_but_comments(&format!("what sops decrypts ({what})"), &theirs, &plain)
+                };
+                let mut results = expected.iter().map(compare);
+                let first = results.next().unwrap_or(Ok(()));
+                if first.is_ok() || results.any(|result| result.is_ok()) {
+                    return Ok(());
+                }
+                first.map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))
             }
             Err(Refusal { stage, error }) => {
                 fail(format!("sops refuses ours ({what}): {stage}: {error}\n{}", lossy(encrypted)))
@@ -200,6 +230,16 @@ fn is_stricter(error: &impl ToString) -> bool {
 
 fn same_but_comments(what: &str, left: &Json, right: &Json) -> Result<(), TestCaseError> {
     same(what, &gotree::without_comments(left), &gotree::without_comments(right))
+}
+
+/// Returns whether documents hold a text of several lines that begins with a tab, which sops loses.
+fn holds_lost_text(documents: &Json) -> bool {
+    match documents {
+        Json::String(text) => text.starts_with('\t') && text.contains('\n'),
+        Json::Array(items) => items.iter().any(holds_lost_text),
+        Json::Object(fields) => fields.values().any(holds_lost_text),
+        _ => false,
+    }
 }
 
 /// Demands that no comment is lost that sops sees. Where go-yaml puts one, and whether it drops one, hangs

@@ -168,8 +168,10 @@ impl Opened {
 
     /// Returns the decrypted document with its own spellings, without reading it back.
     pub(crate) fn restored(&self) -> Result<SecretBytes, WriteError> {
-        let tokens = self.layout.as_ref().map(|layout| layout.tokens(&self.tree));
-        self.rewrite(tokens.as_deref().unwrap_or_default())
+        match &self.layout {
+            Some(layout) => Ok(layout.mended(self.rewrite(&layout.tokens(&self.tree))?)),
+            None => self.rewrite(&[]),
+        }
     }
 
     /// Writes the decrypted values into the source.

@@ -126,24 +126,36 @@ impl<'a> Sealed<'a> {
         if !same_values(&original, &restored) {
             return Err(SealError::Unfaithful);
         }
-        let layout = Layout::difference(&original, &restored);
-        let layout = layout.and_then(|layout| layout.encrypt(&self.envelope.cipher(), &self.layout_iv));
-        if layout.is_none() {
+        let mut layout = Layout::difference(&original, &restored);
+        let (mut written, mut restored) = self.with_layout(&layout)?;
+        if restored.expose_secret() != self.tree.source() {
+            layout.mend(self.tree.source(), restored.expose_secret());
+            (written, restored) = self.with_layout(&layout)?;
+        }
+        if restored.expose_secret() == self.tree.source() {
             return Ok(written);
         }
-        let written = self.rewrite(&Metadata { layout, ..self.metadata.clone() })?;
-        let (written, restored) = self.decrypt_again(written)?;
+        // Bytes that are no text cannot be told in the metadata; the values are all there.
         let restored = self.format.read(restored)?;
         if same_values(&original, &restored) { Ok(written) } else { Err(SealError::Unfaithful) }
     }
 
-    /// Returns the encrypted document written anew in a format, in the style of sops.
+    /// Returns the encrypted document written anew in a format, in the style of sops; in its own style if
+    /// that of sops moves a comment to where a rule makes other values of it.
     ///
     /// # Errors
     /// If the format cannot hold the document, or what was written does not decrypt again.
     pub fn write(&self, format: Format, options: &WriteOptions) -> Result<SecretBytes, SealError> {
         let written = format.store().write(&self.tree, Some(&self.metadata.to_json()), options)?;
-        Ok(self.reopen(format, written)?.into_source())
+        match self.reopen(format, written) {
+            Ok(opened) => Ok(opened.into_source()),
+            Err(SealError::Unreadable(_))
+                if format == self.format && self.metadata.selector.looks_at_comments() =>
+            {
+                self.in_place()
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns how many values and comments are encrypted.
@@ -178,6 +190,13 @@ impl<'a> Sealed<'a> {
 }
 
 impl Sealed<'_> {
+    /// Encrypts the document in place, with a layout in its metadata.
+    fn with_layout(&self, layout: &Layout) -> Result<(SecretBytes, SecretBytes), SealError> {
+        let is_empty = layout.is_empty();
+        let layout = (!is_empty).then(|| layout.encrypt(&self.envelope.cipher(), &self.layout_iv));
+        self.decrypt_again(self.rewrite(&Metadata { layout, ..self.metadata.clone() })?)
+    }
+
     /// Reads and decrypts what was written; returns it with what it decrypts to.
     fn decrypt_again(&self, written: SecretBytes) -> Result<(SecretBytes, SecretBytes), SealError> {
         let opened = self.reopen(self.format, written)?;

@@ -2,7 +2,7 @@
 //! whether the rule selects it.
 
 use super::selector::{Matcher, Selector};
-use crate::tree::{NodeId, Origin, Tree, Value};
+use crate::tree::{NodeId, Origin, Style, Tree, Value};
 
 /// Walks over a tree whose values, but not whose structure, may change meanwhile.
 pub(crate) struct Walk<'a> {
@@ -92,7 +92,8 @@ impl<'a> Walk<'a> {
     fn comment(&mut self, tree: &Tree, id: NodeId, text: &[u8]) -> Leaf {
         let key_matched = self.frames.last().is_some_and(|frame| frame.key_matched);
         let before = self.comment_matched();
-        let matched = self.matcher.as_ref().is_some_and(|matcher| matcher.comment_matches(text));
+        let is_seen = tree.node(id).style != Style::Unseen;
+        let matched = is_seen && self.matcher.as_ref().is_some_and(|matcher| matcher.comment_matches(text));
         if let Some(frame) = self.frames.last_mut() {
             frame.comment_matched |= matched;
         }
@@ -145,7 +146,7 @@ fn root_aad(aad: &str) -> &str {
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;
-    use crate::tree::{Node, Span, Style};
+    use crate::tree::{Node, Span};
 
     /// `a: {b: [1, {c: 2}]}`, `# note`, `d_clear: 3`.
     fn tree() -> Tree {

@@ -40,7 +40,7 @@ pub(super) fn build(
     }
     // What is left belongs to the last document.
     if let Some(&root) = builder.tree.documents().last() {
-        builder.put(comments.rest(), Style::Plain);
+        builder.put(comments.rest(), Style::Unseen);
         builder.tree.close(root);
     }
     Ok(builder.tree)
@@ -163,7 +163,8 @@ impl Builder<'_> {
             self.push(value, key, item)
         };
         // go-yaml drops these.
-        self.put_all([note.line, note.foot]);
+        self.put(note.line, Style::Unseen);
+        self.put(note.foot, Style::Unseen);
         let starts_metadata = self.frames.len() == 2 && key.is_some_and(|key| self.is_metadata(key.0));
         self.open(node, item, starts_metadata)
     }

@@ -11,7 +11,7 @@ mod structure;
 
 use std::collections::HashMap;
 
-use super::write::flow::flow;
+use super::write::flow::{flow, key_text};
 use crate::format::{MetadataEdit, Rewrite, WriteError};
 use crate::secret::SecretBytes;
 use crate::tree::{NodeId, Origin, Style, Tree, Value};
@@ -61,6 +61,9 @@ impl Changes<'_> {
             let parent = frames.last().map_or(ROOT, |frame| frame.parent);
             let exact = verbatim.next_if(|(wanted, _)| *wanted == id);
             let is_changed = changed.next_if(|wanted| *wanted == id).is_some();
+            if !rewrite.changed.is_empty() {
+                self.key(id);
+            }
             match (exact, node.origin) {
                 (Some((_, text)), _) => self.exact(id, text),
                 (None, Origin::Copy) => {}
@@ -83,12 +86,24 @@ impl Changes<'_> {
         Ok(())
     }
 
+    /// Writes what an alias stands for in the place of a key: what bears its name may change.
+    fn key(&mut self, id: NodeId) {
+        let node = self.tree.node(id);
+        let Some(key) = self.tree.key(id).filter(|_| node.origin != Origin::Copy) else { return };
+        let source = &self.tree.source()[node.key_start as usize..];
+        let name = source.strip_prefix(b"?").map_or(source, <[u8]>::trim_ascii_start);
+        if name.starts_with(b"*") {
+            let start = self.tree.source().len() - name.len();
+            self.splice.replace_with(start, start + anchors::name_length(name), |out| key_text(key, out));
+        }
+    }
+
     fn change(&mut self, id: NodeId, parent: Parent, frame: Option<&Frame>) -> Result<(), WriteError> {
         let node = self.tree.node(id);
         match node.value {
             Value::Comment(text) => {
                 let text = self.tree.bytes(text);
-                let is_comment = matches!(node.style, Style::Plain | Style::Inline)
+                let is_comment = matches!(node.style, Style::Inline | Style::Plain | Style::Unseen)
                     && self.tree.slice(node.span).starts_with(b"#");
                 match is_comment {
                     true => self.comment(id, text),

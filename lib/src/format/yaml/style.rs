@@ -242,6 +242,8 @@ pub(super) fn plain_scalar(tree: &Tree, value: Value) -> String {
         Value::Float(value) if value.is_nan() => ".nan".to_owned(),
         Value::Float(f64::INFINITY) => ".inf".to_owned(),
         Value::Float(f64::NEG_INFINITY) => "-.inf".to_owned(),
+        // sops writes, and reads, an integer, which has another hash.
+        Value::Float(value) if value == 0.0 && value.is_sign_negative() => "-0.0".to_owned(),
         Value::Float(value) => go_general(value, -4, 6),
         Value::Int(value) => value.to_string(),
         Value::Unsigned(value) => value.to_string(),

@@ -34,10 +34,9 @@ pub(in crate::format::yaml) fn flow(tree: &Tree, id: NodeId, out: &mut SecretByt
 /// Appends an entry as it stands in a flow map.
 pub(in crate::format::yaml) fn flow_key(key: &[u8], is_merge: bool, out: &mut SecretBytes) {
     let start = out.len();
-    match std::str::from_utf8(key) {
-        Ok("<<") if is_merge => out.push_str("<<"),
-        Ok(text) => string(text, out),
-        Err(_) => bytes(key, out),
+    match is_merge && key == b"<<" {
+        true => out.push_str("<<"),
+        false => key_text(key, out),
     }
     // A key that is longer must be announced.
     if out.len() - start > LONGEST_SIMPLE_KEY {
@@ -48,6 +47,14 @@ pub(in crate::format::yaml) fn flow_key(key: &[u8], is_merge: bool, out: &mut Se
         out.push(b' ');
     }
     out.push_str(": ");
+}
+
+/// Appends a key without its colon.
+pub(in crate::format::yaml) fn key_text(key: &[u8], out: &mut SecretBytes) {
+    match std::str::from_utf8(key) {
+        Ok(text) => string(text, out),
+        Err(_) => bytes(key, out),
+    }
 }
 
 /// Appends a scalar on one line.
