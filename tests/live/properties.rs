@@ -161,6 +161,14 @@ impl Case<'_> {
                     let plain = gotree::with_integers(plain);
                     same_but_comments(&format!("what sops decrypts ({what})"), &theirs, &plain)
                 };
+                // A copy of a comment, where an alias is, cannot be decrypted. Without a line break at the end
+                // go-yaml gives the last comment to another value.
+                if !self.text.contains(&b'*') && self.text.ends_with(b"\n") && expected.len() == 1 {
+                    let is_open = |comment: &String| !comment.contains("ENC[AES256_GCM");
+                    let all = gotree::comments(&theirs).iter().all(is_open);
+                    same("whether sops decrypts all comments", &all, &true)
+                        .map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))?;
+                }
                 let mut results = expected.iter().map(compare);
                 let first = results.next().unwrap_or(Ok(()));
                 if first.is_ok() || results.any(|result| result.is_ok()) {
@@ -177,7 +185,7 @@ impl Case<'_> {
     fn we_decrypt_theirs(&self, theirs: &[u8], reread: &Json) -> Result<(), TestCaseError> {
         let opened = match envelope::open(self.format, theirs, DATA_KEY) {
             Ok(opened) => opened,
-            Err(error) if is_stricter(&error) => return Ok(()),
+            Err(error) if is_stricter(&error) || is_broken_by_sops(&error) => return Ok(()),
             Err(error) => return fail(format!("{error:?}\n{}", lossy(theirs))),
         };
         same_but_comments("what we decrypt", &gotree::documents(opened.tree()), reread)
@@ -226,6 +234,11 @@ fn same<T: PartialEq + Display>(what: &str, left: &T, right: &T) -> Result<(), T
 
 fn is_stricter(error: &impl ToString) -> bool {
     STRICTER.iter().any(|part| error.to_string().contains(part))
+}
+
+/// The indentation that go-yaml writes into the header of a block scalar in a list is not that of its lines.
+fn is_broken_by_sops(error: &OpenFailure) -> bool {
+    error.to_string().contains("wrongly indented line in block scalar")
 }
 
 fn same_but_comments(what: &str, left: &Json, right: &Json) -> Result<(), TestCaseError> {

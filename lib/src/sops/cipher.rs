@@ -10,6 +10,7 @@ use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::aes::Aes256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::format::{canonical_timestamp, go_fixed};
@@ -94,6 +95,16 @@ impl Cipher {
         out.push_str(TYPE);
         out.push_str(value_type.name());
         out.push(']');
+    }
+
+    /// Returns a nonce that hangs on what is encrypted, so that the same is encrypted to the same again.
+    pub(crate) fn nonce_for(&self, aad: &str, plaintext: &[u8]) -> [u8; IV_LENGTH] {
+        let mut hash = Sha256::new_with_prefix(self.key.expose_secret());
+        hash.update((aad.len() as u64).to_le_bytes());
+        hash.update(aad);
+        hash.update(plaintext);
+        // Hashed again, it cannot be continued to the nonce of a longer text.
+        Sha256::digest(hash.finalize()).into()
     }
 
     /// Decrypts a value.

@@ -22,6 +22,7 @@ pub struct Opened {
     layout: Option<Layout>,
     metadata: Metadata,
     unreadable_comments: usize,
+    displaced_comments: Vec<(NodeId, Text, String)>,
     non_canonical: Vec<NodeId>,
 }
 
@@ -66,8 +67,7 @@ impl Opened {
         // As in sops, the metadata rules here even over a binary document, which is written without rules.
         let mut mac = Mac::new(metadata.mac_only_encrypted);
         let mut walk = Walk::new(&metadata.selector, false);
-        let mut decryption =
-            Decryption { cipher, decrypted: Vec::new(), unreadable_comments: 0, non_canonical: Vec::new() };
+        let mut decryption = Decryption::new(cipher);
         let mut plaintext = SecretBytes::new();
         while let Some(leaf) = walk.next(&tree) {
             decryption.decrypt(&mut tree, leaf, &walk)?;
@@ -78,10 +78,19 @@ impl Opened {
                 mac.update(plaintext.expose_secret(), leaf.selected);
             }
         }
-        let Decryption { decrypted, unreadable_comments, non_canonical, .. } = decryption;
+        let Decryption { decrypted, unreadable_comments, displaced_comments, non_canonical, .. } = decryption;
         check_mac(cipher, &metadata, &mac.finish(), check)?;
         let layout = metadata.layout.as_deref().and_then(|layout| Layout::decrypt(layout, cipher));
-        Ok(Self { format, tree, decrypted, layout, metadata, unreadable_comments, non_canonical })
+        Ok(Self {
+            format,
+            tree,
+            decrypted,
+            layout,
+            metadata,
+            unreadable_comments,
+            displaced_comments,
+            non_canonical,
+        })
     }
 
     /// Returns the decrypted document: its source with the encrypted values and the metadata replaced.
@@ -155,6 +164,12 @@ impl Opened {
         self.unreadable_comments
     }
 
+    /// Returns the comments that were encrypted for another place than where they are, each with its text and
+    /// the additional data of where it is.
+    pub(crate) fn displaced_comments(&self) -> &[(NodeId, Text, String)] {
+        &self.displaced_comments
+    }
+
     /// Returns the values whose plaintext is not how their type is written.
     pub(crate) fn non_canonical(&self) -> &[NodeId] {
         &self.non_canonical
@@ -195,10 +210,21 @@ struct Decryption<'a> {
     cipher: &'a Cipher,
     decrypted: Vec<(NodeId, Text)>,
     unreadable_comments: usize,
+    displaced_comments: Vec<(NodeId, Text, String)>,
     non_canonical: Vec<NodeId>,
 }
 
-impl Decryption<'_> {
+impl<'a> Decryption<'a> {
+    const fn new(cipher: &'a Cipher) -> Self {
+        Self {
+            cipher,
+            decrypted: Vec::new(),
+            unreadable_comments: 0,
+            displaced_comments: Vec::new(),
+            non_canonical: Vec::new(),
+        }
+    }
+
     /// Decrypts a leaf in its place, if it is encrypted.
     fn decrypt(&mut self, tree: &mut Tree, leaf: Leaf, walk: &Walk<'_>) -> Result<(), OpenError> {
         match tree.node(leaf.id).value {
@@ -235,12 +261,19 @@ impl Decryption<'_> {
     /// belongs to, and no comment is part of the MAC.
     fn decrypt_comment(&mut self, tree: &mut Tree, id: NodeId, text: Text, walk: &Walk<'_>) {
         let Some(encrypted) = Encrypted::parse(tree.bytes(text)) else { return };
-        let aads = std::iter::once(walk.aad()).chain(walk.other_comment_aads());
-        let opened = aads.filter_map(|aad| self.cipher.decrypt(encrypted, aad).ok()).next();
-        match opened.filter(|&(value_type, _)| value_type == ValueType::Comment) {
+        let open = |aad: &str| {
+            let opened = self.cipher.decrypt(encrypted, aad).ok()?;
+            (opened.0 == ValueType::Comment).then_some(opened.1)
+        };
+        let here = open(walk.aad());
+        let is_displaced = here.is_none();
+        match here.or_else(|| walk.other_comment_aads().find_map(open)) {
             None => self.unreadable_comments += 1,
-            Some((_, plaintext)) => {
+            Some(plaintext) => {
                 let comment = tree.intern(plaintext.expose_secret());
+                if is_displaced {
+                    self.displaced_comments.push((id, comment, walk.aad().to_owned()));
+                }
                 tree.set_value(id, Value::Comment(comment));
                 // Sops forgets that the comment stood beside a value: written anew it stands above.
                 tree.node_mut(id).style = Style::Plain;

@@ -147,7 +147,7 @@ impl<'a> Sealed<'a> {
     /// If the format cannot hold the document, or what was written does not decrypt again.
     pub fn write(&self, format: Format, options: &WriteOptions) -> Result<SecretBytes, SealError> {
         let written = format.store().write(&self.tree, Some(&self.metadata.to_json()), options)?;
-        match self.reopen(format, written) {
+        match self.settled(format, written) {
             Ok(opened) => Ok(opened.into_source()),
             Err(SealError::Unreadable(_))
                 if format == self.format && self.metadata.selector.looks_at_comments() =>
@@ -199,9 +199,31 @@ impl Sealed<'_> {
 
     /// Reads and decrypts what was written; returns it with what it decrypts to.
     fn decrypt_again(&self, written: SecretBytes) -> Result<(SecretBytes, SecretBytes), SealError> {
-        let opened = self.reopen(self.format, written)?;
+        let opened = self.settled(self.format, written)?;
         let restored = opened.restored()?;
         Ok((opened.into_source(), restored))
+    }
+
+    /// Reads and decrypts what was written. A comment that now belongs to something else, as the last one of a
+    /// document may when metadata follows, is encrypted for where it is: sops could not read it otherwise.
+    fn settled(&self, format: Format, written: SecretBytes) -> Result<Opened, SealError> {
+        let opened = self.reopen(format, written)?;
+        if opened.displaced_comments().is_empty() {
+            return Ok(opened);
+        }
+        let (cipher, tree) = (self.envelope.cipher(), opened.tree());
+        let texts = opened.displaced_comments().iter().map(|(id, text, aad)| {
+            let is_marked = tree.slice(tree.node(*id).span).starts_with(b"#");
+            let mut token = if is_marked { "#".to_owned() } else { String::new() };
+            let iv = cipher.nonce_for(aad, tree.bytes(*text));
+            cipher.encrypt(tree.bytes(*text), ValueType::Comment, aad, &iv, &mut token);
+            (*id, token)
+        });
+        let texts: Vec<_> = texts.collect();
+        let verbatim: Vec<_> = texts.iter().map(|(id, text)| (*id, text.as_bytes())).collect();
+        let rewrite = Rewrite { changed: &[], verbatim: &verbatim, metadata: MetadataEdit::Keep };
+        let settled = format.store().rewrite(tree, &rewrite)?;
+        self.reopen(format, settled)
     }
 
     fn reopen(&self, format: Format, written: SecretBytes) -> Result<Opened, SealError> {

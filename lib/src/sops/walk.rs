@@ -11,6 +11,8 @@ pub(crate) struct Walk<'a> {
     next: usize,
     frames: Vec<Frame>,
     aad: String,
+    /// The additional data of the innermost map or list that ended just now.
+    left: String,
 }
 
 /// A scalar or comment of the walk.
@@ -33,7 +35,7 @@ impl<'a> Walk<'a> {
     /// Starts a walk; where `single_value` the rule applies to nothing and everything is selected.
     pub(crate) fn new(selector: &'a Selector, single_value: bool) -> Self {
         let matcher = (!single_value).then(|| Matcher::new(selector));
-        Self { matcher, selector, next: 0, frames: Vec::new(), aad: String::new() }
+        Self { matcher, selector, next: 0, frames: Vec::new(), aad: String::new(), left: String::new() }
     }
 
     /// Returns the next leaf; [`Self::aad`] then has its additional data.
@@ -61,15 +63,23 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the additional data that a comment at this place may have been given instead, as writers
-    /// differ on what a comment belongs to.
+    /// differ on what a comment belongs to: the maps and lists that end before it, and those around it.
     pub(crate) fn other_comment_aads(&self) -> impl Iterator<Item = &str> {
+        let ends = self.left.match_indices(':').map(|(colon, _)| colon + 1).rev();
+        let before = ends.map(|end| &self.left[..end]).take(MOST_COMMENT_AADS);
         let outer = self.frames.iter().rev().map(|frame| frame.aad_length);
-        outer.filter(|&length| length < self.aad.len()).map(|length| root_aad(&self.aad[..length]))
+        let outer = outer.filter(|&length| length < self.aad.len());
+        before.chain(outer.map(|length| root_aad(&self.aad[..length])).take(MOST_COMMENT_AADS))
     }
 
     /// Leaves the maps and lists that end before node `index`.
     fn leave(&mut self, index: usize) {
-        while self.frames.pop_if(|frame| frame.end <= index).is_some() {
+        let mut is_innermost = true;
+        while let Some(frame) = self.frames.pop_if(|frame| frame.end <= index) {
+            if std::mem::take(&mut is_innermost) {
+                self.left.clear();
+                self.left.push_str(&self.aad[..frame.aad_length]);
+            }
             self.forget_comments();
         }
         let length = self.frames.last().map_or(0, |frame| frame.aad_length);
@@ -77,12 +87,14 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, tree: &Tree, id: NodeId) {
+        self.left.clear();
         let key_matched = self.push_key(tree, id);
         let end = tree.node(id).end as usize;
         self.frames.push(Frame { end, aad_length: self.aad.len(), key_matched, comment_matched: false });
     }
 
     fn scalar(&mut self, tree: &Tree, id: NodeId) -> Leaf {
+        self.left.clear();
         let key_matched = self.push_key(tree, id);
         let selected = self.selects(key_matched, self.comment_matched());
         self.forget_comments();
@@ -141,6 +153,9 @@ impl<'a> Walk<'a> {
 fn root_aad(aad: &str) -> &str {
     if aad.is_empty() { ":" } else { aad }
 }
+
+/// How far around a comment its additional data is looked for, so that hostile nesting costs no time.
+const MOST_COMMENT_AADS: usize = 16;
 
 #[cfg(test)]
 mod tests {

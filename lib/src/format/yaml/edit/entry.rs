@@ -7,7 +7,7 @@ use super::splice::Splice;
 use crate::format::yaml::write::{flow, json_tree, write_json};
 use crate::format::{METADATA_KEY, WriteError};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Style, Tree, Value};
+use crate::tree::{NodeId, Origin, Style, Tree, Value};
 
 /// The documents of a tree, to put metadata in or take it out.
 pub(super) struct Entries<'a> {
@@ -132,11 +132,15 @@ impl<'a> Entries<'a> {
         first.map_or(0, |first| self.lines.column(self.tree.node(first).key_start as usize))
     }
 
-    /// Puts the lines of an entry behind the last line of a document.
+    /// Puts the lines of an entry behind the last line of a document, below an empty line if that is a
+    /// comment: else the comment would be that of the entry.
     pub(super) fn insert(&self, root: NodeId, text: &SecretBytes, splice: &mut Splice) {
         let at = self.lines.next_marker(last_value(self.tree, root));
         if at < self.tree.source().len() || self.lines.ends_with_break() {
-            splice.replace(at, at, text.expose_secret());
+            splice.replace_with(at, at, |out| {
+                out.push_str(if self.is_below_comment(root, at) { self.line_break } else { "" });
+                out.extend_from_slice(text.expose_secret());
+            });
             return;
         }
         // A line break at the end would become part of an open block scalar: there the entry goes before
@@ -189,8 +193,18 @@ impl<'a> Entries<'a> {
             splice.replace(start, end, b"");
             return;
         }
-        let start = if entry.ends_source { self.lines.break_before(entry.line) } else { entry.line };
+        let above = self.lines.break_before(entry.line);
+        let is_set_off = self.lines.start(above) == above && self.is_below_comment(root, above);
+        let line = if is_set_off { above } else { entry.line };
+        let start = if entry.ends_source { self.lines.break_before(line) } else { line };
         splice.replace(start, entry.next, b"");
+    }
+
+    /// Returns whether the line above the one that begins at `line` is a comment behind a document's values.
+    fn is_below_comment(&self, root: NodeId, line: usize) -> bool {
+        let above = self.lines.start(self.lines.break_before(line));
+        let text = self.tree.source()[above..line].trim_ascii_start();
+        text.starts_with(b"#") && above >= last_value(self.tree, root)
     }
 
     /// Returns the metadata in lines that begin at `column`.
@@ -221,13 +235,14 @@ pub(super) fn end_of(tree: &Tree, id: NodeId) -> usize {
     ends.max().unwrap_or_default() as usize
 }
 
-/// Returns where the last value of a document ends in the source. Its comments may stand before it, or
-/// behind the line that ends it.
+/// Returns where the last value of a document ends in the source, or where an empty document is. Comments may
+/// stand before it, or behind the line that ends it.
 fn last_value(tree: &Tree, root: NodeId) -> usize {
-    let range = root.index()..tree.node(root).end as usize;
+    let range = root.index() + 1..tree.node(root).end as usize;
     let nodes = range.filter_map(|index| tree.id(index)).map(|id| tree.node(id));
-    let values = nodes.filter(|node| !matches!(node.value, Value::Comment(_)));
-    values.map(|node| node.span.end).max().unwrap_or_default() as usize
+    let values =
+        nodes.filter(|node| node.origin != Origin::Metadata && !matches!(node.value, Value::Comment(_)));
+    values.map(|node| node.span.end).max().unwrap_or(tree.node(root).span.start) as usize
 }
 
 /// Returns the piece of a map or list in brackets to take out with the item from `start` to `end`: a comma
@@ -272,5 +287,49 @@ fn flow_entry(value: &Json, out: &mut SecretBytes) {
     if let Some(value) = tree.items(root).next() {
         debug_assert!(tree.node(value).value == Value::Map, "metadata is a map");
         flow::flow(&tree, value, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::yaml::read::read;
+
+    fn with_metadata(source: &str) -> String {
+        let tree = read(source.into()).expect(source);
+        let metadata = [("mac".to_owned(), Json::from("x"))].into_iter().collect();
+        let mut splice = Splice::default();
+        Entries::new(&tree).put(&metadata, &mut splice).expect("metadata is written");
+        String::from_utf8_lossy(splice.apply(tree.source()).expose_secret()).into_owned()
+    }
+
+    fn without_metadata(source: &str) -> String {
+        let tree = read(source.into()).expect(source);
+        let mut splice = Splice::default();
+        Entries::new(&tree).remove(&mut splice);
+        String::from_utf8_lossy(splice.apply(tree.source()).expose_secret()).into_owned()
+    }
+
+    #[test]
+    fn metadata_goes_in_and_out_without_a_trace() {
+        let cases = [
+            ("a: 1\n", "a: 1\nsops:\n    mac: x\n"),
+            ("a: 1\r\n", "a: 1\r\nsops:\r\n    mac: x\r\n"),
+            ("a: 1", "a: 1\nsops:\n    mac: x"),
+            ("a:\n  b: 1\n", "a:\n  b: 1\nsops:\n  mac: x\n"),
+            ("a: 1 # c\n", "a: 1 # c\nsops:\n    mac: x\n"),
+            ("a: 1\n\n\n", "a: 1\n\n\nsops:\n    mac: x\n"),
+            ("{a: 1}\n", "{sops: {mac: x}, a: 1}\n"),
+            ("{}\n", "{sops: {mac: x}}\n"),
+            ("---\na: 1\n...\n---\n", "---\na: 1\nsops:\n    mac: x\n...\n---\nsops:\n    mac: x\n"),
+            // The last comment stays that of the list above.
+            ("l:\n- x\n# c\n", "l:\n- x\n# c\n\nsops:\n    mac: x\n"),
+            ("l:\n- x\n# c", "l:\n- x\n# c\nsops:\n    mac: x"),
+            ("l: |+\n  # x\n", "l: |+\n  # x\nsops:\n    mac: x\n"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(with_metadata(source), expected);
+            assert_eq!(without_metadata(expected), source);
+        }
     }
 }
