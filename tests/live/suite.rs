@@ -23,9 +23,11 @@ const BEYOND_SOPS: &[&str] = &[
     "a map or list cannot be a key",
     "sops reads a further document only behind ---",
     "sops reads only %YAML 1.1",
+    "sops takes a part of the name for a value",
     "sops takes a ? or : in brackets for an indicator",
     "sops takes the : for a part of the text",
     "sops takes what follows for a part of the tag",
+    "sops wants the : on the line of its key",
     "there are only comments in the input",
 ];
 

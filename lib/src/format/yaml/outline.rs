@@ -72,6 +72,8 @@ struct Frame {
     is_map: bool,
     /// Whether a node that comes next is a key.
     awaits_key: bool,
+    /// Whether a `?` announced the key.
+    has_question: bool,
 }
 
 /// What an event says of a node.
@@ -110,10 +112,7 @@ impl Reader<'_> {
     fn take(&mut self, event: Event<'_>, span: &EventSpan) -> Result<(), ParseError> {
         let node = Written::new(&event, span);
         match event {
-            Event::Alias(_) => {
-                self.take_alias(node);
-                Ok(())
-            }
+            Event::Alias(_) => self.take_alias(node),
             Event::DocumentEnd => {
                 self.take_document_end(node);
                 Ok(())
@@ -164,7 +163,7 @@ impl Reader<'_> {
         }
         let item = self.items.len() as u32;
         let is_flow = style == StructureStyle::Flow;
-        let entry = self.take_entry(is_flow.then_some(node.place.start));
+        let entry = self.take_entry(is_flow.then_some(node.place.start), node.line)?;
         self.take_properties(&node)?;
         let mut start = UNKNOWN;
         if is_flow {
@@ -183,7 +182,7 @@ impl Reader<'_> {
             ..Item::new(kind, Span { start, end: start })
         });
         let is_map = kind == ItemKind::Map;
-        self.frames.push(Frame { item, is_flow, is_map, awaits_key: is_map });
+        self.frames.push(Frame { item, is_flow, is_map, awaits_key: is_map, has_question: false });
         Ok(())
     }
 
@@ -203,8 +202,8 @@ impl Reader<'_> {
         self.complete();
     }
 
-    fn take_alias(&mut self, node: Written) {
-        let entry = self.take_entry(Some(node.place.start));
+    fn take_alias(&mut self, node: Written) -> Result<(), ParseError> {
+        let entry = self.take_entry(Some(node.place.start), node.line)?;
         let item = self.items.len() as u32;
         self.tokens.skip_until(node.place.start as usize);
         self.tokens.take_token(TokenKind::Alias, item, node.end);
@@ -213,7 +212,9 @@ impl Reader<'_> {
             anchor: node.anchor,
             ..Item::new(ItemKind::Alias, node.place)
         });
+        self.check_name(node.place, node.line)?;
         self.complete();
+        Ok(())
     }
 
     fn take_scalar(
@@ -225,7 +226,7 @@ impl Reader<'_> {
         node: Written,
     ) -> Result<(), ParseError> {
         let is_empty = style == ScalarStyle::Plain && node.place.is_empty();
-        let entry = self.take_entry((!is_empty).then_some(node.place.start));
+        let entry = self.take_entry((!is_empty).then_some(node.place.start), node.line)?;
         self.take_properties(&node)?;
         let mut place = match style {
             _ if is_empty => Span::new(self.tokens.token_end(), self.tokens.token_end()),
@@ -277,25 +278,31 @@ impl Reader<'_> {
 
     /// Takes the indicators that lead to the next node, and returns where its entry starts, if it is an
     /// item of a block list or a key. `node` is where the node is written, if it is.
-    fn take_entry(&mut self, node: Option<u32>) -> Option<u32> {
-        let frame = self.frames.last()?;
+    fn take_entry(&mut self, node: Option<u32>, line: usize) -> Result<Option<u32>, ParseError> {
+        let Some(frame) = self.frames.last_mut() else { return Ok(None) };
         let map = frame.item;
         if frame.is_map && !frame.awaits_key {
-            self.tokens.take(b':', TokenKind::Value, NO_ITEM, node);
-            return None;
+            let key_end = self.tokens.token_end();
+            let colon = self.tokens.take(b':', TokenKind::Value, NO_ITEM, node);
+            let between = colon.and_then(|colon| self.source.get(key_end..colon)).unwrap_or_default();
+            if frame.is_flow && !frame.has_question && between.contains(['\n', '\r']) {
+                return Err(syntax(line, "sops wants the : on the line of its key"));
+            }
+            return Ok(None);
         }
         if frame.is_flow {
             self.tokens.take(b',', TokenKind::Comma, NO_ITEM, node);
         }
         if !frame.is_map {
             let dash = if frame.is_flow { None } else { self.tokens.take(b'-', TokenKind::Entry, map, node) };
-            return dash.map(|at| at as u32);
+            return Ok(dash.map(|at| at as u32));
         }
         let question = self.tokens.take(b'?', TokenKind::Key, map, node);
+        frame.has_question = question.is_some();
         if question.is_none() && node.is_some() {
             self.tokens.open_entry(map);
         }
-        Some(question.unwrap_or(self.tokens.at()) as u32)
+        Ok(Some(question.unwrap_or(self.tokens.at()) as u32))
     }
 
     fn take_properties(&mut self, node: &Written) -> Result<(), ParseError> {
@@ -305,9 +312,19 @@ impl Reader<'_> {
             return Err(syntax(node.line, what));
         }
         for _ in 0..usize::from(node.tag.is_some()) + usize::from(node.anchor != 0) {
-            self.tokens.take_property();
+            let property = self.tokens.take_property();
+            self.check_name(property, node.line)?;
         }
         Ok(())
+    }
+
+    /// Checks that sops takes all of the name of an anchor or alias for it.
+    fn check_name(&self, property: Span, line: usize) -> Result<(), ParseError> {
+        let text = &self.source.as_bytes()[property.start as usize..property.end as usize];
+        let Some((b'&' | b'*', name)) = text.split_first() else { return Ok(()) };
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let what = "sops takes a part of the name for a value: name anchors by letters, digits, _ and -";
+        if name.iter().all(is_allowed) { Ok(()) } else { Err(syntax(line, what)) }
     }
 
     /// Notes that a node of the open map is complete.

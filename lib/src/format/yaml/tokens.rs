@@ -8,6 +8,8 @@
 
 mod groups;
 
+use crate::tree::Span;
+
 pub(super) use groups::{Group, GroupKind, Line};
 
 /// What was scanned.
@@ -133,7 +135,7 @@ impl<'a> Tokens<'a> {
                 b'%' if self.place.column == 0 && self.flow == 0 => self.take_directive(),
                 b'-' if self.is_marker(b"---") => self.take_marker(TokenKind::DocumentStart),
                 b'.' if self.is_marker(b"...") => self.take_marker(TokenKind::DocumentEnd),
-                b'&' | b'!' => self.take_property(),
+                b'&' | b'!' => drop(self.take_property()),
                 b'-' => self.take_indicator(TokenKind::Entry, NO_ITEM),
                 b'?' => self.take_indicator(TokenKind::Key, NO_ITEM),
                 b':' => self.take_indicator(TokenKind::Value, NO_ITEM),
@@ -165,9 +167,10 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// Takes an anchor or a tag, if there is one.
-    pub(super) fn take_property(&mut self) {
+    /// Takes an anchor or a tag, if there is one, and returns its place.
+    pub(super) fn take_property(&mut self) -> Span {
         self.skip_blank();
+        let start = self.place.at;
         let rest = &self.source[self.place.at..];
         let length = match rest {
             [b'!', b'<', ..] => rest.iter().position(|&byte| byte == b'>').map(|end| end + 1),
@@ -178,6 +181,7 @@ impl<'a> Tokens<'a> {
         if length > 0 {
             self.take_token(TokenKind::Property, NO_ITEM, self.place_after(length));
         }
+        Span::new(start, start + length)
     }
 
     /// Opens an entry of a block map whose key has no `?`: the key starts at the next token.

@@ -7,7 +7,7 @@ use super::splice::Splice;
 use crate::format::yaml::write::{flow, json_tree, write_json};
 use crate::format::{METADATA_KEY, WriteError};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Origin, Style, Tree, Value};
+use crate::tree::{Node, NodeId, Origin, Style, Tree, Value};
 
 /// The documents of a tree, to put metadata in or take it out.
 pub(super) struct Entries<'a> {
@@ -196,8 +196,20 @@ impl<'a> Entries<'a> {
         let above = self.lines.break_before(entry.line);
         let is_set_off = self.lines.start(above) == above && self.is_below_comment(root, above);
         let line = if is_set_off { above } else { entry.line };
-        let start = if entry.ends_source { self.lines.break_before(line) } else { line };
+        let goes_with_break = entry.ends_source && !self.ends_with_lines(root);
+        let start = if goes_with_break { self.lines.break_before(line) } else { line };
         splice.replace(start, entry.next, b"");
+    }
+
+    /// Returns whether the last value of a document is a text in lines that ends with a line break.
+    fn ends_with_lines(&self, root: NodeId) -> bool {
+        let last = content(self.tree, root).max_by_key(|node| (node.span.end, node.span.start));
+        last.is_some_and(|node| match node.value {
+            Value::Str(text) if !matches!(node.style, Style::DoubleQuoted | Style::SingleQuoted) => {
+                self.tree.bytes(text).ends_with(b"\n")
+            }
+            _ => false,
+        })
     }
 
     /// Returns whether the line above the one that begins at `line` is a comment behind a document's values.
@@ -238,11 +250,15 @@ pub(super) fn end_of(tree: &Tree, id: NodeId) -> usize {
 /// Returns where the last value of a document ends in the source, or where an empty document is. Comments may
 /// stand before it, or behind the line that ends it.
 fn last_value(tree: &Tree, root: NodeId) -> usize {
+    let ends = content(tree, root).map(|node| node.span.end);
+    ends.max().unwrap_or(tree.node(root).span.start) as usize
+}
+
+/// Returns the values of a document, without its metadata.
+fn content(tree: &Tree, root: NodeId) -> impl Iterator<Item = &Node> {
     let range = root.index() + 1..tree.node(root).end as usize;
     let nodes = range.filter_map(|index| tree.id(index)).map(|id| tree.node(id));
-    let values =
-        nodes.filter(|node| node.origin != Origin::Metadata && !matches!(node.value, Value::Comment(_)));
-    values.map(|node| node.span.end).max().unwrap_or(tree.node(root).span.start) as usize
+    nodes.filter(|node| node.origin != Origin::Metadata && !matches!(node.value, Value::Comment(_)))
 }
 
 /// Returns the piece of a map or list in brackets to take out with the item from `start` to `end`: a comma
