@@ -7,6 +7,7 @@ use selkie::sops::audit::DoubtKind;
 pub const fn describe(kind: DoubtKind) -> &'static str {
     match kind {
         DoubtKind::AmbiguousKey => "the key has a colon, so that the value can be moved without its key",
+        DoubtKind::BrokenRule => "the pattern of its rule does not compile, so that it matches nothing",
         DoubtKind::ChangedWithoutKey => "it was changed since the last commit by someone without the key",
         DoubtKind::InClear => "it is in clear, although the rule selects it",
         DoubtKind::NonCanonical => "its type was changed, or written by another tool",

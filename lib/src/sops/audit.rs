@@ -27,6 +27,8 @@ pub struct Doubt {
 pub enum DoubtKind {
     /// A key holds a colon: `a:b` and `b` below `a` are the same to the additional data.
     AmbiguousKey,
+    /// The rule's pattern does not compile, so that it matches nothing.
+    BrokenRule,
     /// The document has the MAC of an earlier one, but differs from it here: it was changed without the key.
     ChangedWithoutKey,
     /// The rule selects the value, yet it is in clear.
@@ -41,6 +43,7 @@ impl DoubtKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AmbiguousKey => "ambiguous-key",
+            Self::BrokenRule => "broken-rule",
             Self::ChangedWithoutKey => "changed-without-key",
             Self::InClear => "in-clear",
             Self::NonCanonical => "non-canonical",
@@ -52,6 +55,9 @@ impl DoubtKind {
 #[must_use]
 pub fn inspect(format: Format, tree: &Tree, metadata: &Metadata) -> Vec<Doubt> {
     let mut doubts = Vec::new();
+    if metadata.selector.is_broken() {
+        doubts.push(Doubt { kind: DoubtKind::BrokenRule, path: TreePath::new(), line: 1 });
+    }
     let has_colon = |id: NodeId| {
         tree.node(id).origin != Origin::Metadata && tree.key(id).is_some_and(|key| key.contains(&b':'))
     };

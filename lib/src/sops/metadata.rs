@@ -3,6 +3,8 @@
 //! Source: what sops 3.0 to 3.13 write; readers are order-independent and take `"true"` for true, as the
 //! flat formats have only strings.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value as Json};
 
 use super::selector::{Selector, SelectorError};
@@ -99,7 +101,8 @@ impl Metadata {
         };
         let last_modified = required("lastmodified")?;
         let last_modified = parse_timestamp(&last_modified).ok_or(MetadataError::Field("lastmodified"))?;
-        let selector = Selector::from_fields(text)?;
+        let rules = rules(entry)?;
+        let selector = Selector::lenient_from_fields(|field| rules.get(field).map(String::as_str))?;
         let version = entry.get("version").map_or_else(String::new, |version| match version {
             Json::String(text) => text.clone(),
             other => other.to_string(),
@@ -158,6 +161,18 @@ impl Metadata {
             threshold => threshold,
         }
     }
+}
+
+/// Returns the rules of an entry, by name.
+fn rules(entry: &Map<String, Json>) -> Result<HashMap<&'static str, String>, MetadataError> {
+    let rule = |field: &'static str| match entry.get(field)? {
+        Json::Null => None,
+        Json::String(text) => Some(Ok((field, text.clone()))),
+        // Text without quotes, as in `encrypted_regex: 1`.
+        value @ (Json::Bool(_) | Json::Number(_)) => Some(Ok((field, value.to_string()))),
+        Json::Array(_) | Json::Object(_) => Some(Err(MetadataError::Field(field))),
+    };
+    Selector::FIELDS.into_iter().filter_map(rule).collect()
 }
 
 /// Returns the groups of an entry: lists at its top are the one group there is.

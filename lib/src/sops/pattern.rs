@@ -10,7 +10,8 @@ use regex::Regex;
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    regex: Regex,
+    /// `None` if the pattern does not compile.
+    regex: Option<Regex>,
 }
 
 /// Why a pattern does not compile.
@@ -33,13 +34,24 @@ impl Pattern {
         let compiled = Regex::new(&from_re2(text));
         let regex =
             compiled.map_err(|error| PatternError { pattern: text.to_owned(), reason: reason(&error) })?;
-        Ok(Self { text: text.to_owned(), regex })
+        Ok(Self { text: text.to_owned(), regex: Some(regex) })
+    }
+
+    /// Compiles a pattern as sops does: one that does not compile matches nothing. For reading only.
+    pub(crate) fn lenient(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|_| Self { text: text.to_owned(), regex: None })
+    }
+
+    /// Returns whether the pattern does not compile, so that it matches nothing.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.regex.is_none()
     }
 
     /// Returns whether the pattern matches anywhere in `text`.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
     /// Returns the pattern as it was written.

@@ -12,9 +12,9 @@ use super::opened::{OpenError, Opened};
 use super::selector::Selector;
 use super::stash::Stash;
 use super::walk::{Leaf, Walk};
-use crate::format::{Format, MetadataEdit, ParseError, Rewrite, WriteError, WriteOptions};
+use crate::format::{Format, METADATA_KEY, MetadataEdit, ParseError, Rewrite, WriteError, WriteOptions};
 use crate::secret::SecretBytes;
-use crate::tree::{MetadataEntry, NodeId, Tree, Value, same_values};
+use crate::tree::{MetadataEntry, NodeId, Origin, Tree, Value, same_values};
 
 /// An encrypted document, not yet written down.
 pub struct Sealed<'a> {
@@ -39,6 +39,14 @@ pub enum SealError {
     AmbiguousComment {
         /// The line of the comment.
         line: usize,
+    },
+    /// The rule has a pattern that does not compile.
+    #[error("the pattern {text:?} of the rule {field} does not compile, so that it would select nothing")]
+    BrokenRule {
+        /// The name of the rule.
+        field: &'static str,
+        /// Its pattern.
+        text: String,
     },
     /// The metadata that was written cannot be read again.
     #[error("the metadata does not read back: {0}")]
@@ -82,6 +90,14 @@ impl<'a> Sealed<'a> {
     ) -> Result<Self, SealError> {
         if *tree.metadata() != MetadataEntry::Absent {
             return Err(SealError::AlreadyEncrypted);
+        }
+        // In a further document it would pass for metadata, and be lost.
+        if tree.nodes().any(|(_, node)| node.origin == Origin::Metadata) {
+            return Err(SealError::Write(WriteError::ReservedKey(METADATA_KEY.to_owned())));
+        }
+        let selector = &envelope.metadata().selector;
+        if selector.is_broken() {
+            return Err(SealError::BrokenRule { field: selector.field(), text: selector.text().to_owned() });
         }
         let mut metadata = envelope.metadata().clone();
         let single_value = format.store().is_single_value();

@@ -62,25 +62,39 @@ impl Selector {
     pub fn from_fields<'a>(
         value_of: impl Fn(&'static str) -> Option<&'a str>,
     ) -> Result<Option<Self>, SelectorError> {
+        let selector = Self::lenient_from_fields(value_of)?;
+        match selector.as_ref().and_then(|selector| Some((selector, selector.pattern()?))) {
+            Some((selector, pattern)) if pattern.is_broken() => {
+                let field = selector.field();
+                let source = Pattern::parse(pattern.as_str()).err();
+                source.map_or(Ok(None), |source| Err(SelectorError::Pattern { field, source }))
+            }
+            _ => Ok(selector),
+        }
+    }
+
+    /// Reads the rule of an encrypted document, where a pattern that does not compile matches nothing.
+    pub(crate) fn lenient_from_fields<'a>(
+        value_of: impl Fn(&'static str) -> Option<&'a str>,
+    ) -> Result<Option<Self>, SelectorError> {
         let given = |field| value_of(field).filter(|text| !text.is_empty()).map(|text| (field, text));
         let mut fields = Self::FIELDS.into_iter().filter_map(given);
         let Some((field, text)) = fields.next() else { return Ok(None) };
         match fields.next() {
             Some((other, _)) => Err(SelectorError::Conflict(field, other)),
-            None => Self::from_field(field, text).map(Some),
+            None => Ok(Some(Self::from_field(field, text))),
         }
     }
 
-    fn from_field(field: &'static str, text: &str) -> Result<Self, SelectorError> {
-        let pattern = || Pattern::parse(text).map_err(|source| SelectorError::Pattern { field, source });
-        Ok(match field {
-            "encrypted_comment_regex" => Self::EncryptedCommentRegex(pattern()?),
-            "encrypted_regex" => Self::EncryptedRegex(pattern()?),
+    fn from_field(field: &'static str, text: &str) -> Self {
+        match field {
+            "encrypted_comment_regex" => Self::EncryptedCommentRegex(Pattern::lenient(text)),
+            "encrypted_regex" => Self::EncryptedRegex(Pattern::lenient(text)),
             "encrypted_suffix" => Self::EncryptedSuffix(text.to_owned()),
-            "unencrypted_comment_regex" => Self::UnencryptedCommentRegex(pattern()?),
-            "unencrypted_regex" => Self::UnencryptedRegex(pattern()?),
+            "unencrypted_comment_regex" => Self::UnencryptedCommentRegex(Pattern::lenient(text)),
+            "unencrypted_regex" => Self::UnencryptedRegex(Pattern::lenient(text)),
             _ => Self::UnencryptedSuffix(text.to_owned()),
-        })
+        }
     }
 
     /// Returns the name of the rule in the metadata.
@@ -100,11 +114,25 @@ impl Selector {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
+            Self::EncryptedSuffix(suffix) | Self::UnencryptedSuffix(suffix) => suffix,
+            _ => self.pattern().map_or("", Pattern::as_str),
+        }
+    }
+
+    /// Returns whether the rule has a pattern that does not compile, as a document may that sops encrypted:
+    /// the pattern then matches nothing. Such a document can be read, and is not encrypted again.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.pattern().is_some_and(Pattern::is_broken)
+    }
+
+    const fn pattern(&self) -> Option<&Pattern> {
+        match self {
             Self::EncryptedCommentRegex(pattern)
             | Self::EncryptedRegex(pattern)
             | Self::UnencryptedCommentRegex(pattern)
-            | Self::UnencryptedRegex(pattern) => pattern.as_str(),
-            Self::EncryptedSuffix(suffix) | Self::UnencryptedSuffix(suffix) => suffix,
+            | Self::UnencryptedRegex(pattern) => Some(pattern),
+            Self::EncryptedSuffix(_) | Self::UnencryptedSuffix(_) => None,
         }
     }
 

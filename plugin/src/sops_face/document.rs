@@ -174,6 +174,11 @@ impl Encrypted {
             false => MacCheck::Require,
         };
         let opened = envelope.open(self.format, self.tree, check)?;
+        if opened.metadata().selector.is_broken() {
+            let (field, text) = (opened.metadata().selector.field(), opened.metadata().selector.text());
+            let message = format!("the pattern {text:?} of {field} does not compile: it matches nothing");
+            context.log.say("SOPS", Level::Warning, &message, &[]);
+        }
         if opened.unreadable_comments() > 0 {
             let count = opened.unreadable_comments();
             let message = format!(

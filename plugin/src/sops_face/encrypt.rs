@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use selkie::format::ParseErrorKind;
+use selkie::format::{Format, ParseErrorKind};
 use selkie::sops::Stash;
 use selkie::tree::{MetadataEntry, Tree};
 
@@ -67,11 +67,16 @@ fn read_plain(
     name: &Path,
 ) -> Result<Tree, Failure> {
     let tree = formats.input.read(source.read(context)?).map_err(|error| match error.kind {
-        ParseErrorKind::Empty => Failure::new(
+        ParseErrorKind::Empty if formats.input == Format::Yaml => Failure::new(
             Exit::NoDocument,
             "File cannot be completely empty, it must contain at least one document",
         ),
-        _ => Failure::new(Exit::Read, format!("Error unmarshalling file: {}:{error}", name.display())),
+        // sops notices when it walks over the keys.
+        ParseErrorKind::NonStringKey => Failure::new(
+            Exit::TreeEncryption,
+            format!("Error encrypting tree: Error walking tree: {}: {error}", name.display()),
+        ),
+        _ => Failure::new(Exit::Read, format!("Error unmarshalling file: {}: {error}", name.display())),
     })?;
     match tree.metadata() {
         MetadataEntry::Absent => Ok(tree),

@@ -87,6 +87,7 @@ impl From<SealError> for Failure {
                 Self::new(Exit::AlreadyEncrypted, already_encrypted())
             }
             SealError::AmbiguousComment { .. }
+            | SealError::BrokenRule { .. }
             | SealError::NothingSelected { .. }
             | SealError::Unsigned { .. } => {
                 Self::new(Exit::TreeEncryption, format!("Error encrypting tree: Error walking tree: {error}"))

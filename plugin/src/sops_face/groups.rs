@@ -58,7 +58,7 @@ fn add(context: &Context<'_>) -> Result<(), Failure> {
         return Err(Failure::generic("error: no positional arguments allowed"));
     }
     let group = KeyGroup(creation::given_keys(context, "")?);
-    change(context, |groups| {
+    change(context, "adding", |groups| {
         groups.push(group);
         Ok(())
     })
@@ -72,7 +72,7 @@ fn delete(context: &Context<'_>) -> Result<(), Failure> {
     let index: usize = index.parse().map_err(|_| {
         Failure::generic(format!("failed to parse [index] argument: {index:?} is not a number")).logged()
     })?;
-    change(context, |groups| {
+    change(context, "removing", |groups| {
         if index >= groups.len() {
             let message = format!("there is no key group {index}: the file has {}", groups.len());
             return Err(Failure::generic(message).logged());
@@ -85,6 +85,7 @@ fn delete(context: &Context<'_>) -> Result<(), Failure> {
 /// Recovers a file's data key, changes its groups, and wraps the key for them.
 fn change(
     context: &Context<'_>,
+    doing: &str,
     edit: impl FnOnce(&mut Vec<KeyGroup>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = file(context)?;
@@ -106,7 +107,7 @@ fn change(
         0 => encrypted.metadata.shamir_threshold,
         threshold => threshold,
     };
-    check_threshold(threshold, groups.len())?;
+    check_threshold(doing, threshold, groups.len())?;
     rewrap(context, &mut envelope, groups, threshold, &services)
         .map_err(|error| creation::wrap_failure(&error).logged())?;
     write(context, &path, &encrypted, &envelope, &formats)
@@ -131,10 +132,10 @@ fn file(context: &Context<'_>) -> Result<PathBuf, Failure> {
     Ok(context.session.absolute(Path::new(file)))
 }
 
-fn check_threshold(threshold: usize, groups: usize) -> Result<(), Failure> {
+fn check_threshold(doing: &str, threshold: usize, groups: usize) -> Result<(), Failure> {
     if groups < threshold {
         let message = format!(
-            "removing this key group will make the Shamir threshold impossible to satisfy: Shamir threshold \
+            "{doing} this key group will make the Shamir threshold impossible to satisfy: Shamir threshold \
              is {threshold}, but we only have {groups} key groups"
         );
         return Err(Failure::generic(message).logged());
