@@ -273,7 +273,22 @@ fn plain_spelling() -> impl Strategy<Value = String> {
 
 fn single_quoted() -> impl Strategy<Value = String> {
     prop_oneof![
-        one_of(&["", "1", "true", "~", "it''s", " lead", "trail ", "a: b", "# x", "\"", "\\n", "2024-01-01"]),
+        one_of(&[
+            "",
+            "1",
+            "true",
+            "~",
+            "it''s",
+            " lead",
+            "trail ",
+            "a: b",
+            "# x",
+            "\"",
+            "\\n",
+            "2024-01-01",
+            "a \u{2028}b",
+            "\u{2029}"
+        ]),
         "[ a-z#:,{}&*!|>\"%@-]{0,10}",
     ]
     .prop_map(|text| format!("'{text}'"))
@@ -284,7 +299,7 @@ fn double_quoted() -> impl Strategy<Value = String> {
         4 => "[ a-zA-Z0-9#:,'{}&*!|>%@é日-]{0,6}",
         1 => one_of(&[
             "\\n", "\\t", "\\\\", "\\\"", "\\x41", "\\u00e9", "\\U0001F600", "\\0", "\\e", "\\r", "\\_", "\\N", "\\L", "\\/", "\\ ", "\\a",
-            "\\x7f", "\\uFEFF", "\t",
+            "\\x7f", "\\uFEFF", "\t", "\u{2028}",
         ]),
     ];
     vec(piece, 0..4).prop_map(|pieces| format!("\"{}\"", pieces.concat()))
@@ -295,7 +310,7 @@ fn block() -> impl Strategy<Value = Node> {
     let line = prop_oneof![
         4 => "[a-z0-9#:'\"{}-][a-z0-9 #:'\"{}-]{0,10}[a-z0-9]",
         1 => Just(String::new()),
-        1 => one_of(&["  more", "\ttab", "trail ", "é 日本", "# no comment", "- no list", "--- x", "key: value"]),
+        1 => one_of(&["  more", "\ttab", "trail ", "é 日本", "# no comment", "- no list", "--- x", "key: value", "a\u{2028}    b"]),
     ];
     (header, proptest::bool::weighted(0.2), vec(line, 0..5))
         .prop_map(|(header, indented, lines)| Node::Block { header, indented, lines })

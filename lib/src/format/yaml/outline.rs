@@ -4,6 +4,7 @@
 //! Invariant: every start of a document, map or list is matched by its end.
 
 mod scalar;
+mod separators;
 
 use std::borrow::Cow;
 
@@ -63,6 +64,8 @@ struct Reader<'a> {
     frames: Vec<Frame>,
     /// The position of the document that is open.
     document: u32,
+    /// How many line separators of Unicode are not in a scalar so far.
+    separators: usize,
 }
 
 /// A map or list that is open.
@@ -100,10 +103,14 @@ pub(super) fn outline(source: &str) -> Result<Outline, ParseError> {
         decoded: SecretBytes::new(),
         frames: Vec::new(),
         document: 0,
+        separators: separators::count(source),
     };
     for event in Parser::new_from_str_with_options(source, options()) {
         let (event, span) = event.map_err(|error| scan_error(&error))?;
         reader.take(event, &span)?;
+    }
+    if reader.separators > 0 {
+        return Err(separators::misplaced(source));
     }
     Ok(Outline { items: reader.items, decoded: reader.decoded, scanned: reader.tokens.finish() })
 }
@@ -242,6 +249,7 @@ impl Reader<'_> {
             place.start = tag.start;
         }
         let text = if is_empty { Cow::Borrowed("") } else { text };
+        let text = self.take_separators(text, style, place, span.indent, node.line)?;
         let value = self
             .value(text, style, tag)
             .ok_or_else(|| syntax(node.line, "a scalar is not of the type that its tag names"))?;
@@ -254,6 +262,35 @@ impl Reader<'_> {
         });
         self.complete();
         Ok(())
+    }
+
+    /// Reads a text as sops does, to which U+2028 and U+2029 end a line.
+    fn take_separators<'t>(
+        &mut self,
+        text: Cow<'t, str>,
+        style: ScalarStyle,
+        place: Span,
+        indent: Option<usize>,
+        line: usize,
+    ) -> Result<Cow<'t, str>, ParseError> {
+        if self.separators == 0 {
+            return Ok(text);
+        }
+        let token = &self.source[place.start as usize..place.end as usize];
+        let count = separators::count(token);
+        if count == 0 {
+            return Ok(text);
+        }
+        self.separators -= count;
+        let joined = match style {
+            // A key stands on one line.
+            _ if self.frames.last().is_some_and(|frame| frame.is_map && frame.awaits_key) => None,
+            ScalarStyle::DoubleQuoted | ScalarStyle::SingleQuoted => separators::join_quoted(token, &text),
+            ScalarStyle::Literal => separators::join_literal(&text, indent.unwrap_or_default()),
+            ScalarStyle::Folded | ScalarStyle::Plain => None,
+        };
+        let joined = joined.ok_or_else(|| syntax(line, separators::ESCAPE))?;
+        Ok(Cow::Owned(joined))
     }
 
     fn take_plain(&mut self, node: Written) -> Result<Span, ParseError> {

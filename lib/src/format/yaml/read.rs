@@ -55,14 +55,14 @@ fn text_of(source: &[u8]) -> Result<&str, ParseError> {
     match position_of_unreadable(source) {
         None => Ok(text),
         Some(at) => {
-            let what = "a control character or a Unicode line separator must be written as an escape";
+            let what = "a control character must be written as an escape";
             Err(error(at, ParseErrorKind::Syntax(what.to_owned())))
         }
     }
 }
 
-/// Returns the position of the first character that sops refuses, or takes as the end of a line where
-/// YAML 1.2 does not.
+/// Returns the position of the first character that sops refuses, or U+0085, which it takes for the end of a
+/// line where YAML 1.2 does not.
 fn position_of_unreadable(source: &[u8]) -> Option<usize> {
     let is_suspect = |&byte: &u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte >= 0x7F;
     let mut checked = 0;
@@ -83,16 +83,10 @@ fn position_of_unreadable(source: &[u8]) -> Option<usize> {
     None
 }
 
-/// Returns whether `rest` starts with a control character, a line break of YAML 1.1 alone, or U+FFFE or
-/// U+FFFF; it does not start with a blank or a line break of YAML 1.2.
+/// Returns whether `rest` starts with a control character, U+0085 among them, or U+FFFE or U+FFFF; it does
+/// not start with a blank or a line break of YAML 1.2.
 const fn is_unreadable(rest: &[u8]) -> bool {
-    matches!(
-        rest,
-        [0..0x20 | 0x7F, ..]
-            | [0xC2, 0x80..=0x9F, ..]
-            | [0xE2, 0x80, 0xA8 | 0xA9, ..]
-            | [0xEF, 0xBF, 0xBE | 0xBF, ..]
-    )
+    matches!(rest, [0..0x20 | 0x7F, ..] | [0xC2, 0x80..=0x9F, ..] | [0xEF, 0xBF, 0xBE | 0xBF, ..])
 }
 
 const CHUNK: usize = 64;

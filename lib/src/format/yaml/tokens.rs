@@ -346,6 +346,11 @@ impl<'a> Tokens<'a> {
     /// Goes one character further, or one line break.
     fn step(&mut self) {
         let byte = self.byte(self.place.at);
+        // A byte order mark at the very beginning takes no column.
+        if self.place.at == 0 && self.is_bom() {
+            self.place.at = length_of_character(byte);
+            return;
+        }
         if is_break(byte) {
             let length = if byte == b'\r' && self.byte(self.place.at + 1) == b'\n' { 2 } else { 1 };
             self.place = Place { at: self.place.at + length, line: self.place.line + 1, column: 0 };

@@ -212,11 +212,18 @@ impl<'a> Entries<'a> {
         })
     }
 
-    /// Returns whether the line above the one that begins at `line` is a comment behind a document's values.
+    /// Returns whether the line above the one that begins at `line` is a comment behind a document's values,
+    /// and that of a map or list below the top.
     fn is_below_comment(&self, root: NodeId, line: usize) -> bool {
         let above = self.lines.start(self.lines.break_before(line));
         let text = self.tree.source()[above..line].trim_ascii_start();
-        text.starts_with(b"#") && above >= last_value(self.tree, root)
+        let is_at_top = |id: NodeId| {
+            let node = self.tree.node(id);
+            matches!(node.value, Value::Comment(_)) && (above..line).contains(&(node.span.start as usize))
+        };
+        text.starts_with(b"#")
+            && above >= last_value(self.tree, root)
+            && !self.tree.children(root).any(is_at_top)
     }
 
     /// Returns the metadata in lines that begin at `column`.
@@ -341,6 +348,7 @@ mod tests {
             // The last comment stays that of the list above.
             ("l:\n- x\n# c\n", "l:\n- x\n# c\n\nsops:\n    mac: x\n"),
             ("l:\n- x\n# c", "l:\n- x\n# c\nsops:\n    mac: x"),
+            ("m:\n  x: 1\n# c\n", "m:\n  x: 1\n# c\nsops:\n  mac: x\n"),
             ("l: |+\n  # x\n", "l: |+\n  # x\nsops:\n    mac: x\n"),
         ];
         for (source, expected) in cases {
