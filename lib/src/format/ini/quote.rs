@@ -1,0 +1,91 @@
+//! How texts are spelled such that they are read as themselves.
+//!
+//! What sops would write is tried first. Where it would be read as something else, other quotes are tried,
+//! and what no quotes can hold is refused.
+
+use super::scan::{BACKQUOTE, Piece, TRIPLE, pieces, value};
+use super::unsupported;
+use crate::format::WriteError;
+use crate::secret::SecretBytes;
+
+/// Appends a value in `quote`, if that can hold it, or in others.
+///
+/// # Errors
+/// If none can.
+pub(super) fn append_value(
+    text: &[u8],
+    quote: Option<&str>,
+    out: &mut SecretBytes,
+) -> Result<(), WriteError> {
+    let text = std::str::from_utf8(text).map_err(|_| unsupported(ENCODING))?;
+    let start = out.len();
+    // Most values need no quotes, and a look tells.
+    let is_plain = !text.contains(['\n', '`', '#', ';', '\\', '"', '\'']) && text.trim() == text;
+    if is_plain && quote.is_none() {
+        out.push_str(text);
+        return Ok(());
+    }
+    for quote in quote.into_iter().chain([usual_quote(text), "", BACKQUOTE, TRIPLE, "\"", "'"]) {
+        [quote, text, quote, "\n"].into_iter().for_each(|part| out.push_str(part));
+        let written = std::str::from_utf8(&out.expose_secret()[start..]).expect("parts of texts are one");
+        let is_faithful = value(written, 0).is_ok_and(|value| {
+            value.end == written.len() && value.inline.is_none() && value.text(written) == text.as_bytes()
+        });
+        if is_faithful {
+            out.truncate(out.len() - 1);
+            return Ok(());
+        }
+        out.truncate(start);
+    }
+    Err(unsupported("a text that would be read as another in all quotes there are"))
+}
+
+/// Returns a key in the quotes that it needs.
+///
+/// # Errors
+/// If it would be read as another in all there are.
+pub(super) fn quoted_key(key: &[u8]) -> Result<String, WriteError> {
+    let key = std::str::from_utf8(key).map_err(|_| unsupported(ENCODING))?;
+    let usual = match key {
+        _ if key.contains(['"', '=', ':']) => BACKQUOTE,
+        _ if key.contains('`') => TRIPLE,
+        _ => "",
+    };
+    let candidates = [usual, "", BACKQUOTE, TRIPLE, "\""].into_iter();
+    let mut candidates = candidates.map(|quote| [quote, key, quote].concat());
+    let faithful = candidates.find(|written| {
+        let line = [written, "=\n"].concat();
+        matches!(
+            pieces(&line).as_deref(),
+            Ok([Piece::Entry(entry)]) if entry.number.is_none() && line[entry.key.clone()] == *key
+        )
+    });
+    faithful.ok_or_else(|| unsupported("a key that would be read as another in all quotes there are"))
+}
+
+/// Checks the name of a section.
+///
+/// # Errors
+/// If it would be read as another.
+pub(super) fn section_name(name: &[u8]) -> Result<&str, WriteError> {
+    let name = std::str::from_utf8(name).map_err(|_| unsupported(ENCODING))?;
+    if name.is_empty() || name.contains('\n') {
+        return Err(unsupported("a section whose name is empty or has a line break"));
+    }
+    Ok(name)
+}
+
+/// Returns the quotes that sops puts around a value.
+fn usual_quote(text: &str) -> &'static str {
+    if text.contains(['\n', '`']) {
+        TRIPLE
+    } else if text.contains(['#', ';']) {
+        BACKQUOTE
+    } else if text.trim() != text {
+        "\""
+    } else {
+        ""
+    }
+}
+
+const ENCODING: &str = "a text that is not UTF-8";
