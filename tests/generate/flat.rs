@@ -25,21 +25,38 @@ pub fn dotenv() -> impl Strategy<Value = String> {
 
 /// Returns texts of INI.
 pub fn ini() -> impl Strategy<Value = String> {
-    let key = prop_oneof![4 => "[a-z][a-z_]{0,8}", 1 => one_of(&["two words", "k_clear", "api_secret", "dotted.key", "data", "A-B", "ключ"])];
+    let key = prop_oneof![
+        4 => "[a-z][a-z_]{0,8}",
+        2 => "[a-c]",
+        1 => one_of(&["two words", "k_clear", "api_secret", "dotted.key", "data", "A-B", "ключ", "-", "\"in quotes\"", "`a:b`", "\"\"\"x`y\"\"\"", "'single'", "a ; b"]),
+    ];
     let value = prop_oneof![
         4 => "[a-zA-Z0-9]([ a-zA-Z0-9:,'{}&*!=|<>%@é日-]{0,12}[a-zA-Z0-9])?",
         2 => one_of(&[
             "", "\"quoted\"", "'single'", "\"a;b\"", "`back # quote`", "\"\"\"l1\nl2\"\"\"", "a;b", "a # b", "x ; inline", "%(x)s", "long \\\nline", "\"\"",
             "\" lead\"", "a\\nb",
         ]),
+        1 => one_of(&[
+            "\"\"\"l1\nl2\"\"\" ; beside", "`l1\n\nl2`", "\"\"\"one line\"\"\"", "``", "\"\"\"\"\"\"", "\"\"\"", "\"q\" ; beside", "'it''s'", "\"a\"b\"", "; only", "#tight",
+            "x ;; two", "x #", "open \\\n", "open \\\n\n", "one \\\n two \\\nthree", "`x` ; dropped", "a secret ; in clear", "\\", "]", "\"\"\"a\nb\"\"\" c", "\u{a0}x\u{a0}",
+        ]),
+        1 => "[a-c;#`'\"= \\\\\\[\\]]{0,6}",
     ];
-    let sign = one_of(&["=", " = ", ": ", ":", "   =   "]);
+    let sign = one_of(&["=", " = ", ": ", ":", "   =   ", "\t=\t", "= "]);
+    let indent = prop_oneof![8 => Just(String::new()), 1 => one_of(&["  ", "\t"])];
     let line = prop_oneof![
         6 => (key, sign, value).prop_map(|(key, sign, value)| key + &sign + &value),
         2 => "[a-z]{1,6}".prop_map(|section| format!("[{section}]")),
-        1 => one_of(&["; note", "# hash", ";tight", "# a secret", "; in clear", "", "[two words]", "[DEFAULT]", "[data]"]),
+        2 => one_of(&["; note", "# hash", ";tight", "# a secret", "; in clear", "", "[two words]", "[DEFAULT]", "[data]"]),
+        1 => one_of(&[";", "#", ";; two", "# ; both", "[a] ; beside", "[ b ]#tight", "[a]b]", "[a] dropped", "[default]", "a=1\na=2", "a=1\n\na=2 ; beside", "; x ", "  ", "\t"]),
     ];
-    vec(line, 1..10).prop_map(|lines| lines.join("\n") + "\n")
+    let line = (indent, line).prop_map(|(indent, line)| indent + &line);
+    let breaks = prop_oneof![8 => Just("\n"), 1 => Just("\r\n")];
+    let starts = prop_oneof![12 => Just(""), 1 => Just("\u{feff}")];
+    (vec(line, 0..12), breaks, starts, any::<bool>()).prop_map(|(lines, line_break, start, ends)| {
+        let text = start.to_owned() + &lines.join("\n") + if ends { "\n" } else { "" };
+        text.replace('\n', line_break)
+    })
 }
 
 /// Returns any bytes.

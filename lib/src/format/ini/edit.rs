@@ -5,7 +5,7 @@
 
 use serde_json::Value as Json;
 
-use super::quote::quoted_key;
+use super::quote::{Position, quoted_key};
 use super::scan::{Entry, Value as Scanned, entry, line_end, line_start, marker_length};
 use super::write::{OUTSIDE, append_entries, append_metadata, append_scalar, append_section};
 use super::{COLLECTION, NAME, NULL, unsupported};
@@ -111,10 +111,12 @@ impl<'a> Editor<'a> {
         tree: &Tree,
         value: Value,
     ) -> Result<(), WriteError> {
-        let quote = (!scanned.quote.is_empty()).then_some(scanned.quote);
-        let behind = if comment_moves { "" } else { self.behind(node, scanned) };
+        let behind = self.behind(node, scanned);
+        let goes = comment_moves && !behind.is_empty();
+        let position = Position { quote: scanned.quote, is_commented: scanned.inline.is_some() && !goes };
+        let behind = if goes { "" } else { behind };
         self.splice.replace_with(node.span, |out| {
-            append_scalar(tree, value, quote, out)?;
+            append_scalar(tree, value, position, out)?;
             out.push_str(behind);
             Ok(())
         })
@@ -265,7 +267,7 @@ impl<'a> Editor<'a> {
                 line.push_str(&self.spelled_as(&key, last));
             }
         }
-        append_scalar(values, values.node(value).value, None, &mut line)?;
+        append_scalar(values, values.node(value).value, Position::default(), &mut line)?;
         line.push_str(self.line_break);
         let span = self.tree.node(section).span;
         let end = if span.is_empty() {
@@ -376,6 +378,11 @@ impl<'a> Editor<'a> {
 
 /// Appends a comment behind the marker that it had; its other lines get one where they have none.
 fn append_comment(text: &str, marker: &str, out: &mut SecretBytes) {
+    // A first line that is empty was given a space when it was read.
+    let (marker, text) = match text.strip_prefix(' ') {
+        Some(rest) if rest.starts_with('\n') => (marker.trim_end(), rest),
+        _ => (marker, text),
+    };
     out.push_str(marker);
     for (index, line) in text.split('\n').enumerate() {
         if index > 0 {

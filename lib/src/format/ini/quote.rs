@@ -8,31 +8,40 @@ use super::unsupported;
 use crate::format::WriteError;
 use crate::secret::SecretBytes;
 
-/// Appends a value in `quote`, if that can hold it, or in others.
+/// Where a value is written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Position {
+    /// The quotes to try first; empty for none.
+    pub quote: &'static str,
+    /// Whether a comment follows on the line.
+    pub is_commented: bool,
+}
+
+/// Appends a value in the quotes that it had, if they can hold it, or in others.
 ///
 /// # Errors
 /// If none can.
-pub(super) fn append_value(
-    text: &[u8],
-    quote: Option<&str>,
-    out: &mut SecretBytes,
-) -> Result<(), WriteError> {
+pub(super) fn append_value(text: &[u8], position: Position, out: &mut SecretBytes) -> Result<(), WriteError> {
     let text = std::str::from_utf8(text).map_err(|_| unsupported(ENCODING))?;
     let start = out.len();
     // Most values need no quotes, and a look tells.
     let is_plain = !text.contains(['\n', '`', '#', ';', '\\', '"', '\'']) && text.trim() == text;
-    if is_plain && quote.is_none() {
+    if is_plain && position.quote.is_empty() {
         out.push_str(text);
         return Ok(());
     }
-    for quote in quote.into_iter().chain([usual_quote(text), "", BACKQUOTE, TRIPLE, "\"", "'"]) {
-        [quote, text, quote, "\n"].into_iter().for_each(|part| out.push_str(part));
+    let behind = if position.is_commented { " ;\n" } else { "\n" };
+    let had = (!position.quote.is_empty()).then_some(position.quote);
+    for quote in had.into_iter().chain([usual_quote(text), "", BACKQUOTE, TRIPLE, "\"", "'"]) {
+        [quote, text, quote, behind].into_iter().for_each(|part| out.push_str(part));
         let written = std::str::from_utf8(&out.expose_secret()[start..]).expect("parts of texts are one");
         let is_faithful = value(written, 0).is_ok_and(|value| {
-            value.end == written.len() && value.inline.is_none() && value.text(written) == text.as_bytes()
+            value.end == written.len()
+                && value.inline.is_some() == position.is_commented
+                && value.text(written) == text.as_bytes()
         });
         if is_faithful {
-            out.truncate(out.len() - 1);
+            out.truncate(out.len() - behind.len());
             return Ok(());
         }
         out.truncate(start);

@@ -156,7 +156,14 @@ impl Builder {
         }
         inline.iter().for_each(|inline| joined.push_str(text(inline)));
         let whole = std::str::from_utf8(joined.expose_secret()).expect("lines of a text are one").trim_end();
-        self.tree.intern(&whole.as_bytes()[marker_length(whole)..])
+        let text = &whole.as_bytes()[marker_length(whole)..];
+        if !text.starts_with(b"\n") {
+            return self.tree.intern(text);
+        }
+        // Sops crashes where it has to write a comment whose first line is empty.
+        let mut padded = SecretBytes::from(" ");
+        padded.extend_from_slice(text);
+        self.tree.intern(padded.expose_secret())
     }
 
     /// Returns where comments are, without the end of the last line.

@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub number: Option<usize>,
     /// Where the delimiter is.
     pub delimiter: usize,
+    /// Whether the key is given several times in a row.
+    pub is_repeated: bool,
     /// The value.
     pub value: Value,
 }
@@ -125,7 +127,9 @@ pub(super) fn pieces(source: &str) -> Result<Vec<Piece>, Problem> {
                     numbered += 1;
                     entry.number = Some(numbered);
                 }
-                if !keys.insert(entry.name(source)) {
+                // The comment above the first of several values would be lost.
+                let is_commented = entry.is_repeated && matches!(pieces.last(), Some(Piece::Comments(_)));
+                if !keys.insert(entry.name(source)) || is_commented {
                     return Err(duplicate(source, &entry));
                 }
                 position = entry.value.end;
@@ -154,6 +158,7 @@ pub(super) fn entry(source: &str, start: usize) -> Result<Entry, Problem> {
             return Err(duplicate(source, &last));
         }
         let token = entry.value.token.start..last.value.token.end;
+        entry.is_repeated = true;
         entry.value = Value { token, quote: "", ..last.value };
     }
     Ok(entry)
@@ -234,7 +239,7 @@ fn header(source: &str, start: usize) -> Result<Header, Problem> {
 fn single_entry(source: &str, start: usize) -> Result<Entry, Problem> {
     let (key, delimiter) = key(source, start)?;
     let value = value(source, delimiter + 1)?;
-    Ok(Entry { start, key, number: None, delimiter, value })
+    Ok(Entry { start, key, number: None, delimiter, is_repeated: false, value })
 }
 
 /// Reads a key; returns it and where its delimiter is.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::quote::{append_value, quoted_key, section_name};
+use super::quote::{Position, append_value, quoted_key, section_name};
 use super::read::DEFAULT;
 use super::{COLLECTION, NAME, NULL, unsupported};
 use crate::format::flat::flatten;
@@ -104,24 +104,24 @@ pub(super) fn append_metadata(metadata: &Map<String, Json>, out: &mut SecretByte
     append_section(&tree, section, out)
 }
 
-/// Appends a scalar in `quote`, if that can hold it, or in others.
+/// Appends a scalar in the quotes that it had, if they can hold it, or in others.
 ///
 /// # Errors
 /// If the value is none, or no quotes can hold it.
 pub(super) fn append_scalar(
     tree: &Tree,
     value: Value,
-    quote: Option<&str>,
+    position: Position,
     out: &mut SecretBytes,
 ) -> Result<(), WriteError> {
     if let Value::Str(text) = value {
-        return append_value(tree.bytes(text), quote, out);
+        return append_value(tree.bytes(text), position, out);
     }
     let mut text = SecretBytes::new();
     if !append_scalar_text(tree, value, &mut text) {
         return Err(unsupported(COLLECTION));
     }
-    append_value(text.expose_secret(), quote, out)
+    append_value(text.expose_secret(), position, out)
 }
 
 /// Writes the sections of a tree.
@@ -164,7 +164,7 @@ impl Writer<'_> {
         for entry in &entries {
             entry.comments.iter().for_each(|&id| append_comment(tree, id, false, out));
             out.push_str(&format!("{:width$} = ", entry.key, width = width - padding(&entry.key)));
-            append_scalar(tree, tree.node(entry.id).value, None, out)?;
+            append_scalar(tree, tree.node(entry.id).value, Position::default(), out)?;
             out.push(b'\n');
         }
         rest.iter().for_each(|&id| append_comment(tree, id, false, out));
