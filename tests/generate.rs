@@ -5,7 +5,7 @@ mod json;
 mod tree;
 mod yaml;
 
-pub use flat::{binary, dotenv, ini};
+pub use flat::{binary, dotenv, ini, sections};
 pub use json::json;
 pub use tree::documents;
 pub use yaml::yaml;

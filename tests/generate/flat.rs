@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use serde_json::{Value as Json, json};
 
 use super::one_of;
 
@@ -57,6 +58,37 @@ pub fn ini() -> impl Strategy<Value = String> {
         let text = start.to_owned() + &lines.join("\n") + if ends { "\n" } else { "" };
         text.replace('\n', line_break)
     })
+}
+
+/// Returns documents of INI as the peer writes them.
+pub fn sections() -> impl Strategy<Value = Json> {
+    let key = prop_oneof![
+        6 => "[a-z][a-z_]{0,8}",
+        1 => "[a-c;#`\"=:\\[\\] -]{1,4}",
+        1 => one_of(&["two words", "ключ", "-", "#1", "'x'"]),
+    ];
+    let text = prop_oneof![
+        4 => "[ a-zA-Z0-9:,'{}&*!=|<>%@é日-]{0,12}",
+        2 => "[a-c;#`'\"= \\\\\n\r]{0,6}",
+        1 => one_of(&["\"quoted\"", "'single'", "a;b", "`", "a\nb", "\"\"\"", "back\\", " lead", "\u{a0}", "\n", "a`\nb", "`\"\"\"\n"]),
+    ];
+    let value = prop_oneof![
+        8 => text.prop_map(|text| json!({ "str": text })),
+        1 => any::<i64>().prop_map(|number| json!({ "int": number.to_string() })),
+        1 => any::<bool>().prop_map(|value| json!({ "bool": value })),
+    ];
+    let comment = one_of(&[" note", "note", "two\nlines", "one\n; two", "", "  x ", "# x", "a;b"]);
+    let entry = prop_oneof![
+        5 => (key.clone(), value).prop_map(|(key, value)| json!({ "key": key, "value": value })),
+        1 => comment.clone().prop_map(|comment| json!({ "comment": comment })),
+    ];
+    let name =
+        prop_oneof![4 => "[a-z]{1,6}", 1 => one_of(&["DEFAULT", "default", "a]b", " a ", "two words"])];
+    let section = prop_oneof![
+        9 => (name, vec(entry, 0..6)).prop_map(|(name, map)| json!({ "key": name, "value": { "map": map } })),
+        1 => comment.prop_map(|comment| json!({ "comment": comment })),
+    ];
+    vec(section, 0..5).prop_map(|sections| json!([{ "map": sections }]))
 }
 
 /// Returns any bytes.

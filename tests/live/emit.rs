@@ -4,7 +4,7 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use selkie::format::{Format, WriteOptions};
+use selkie::format::{Format, WriteError, WriteOptions};
 use selkie::secret::SecretBytes;
 use selkie::tree::{Node, Span, Style, Text, Tree, Value};
 use serde_json::{Value as Json, json};
@@ -15,7 +15,10 @@ use crate::generate;
 use crate::peer::Peer;
 
 pub fn tests() -> Vec<Trial> {
-    vec![Peer::Gotree.test("yaml_is_written_alike", |peer| written_alike(&peer))]
+    vec![
+        Peer::Gotree.test("ini_is_written_alike", |peer| ini_is_written_alike(&peer)),
+        Peer::Gotree.test("yaml_is_written_alike", |peer| written_alike(&peer)),
+    ]
 }
 
 /// What sops writes and reads again is written alike. Where sops loses something, we do not.
@@ -31,6 +34,60 @@ fn written_alike(peer: &Path) -> Result<(), Failed> {
         documents.filter(is_writable).map_or(Ok(()), |documents| check(&peer, &documents))
     })?;
     Ok(())
+}
+
+/// INI that sops writes and reads again is written alike. Else it is read as what was meant, or we refuse it.
+fn ini_is_written_alike(peer: &Path) -> Result<(), Failed> {
+    let peer = Gotree::start(peer)?;
+    let config = Config { cases: number_of_documents()?, failure_persistence: None, ..Config::default() };
+    let read = |text: &str| {
+        let answer = peer.ask(&json!({"op": "load", "format": "ini", "text": text})).ok();
+        answer.map(|answer| with_default(&answer["documents"]))
+    };
+    TestRunner::new(config).run(&generate::sections(), |documents| {
+        let meant = texts(&with_default(&documents));
+        let request = json!({"op": "emit", "format": "ini", "documents": documents});
+        let theirs = peer.ask(&request).map(|answer| answer["text"].as_str().unwrap_or_default().to_owned());
+        let ours = Format::Ini.store().write(&tree(&documents), None, &WriteOptions::default());
+        let ours = ours.map(|ours| String::from_utf8_lossy(ours.expose_secret()).into_owned());
+        match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) if ours == theirs => Ok(()),
+            (ours, Ok(theirs)) if read(&theirs).as_ref() == Some(&meant) => {
+                Err(TestCaseError::fail(format!("sops writes\n{theirs}\nand we\n{ours:?}")))
+            }
+            (Ok(ours), _) => match read(&ours) {
+                Some(read) if gotree::without_comments(&read) == gotree::without_comments(&meant) => Ok(()),
+                read => Err(TestCaseError::fail(format!("sops reads\n{ours}\nas {read:?}"))),
+            },
+            (Err(WriteError::Unsupported { .. }), _) => Ok(()),
+            (Err(error), _) => Err(TestCaseError::fail(error.to_string())),
+        }
+    })?;
+    Ok(())
+}
+
+/// Returns documents of INI with the first section that sops always reads.
+fn with_default(documents: &Json) -> Json {
+    let mut documents = documents.clone();
+    let sections = documents[0]["map"].as_array_mut().expect("a document is a map");
+    let is_first = sections.iter().find_map(|section| section.get("key")).is_some_and(|key| key == "DEFAULT");
+    if !is_first {
+        sections.insert(0, json!({"key": "DEFAULT", "value": {"map": []}}));
+    }
+    documents
+}
+
+/// Returns documents with texts for all scalars.
+fn texts(documents: &Json) -> Json {
+    match documents {
+        Json::Array(items) => items.iter().map(texts).collect(),
+        Json::Object(fields) => match fields.get("int").or(fields.get("bool")) {
+            Some(Json::String(number)) => json!({ "str": number }),
+            Some(other) => json!({ "str": other.to_string() }),
+            None => fields.iter().map(|(name, field)| (name.clone(), texts(field))).collect(),
+        },
+        other => other.clone(),
+    }
 }
 
 /// Returns whether sops could encrypt documents: all keys are strings, all integers small enough.

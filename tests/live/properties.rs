@@ -22,7 +22,8 @@ use crate::peer::Peer;
 const DOCUMENTS: u32 = 400;
 
 /// What we say when we refuse on purpose what sops reads, as it would change the value.
-const STRICTER: &[&str] = &["half a character", "must be written as an escape", "which SOPS would drop"];
+const STRICTER: &[&str] =
+    &["half a character", "must be written as an escape", "which SOPS would drop", "at the end of the text"];
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -189,6 +190,15 @@ impl Case<'_> {
                 }
                 first.map_err(|error| problem(format!("{error}\n{}", lossy(encrypted))))
             }
+            // Sops cannot write a comment that has an empty first line, which our encrypted files have only
+            // where the rule leaves comments in clear.
+            Err(Refusal { error, .. })
+                if self.format == Format::Ini
+                    && error.contains("index out of range [0]")
+                    && has_empty_comment(encrypted) =>
+            {
+                Ok(())
+            }
             Err(Refusal { stage, error }) => {
                 fail(format!("sops refuses ours ({what}): {stage}: {error}\n{}", lossy(encrypted)))
             }
@@ -294,6 +304,13 @@ fn keeps_comments(ours: &Json, theirs: &Json) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+/// Returns whether a line has nothing but the marker of a comment.
+fn has_empty_comment(text: &[u8]) -> bool {
+    lossy(text)
+        .lines()
+        .any(|line| matches!(line.trim().trim_start_matches([';', '#', ' ']), "") && !line.trim().is_empty())
 }
 
 fn problem(error: impl ToString) -> TestCaseError {

@@ -90,7 +90,10 @@ impl Builder {
         let above = self.comments.take();
         let mut span = Span::new(value.token.start, value.token.end);
         if let (Some(_), Some(inline)) = (&above, &value.inline) {
-            span = Span::new(value.token.start, inline.end);
+            // To the end of the line: what would be left behind could pass for the space behind the delimiter.
+            let line = &self.tree.source()[inline.end..value.end];
+            let space = line.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
+            span = Span::new(value.token.start, inline.end + space);
         }
         let style = match value.quote {
             "'" => Style::SingleQuoted,

@@ -174,7 +174,11 @@ pub(super) fn value(source: &str, start: usize) -> Result<Value, Problem> {
         let at = start + usize::from(source[start..end].starts_with(' '));
         return Ok(Value { token: at..at, text: Text::Verbatim(at..at), quote: "", inline: None, end });
     }
-    if line.len() > TRIPLE.len() && line.starts_with(TRIPLE) {
+    if line == TRIPLE {
+        // A value to go-ini, but only as long as nothing is put behind it.
+        return Err(syntax(first, OPEN_AT_END));
+    }
+    if line.starts_with(TRIPLE) {
         return quoted(source, first, TRIPLE);
     }
     if line.starts_with(BACKQUOTE) {
@@ -350,5 +354,6 @@ pub(super) const BACKQUOTE: &str = "`";
 pub(super) const TRIPLE: &str = "\"\"\"";
 const BEHIND_QUOTES: &str = "text behind a closing quote or bracket, which SOPS would drop";
 const DELIMITERS: [char; 2] = ['=', ':'];
+const OPEN_AT_END: &str = "quotes that open at the end of the text";
 /// The key that stands for the number of the keys like it.
 const NUMBERED: &str = "-";
