@@ -135,6 +135,7 @@ const EXHAUSTING: &[(&str, Format, Make)] = &[
     ("many_comments", Format::Yaml, || {
         ["a:\n", &"# note\n".repeat(100_000), " b: c\n"].concat().into_bytes()
     }),
+    ("many_continued_lines", Format::Ini, || ["a = ", &"x \\\n".repeat(100_000)].concat().into_bytes()),
     ("many_documents", Format::Yaml, || "---\na: b\n".repeat(2_000).into_bytes()),
     ("many_flat_metadata", Format::Dotenv, || {
         (0..20_000)
@@ -148,6 +149,12 @@ const EXHAUSTING: &[(&str, Format, Make)] = &[
     ("list_index_of_flat_metadata", Format::Dotenv, || {
         b"sops_age__list_4000000000__map_enc=x\nA=b\n".to_vec()
     }),
+    ("many_lines_above_a_section", Format::Ini, || {
+        [&"; note\n".repeat(100_000), "[a] ; beside\n"].concat().into_bytes()
+    }),
+    ("many_open_quotes", Format::Ini, || ["a = \"\"\"", &"\n`".repeat(100_000)].concat().into_bytes()),
+    ("many_repeated_keys", Format::Ini, || "a = x\n".repeat(100_000).into_bytes()),
+    ("many_sections", Format::Ini, || "; note\n[a]\nb = c ; d\n\n".repeat(10_000).into_bytes()),
     ("nul_bytes", Format::Yaml, || vec![0; 1 << 16]),
     ("recursive_alias", Format::Yaml, || b"a: &a [*a]\n".to_vec()),
     ("recursive_alias_in_second_document", Format::Yaml, || b"a: b\n---\na: &a {b: *a}\n".to_vec()),
@@ -185,6 +192,11 @@ const INTERESTING: &[&str] = &[
     "...\n",
     "%YAML 1.2\n",
     "<<: *a\n",
+    "[a]",
+    "; ",
+    "`",
+    "\"\"\"",
+    "\\\n",
     "ENC[AES256_GCM,data:",
     ",type:str]",
     "sops:\n",

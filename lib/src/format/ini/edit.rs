@@ -6,7 +6,7 @@
 use serde_json::Value as Json;
 
 use super::quote::{Position, quoted_key};
-use super::scan::{Entry, Value as Scanned, entry, line_end, line_start, marker_length};
+use super::scan::{Entry, Value as Scanned, entry, line_end, line_start, marker_length, pieces};
 use super::write::{OUTSIDE, append_entries, append_metadata, append_scalar, append_section};
 use super::{COLLECTION, NAME, NULL, unsupported};
 use crate::format::splice::Splice;
@@ -54,7 +54,7 @@ pub(super) fn put(tree: &Tree, place: Place<'_>, value: &Json) -> Result<SecretB
         }
         _ => return Err(unsupported(OUTSIDE)),
     }
-    Ok(editor.splice.apply_to_lines(tree.source()))
+    editor.finish()
 }
 
 pub(super) fn remove(tree: &Tree, node: NodeId) -> Result<SecretBytes, WriteError> {
@@ -68,7 +68,7 @@ pub(super) fn remove(tree: &Tree, node: NodeId) -> Result<SecretBytes, WriteErro
             editor.splice.delete(editor.lines(entry.start, entry.value.end));
         }
     }
-    Ok(editor.splice.apply_to_lines(tree.source()))
+    editor.finish()
 }
 
 /// Gathers changes to a source.
@@ -84,10 +84,18 @@ struct Editor<'a> {
 impl<'a> Editor<'a> {
     fn new(tree: &'a Tree, rewrite: Rewrite<'a>) -> Result<Self, WriteError> {
         let root = only_document(tree, NAME)?;
-        let source = std::str::from_utf8(tree.source()).map_err(|_| unsupported("bytes that are no text"))?;
+        let source = std::str::from_utf8(tree.source()).map_err(|_| unsupported(NO_TEXT))?;
         let is_windows = source.find('\n').is_some_and(|at| source[..at].ends_with('\r'));
         let line_break = if is_windows { "\r\n" } else { "\n" };
         Ok(Self { tree, root, source, line_break, rewrite, splice: Splice::default() })
+    }
+
+    /// Returns the source with the changes made, unless they move a comment above a key that is given twice.
+    fn finish(self) -> Result<SecretBytes, WriteError> {
+        let changed = self.splice.apply_to_lines(self.tree.source());
+        let text = std::str::from_utf8(changed.expose_secret()).map_err(|_| unsupported(NO_TEXT))?;
+        pieces(text).map_err(|_| unsupported("such a change beside a key that is given twice"))?;
+        Ok(changed)
     }
 
     /// Writes a value in its place. The comment beside it may be part of its span, and then stays if it does
@@ -142,8 +150,7 @@ impl<'a> Editor<'a> {
             return Ok(());
         }
         let Value::Comment(text) = node.value else { return Ok(()) };
-        let text = std::str::from_utf8(self.tree.bytes(text))
-            .map_err(|_| unsupported("a comment that is no text"))?;
+        let text = std::str::from_utf8(self.tree.bytes(text)).map_err(|_| unsupported(NO_TEXT))?;
         let start = node.span.start as usize;
         if owner.value == Value::Map && node.span.start < owner.span.end {
             let (marker, rest) = self.section_comment(&node, before);
@@ -406,3 +413,126 @@ fn marker(comment: &str) -> &str {
 }
 
 const MARKER: &str = "; ";
+const NO_TEXT: &str = "a text that is not UTF-8";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::format::Format;
+
+    fn read(source: &str) -> Tree {
+        Format::Ini.read(source).expect(source)
+    }
+
+    fn text(bytes: &SecretBytes) -> String {
+        String::from_utf8(bytes.expose_secret().to_vec()).expect("UTF-8")
+    }
+
+    fn find(tree: &Tree, section: &str, key: &str) -> NodeId {
+        let below = |id: NodeId, key: &str| {
+            tree.items(id).find(|&id| tree.key(id) == Some(key.as_bytes())).expect("it is there")
+        };
+        let section = below(tree.documents()[0], section);
+        if key.is_empty() { section } else { below(section, key) }
+    }
+
+    #[test]
+    fn a_value_changes_without_its_comments() {
+        let source = "; above\na = x  ; beside\nb = 'y' ; beside";
+        let mut tree = read(source);
+        let (a, b) = (find(&tree, "DEFAULT", "a"), find(&tree, "DEFAULT", "b"));
+        let value = Value::Str(tree.intern(b"ENC[1]"));
+        tree.set_value(a, value);
+        tree.set_value(b, value);
+        let written = rewrite(&tree, &Rewrite { changed: &[a, b], ..Rewrite::default() }).expect("ini");
+        assert_eq!(text(&written), "; above\na = ENC[1]  ; beside\nb = 'ENC[1]' ; beside");
+        let comment = tree.id(a.index() + 1).expect("a comment");
+        let value = Value::Comment(tree.intern(b"ENC[2]"));
+        tree.set_value(comment, value);
+        let written = rewrite(&tree, &Rewrite { changed: &[comment], ..Rewrite::default() }).expect("ini");
+        assert_eq!(text(&written), "; ENC[2]\na = x\nb = 'y' ; beside");
+    }
+
+    #[test]
+    fn a_comment_keeps_its_marker_and_gets_more() {
+        let mut tree = read("##  ENC[1]\na = x ;ENC[2]\n");
+        let root = tree.documents()[0];
+        let section = tree.items(root).next().expect("a section");
+        let comment = tree.children(section).nth(1).expect("a comment");
+        let value = Value::Comment(tree.intern(b"one\ntwo\n# three"));
+        tree.set_value(comment, value);
+        let written = rewrite(&tree, &Rewrite { changed: &[comment], ..Rewrite::default() }).expect("ini");
+        assert_eq!(text(&written), "##  one\n; two\n# three\na = x\n");
+        let mut tree = read("a = x ;ENC[2]\n");
+        let comment = tree.id(tree.nodes().len() - 1).expect("a comment");
+        let value = Value::Comment(tree.intern(b"one\ntwo"));
+        tree.set_value(comment, value);
+        let written = rewrite(&tree, &Rewrite { changed: &[comment], ..Rewrite::default() });
+        assert!(matches!(written, Err(WriteError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn a_value_is_put_where_it_belongs() {
+        let source = "[s]\nlong   = 1 ; c\n\n[t]\n  k:2\n\n[sops]\nmac = x\n";
+        let tree = read(source);
+        let root = tree.documents()[0];
+        let with = |from: &str, to: &str| source.replace(from, to);
+        let put = |place, value: Json| put(&tree, place, &value).map(|written| text(&written));
+        let node = |section, key| Place::Node(find(&tree, section, key));
+        let entry = |section, key| Place::Entry(find(&tree, section, ""), key);
+        assert_eq!(
+            put(node("s", "long"), json!("a;b")),
+            Err(unsupported("a text that would be read as another in all quotes there are"))
+        );
+        assert_eq!(put(node("s", "long"), json!("a b")), Ok(with("1 ; c", "a b ; c")));
+        assert_eq!(put(node("t", "k"), json!(5)), Ok(with("k:2", "k:5")));
+        assert_eq!(put(entry("s", "n"), json!(" ")), Ok(with("; c\n", "; c\nn      = \" \"\n")));
+        assert_eq!(put(entry("t", "n"), json!("x")), Ok(with("k:2\n", "k:2\n  n:x\n")));
+        assert_eq!(put(entry("DEFAULT", "n"), json!("x")), Ok(format!("n = x\n\n{source}")));
+        assert_eq!(
+            put(Place::Entry(root, "u"), json!({"a": "x", "bc": 1})),
+            Ok(with("[sops]", "[u]\na  = x\nbc = 1\n\n[sops]"))
+        );
+        assert_eq!(put(node("t", ""), json!({"a": "x"})), Ok(with("  k:2\n", "a = x\n")));
+        for (place, value) in [
+            (node("s", "long"), json!([])),
+            (node("s", "long"), json!({})),
+            (node("s", "long"), json!(null)),
+            (node("s", ""), json!("x")),
+            (Place::Node(root), json!({})),
+            (Place::Entry(root, "u"), json!("x")),
+            (Place::Entry(root, "u"), json!({"a": null})),
+            (Place::Append(root), json!("x")),
+            (entry("s", "n"), json!({})),
+            (entry("s", "-"), json!("x")),
+        ] {
+            assert!(matches!(put(place, value), Err(WriteError::Unsupported { .. })));
+        }
+    }
+
+    #[test]
+    fn an_open_line_swallows_no_key() {
+        for source in ["a = x \\", "a = x \\\n", "a = x \\\n\n"] {
+            let tree = read(source);
+            let changed =
+                put(&tree, Place::Entry(find(&tree, "DEFAULT", ""), "b"), &json!("y")).expect("ini");
+            let tree = read(&text(&changed));
+            assert_eq!(tree.to_json(find(&tree, "DEFAULT", "")), json!({"a": "x ", "b": "y"}));
+        }
+    }
+
+    #[test]
+    fn a_value_is_taken_out_with_its_lines() {
+        let source = "; c\n[s]\nk = 1 ; d\nl = \"\"\"x\ny\"\"\"\n\n; e\n[t]\n\n[u]\nm = 1";
+        let tree = read(source);
+        let remove = |section, key| remove(&tree, find(&tree, section, key)).map(|written| text(&written));
+        assert_eq!(remove("s", "k"), Ok(source.replace("k = 1 ; d\n", "")));
+        assert_eq!(remove("s", "l"), Ok(source.replace("l = \"\"\"x\ny\"\"\"\n", "")));
+        assert_eq!(remove("s", "").as_deref(), Ok("; e\n[t]\n\n[u]\nm = 1"));
+        assert_eq!(remove("t", ""), Ok(source.replace("; e\n[t]\n\n", "")));
+        assert_eq!(remove("u", ""), Ok(source.replace("\n\n[u]\nm = 1", "")));
+        assert!(matches!(remove("DEFAULT", ""), Err(WriteError::Unsupported { .. })));
+    }
+}

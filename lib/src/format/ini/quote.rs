@@ -98,3 +98,64 @@ fn usual_quote(text: &str) -> &'static str {
 }
 
 const ENCODING: &str = "a text that is not UTF-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spelled(text: &str, quote: &'static str, is_commented: bool) -> Option<String> {
+        let mut out = SecretBytes::from("k = ");
+        append_value(text.as_bytes(), Position { quote, is_commented }, &mut out).ok()?;
+        Some(String::from_utf8_lossy(&out.expose_secret()[4..]).into_owned())
+    }
+
+    #[test]
+    fn a_value_has_the_quotes_that_it_needs() {
+        for (text, written) in [
+            ("", ""),
+            ("a b", "a b"),
+            ("a;b", "`a;b`"),
+            (" a", "\" a\""),
+            ("a\nb", "\"\"\"a\nb\"\"\""),
+            ("a`b", "\"\"\"a`b\"\"\""),
+            ("a\"b", "a\"b"),
+            ("\"a\"", "`\"a\"`"),
+            ("'a'", "`'a'`"),
+            ("a\\", "`a\\`"),
+            (" a\"b", "` a\"b`"),
+            ("\"\"\"", "`\"\"\"`"),
+            ("a\"\"\"\nb", "`a\"\"\"\nb`"),
+            ("a\r", "\"a\r\""),
+        ] {
+            assert_eq!(spelled(text, "", false).as_deref(), Some(written));
+        }
+        assert_eq!(spelled("`\"\"\"\n", "", false), None);
+    }
+
+    #[test]
+    fn quotes_stay_if_they_can() {
+        assert_eq!(spelled("x", "'", false).as_deref(), Some("'x'"));
+        assert_eq!(spelled("it's", "'", true).as_deref(), Some("it's"));
+        assert_eq!(spelled("x;y", "\"", false).as_deref(), Some("`x;y`"));
+        assert_eq!(spelled("=`", "", true).as_deref(), Some("=`"));
+        assert_eq!(spelled("x;y", "", true), None);
+    }
+
+    #[test]
+    fn a_key_has_the_quotes_that_it_needs() {
+        for (key, written) in [
+            ("a b", Some("a b")),
+            ("a=b", Some("`a=b`")),
+            ("a\"", Some("`a\"`")),
+            ("a`b", Some("\"\"\"a`b\"\"\"")),
+            ("#1", Some("`#1`")),
+            ("[x", Some("`[x`")),
+            ("=`", Some("\"\"\"=`\"\"\"")),
+            ("-", None),
+            (" a", None),
+            ("", None),
+        ] {
+            assert_eq!(quoted_key(key.as_bytes()).ok().as_deref(), written, "{key}");
+        }
+    }
+}

@@ -206,3 +206,84 @@ fn line_of(source: &[u8], position: usize) -> usize {
 
 /// The section of keys that stand in front of all sections.
 pub(super) const DEFAULT: &str = "DEFAULT";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the nodes below the root, a line each: key, text, and the bytes that an edit replaces.
+    fn lines(source: &str) -> Vec<String> {
+        let tree = read(source.into()).expect(source);
+        let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let line = |(id, node): (NodeId, &Node)| match node.value {
+            Value::Map => format!("[{}]", lossy(tree.key(id)?)).into(),
+            Value::Str(text) => format!(
+                "{} = {} < {}",
+                lossy(tree.key(id)?),
+                lossy(tree.bytes(text)),
+                lossy(tree.slice(node.span))
+            )
+            .into(),
+            Value::Comment(text) => {
+                format!("; {} < {}", lossy(tree.bytes(text)), lossy(tree.slice(node.span))).into()
+            }
+            _ => None,
+        };
+        tree.nodes().filter_map(line).collect()
+    }
+
+    #[test]
+    fn keys_stand_in_sections() {
+        assert_eq!(
+            lines("\u{feff}a=1\n[s]\nb : 'x'\n[DEFAULT]\n[s]\n-=1\n-=2"),
+            ["[DEFAULT]", "a = 1 < 1", "[s]", "b = x < 'x'", "[DEFAULT]", "[s]", "#1 = 1 < 1", "#2 = 2 < 2"]
+        );
+        assert_eq!(lines(""), ["[DEFAULT]"]);
+    }
+
+    #[test]
+    fn a_comment_stands_behind_its_key() {
+        assert_eq!(
+            lines("; a\n\n  # b \nk = v ; c\nl=w;d\n;\n; e\nm=\n;f\n"),
+            [
+                "[DEFAULT]",
+                "k = v < v ; c",
+                "; a\n# b \n; c < ; a\n\n  # b",
+                "l = w < w",
+                "; d < ;d",
+                "m =  < ",
+                ";  \n; e < ;\n; e",
+                "; f < ;f",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_comment_of_a_section_comes_first() {
+        assert_eq!(
+            lines("; a\n\n[s]\n[t] # b\n; c\n[u];d\n; e\n[sops]\nmac=x\n"),
+            [
+                "[DEFAULT]",
+                "[s]",
+                "; a < ; a\n\n[s]",
+                "[t]",
+                "; b < [t] # b",
+                "[u]",
+                "; c\n;d < ; c\n[u];d",
+                "; e < ; e",
+                "[sops]",
+                "mac = x < x",
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_have_their_line() {
+        let error = |source: &[u8]| read(source.into()).err().map(|error| (error.line, error.kind));
+        assert_eq!(error(b"a=1\n\xff=1"), Some((2, ParseErrorKind::Encoding)));
+        assert_eq!(error(b"a=1\n\nb=1\na=2"), Some((4, ParseErrorKind::DuplicateKey("a".into()))));
+        let metadata = |what| Some((3, ParseErrorKind::Metadata(what)));
+        assert_eq!(error(b"[sops]\n\n[sops]\n"), metadata("the section is there twice"));
+        assert_eq!(error(b"a=1\n\n[sops]\nx__list_1=y"), metadata("a list has gaps"));
+    }
+}

@@ -357,3 +357,98 @@ const DELIMITERS: [char; 2] = ['=', ':'];
 const OPEN_AT_END: &str = "quotes that open at the end of the text";
 /// The key that stands for the number of the keys like it.
 const NUMBERED: &str = "-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scanned(source: &str) -> (String, Option<&str>) {
+        let value = value(source, 0).ok().expect(source);
+        let text = String::from_utf8_lossy(value.text(source)).into_owned();
+        (text, value.inline.map(|inline| &source[inline]))
+    }
+
+    fn refused(source: &str) -> (usize, String) {
+        let Problem { at, kind } = pieces(source).err().expect(source);
+        (at, kind.to_string())
+    }
+
+    #[test]
+    fn a_value_loses_its_quotes_and_its_comment() {
+        for (source, text, inline) in [
+            ("", "", None),
+            ("  \n", "", None),
+            (" a b \r\n", "a b", None),
+            ("a;b # c \n", "a", Some(";b # c")),
+            (" #c", "", Some("#c")),
+            ("'a' ; c", "a", Some("; c")),
+            ("\"a\"\n", "a", None),
+            ("\"a;b\"\n", "\"a", Some(";b\"")),
+            ("\"a\" b \"c\"", "\"a\" b \"c\"", None),
+            ("'it''s'", "'it''s'", None),
+            ("'", "'", None),
+            ("`a;b`\n", "a;b", None),
+            ("`a`b`\n", "a`b", None),
+            ("\"\"\"a\"\"\" \n", "a", None),
+            ("\"\"\"\"\"\"", "", None),
+            ("\"\"\" a\r\n\n b\"\"\"  ; c\n", " a\r\n\n b", Some("; c")),
+            ("`a\nb`", "a\nb", None),
+            ("a \\\n  b ; c\nd", "a b ; c", None),
+            ("a\\\n\nb", "a", None),
+            ("a\\\n b \\ \n c", "ab c", None),
+            ("a ; c\\\nb", "a ; cb", None),
+            ("\\", "", None),
+        ] {
+            assert_eq!(scanned(source), (text.to_owned(), inline), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_loses_its_quotes() {
+        for (source, name) in [
+            ("a b = x", "a b"),
+            ("a ; b : x", "a ; b"),
+            ("\" a=b\" = x", "a=b"),
+            ("`a\"b`:x", "a\"b"),
+            ("\"\"\"a`b\"\"\"=x", "a`b"),
+            ("'a' = x", "'a'"),
+            ("- = x", "#1"),
+            ("`-` = x", "#1"),
+        ] {
+            let pieces = pieces(source).ok().expect(source);
+            let [Piece::Entry(entry)] = &pieces[..] else { panic!("{source} is no entry") };
+            assert_eq!(entry.name(source), name);
+        }
+    }
+
+    #[test]
+    fn what_go_ini_drops_is_refused() {
+        for (source, at, part) in [
+            ("a=1\nb=2\na=3\n", 8, "\"a\" is given twice"),
+            ("a=1\na=\n", 4, "\"a\" is given twice"),
+            ("a=1 ; x\na=2\n", 8, "\"a\" is given twice"),
+            ("; x\na=1\na=2\n", 4, "\"a\" is given twice"),
+            ("-=1\n`#1`=2\n", 4, "\"#1\" is given twice"),
+            ("[s] x\n", 4, "drop"),
+            ("[s] x ; y\n", 4, "drop"),
+            ("a=`b` c\n", 6, "drop"),
+            ("a=`b` ; c\n", 6, "drop"),
+            ("a=\"\"\"b\nc\"\"\" d ; e\n", 12, "drop"),
+            ("a=\"\"\"b\nc\"\"\" ; \\\n", 12, "drop"),
+            ("\"a\" b = c\n", 0, "drop"),
+            ("a=\"\"\"", 2, "at the end"),
+        ] {
+            let (found, error) = refused(source);
+            assert!(error.contains(part) && found == at, "{source:?}: {found}: {error}");
+        }
+        let allowed = ["a=1\n\na=2 ; x\n[s]\na=3\n[s]\na=4", "-=1\n-=1\n", "a=1\na=2\na=3"];
+        assert!(allowed.into_iter().all(|source| pieces(source).is_ok()));
+    }
+
+    #[test]
+    fn what_is_no_ini_is_refused() {
+        for source in ["a", "=a", "\"\"=a", "\"a=b", "[s", "[]", "a=`b\n", "a=\"\"\"\nb\n", "`a`b", "\u{1}"] {
+            assert!(pieces(source).is_err(), "{source:?}");
+        }
+    }
+}

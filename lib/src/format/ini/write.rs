@@ -255,3 +255,62 @@ fn refuse_null(tree: &Tree) -> Result<(), WriteError> {
 
 /// Why a value at the top is refused.
 pub(super) const OUTSIDE: &str = "a value outside of a section";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Format;
+
+    fn anew(source: &str) -> String {
+        let tree = Format::Ini.read(source).expect(source);
+        let written = write(&tree, None).expect(source);
+        String::from_utf8(written.expose_secret().to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn delimiters_stand_in_a_column() {
+        assert_eq!(
+            anew("a=1\nlonger:2\n[s]\n`x=y`=1\n[t]\n[s]\nü=\nab='x;'"),
+            "a      = 1\nlonger = 2\n\n[s]\n`x=y` = 1\n\n[t]\n\n[s]\nü = \n; '\nab = 'x\n"
+        );
+        assert_eq!(anew(""), "");
+        assert_eq!(anew("[s]\n[DEFAULT]\na=1"), "[s]\n\n[DEFAULT]\na = 1\n");
+    }
+
+    #[test]
+    fn comments_stand_above() {
+        assert_eq!(
+            anew("#a\n[s] ; b\nk = 1 ;c\n;d\n#  e\nl = 2\n; end\n"),
+            "; a\n; b\n[s]\n; c\nk = 1\n; d\n# e\nl = 2\n; end\n"
+        );
+    }
+
+    #[test]
+    fn comments_of_other_formats_stand_above_what_follows() {
+        let source = "# top\ns:\n  # a\n  # b\n  k: v\n  # c\n  # d\n  l: w\n";
+        let tree = Format::Yaml.read(source).expect("YAML");
+        let written = |metadata| write(&tree, metadata).expect("ini").expose_secret().to_vec();
+        assert_eq!(
+            String::from_utf8_lossy(&written(None)),
+            ";  top\n;  a\n[s]\n; b\n; c\nk = v\n; d\nl = w\n"
+        );
+        // One of several encrypted comments in a row can be read again.
+        let metadata = Map::new();
+        assert_eq!(
+            String::from_utf8_lossy(&written(Some(&metadata))),
+            ";  a\n[s]\n; c\nk = v\n; d\nl = w\n\n[sops]\n"
+        );
+    }
+
+    #[test]
+    fn a_value_alone_is_a_text_or_lines() {
+        let tree = Format::Json.read(r#"{"s": {"a": "x\ny", "b": 1, "c": [1, "z"]}}"#).expect("JSON");
+        let section = tree.items(tree.documents()[0]).next().expect("s");
+        let alone = |id| write_value(&tree, id).map(|written| written.expose_secret().to_vec());
+        let found: Vec<_> = tree.items(section).map(alone).collect();
+        assert_eq!(found, [Ok(b"x\ny".to_vec()), Ok(b"1".to_vec()), Ok(b"[1,\"z\"]".to_vec())]);
+        let tree = Format::Ini.read("[s]\nab=1\nc=`;`").expect("INI");
+        let section = tree.items(tree.documents()[0]).nth(1).expect("s");
+        assert_eq!(write_value(&tree, section).expect("lines").expose_secret(), b"ab = 1\nc  = `;`\n");
+    }
+}
