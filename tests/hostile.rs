@@ -52,10 +52,10 @@ fn mutilated(name: &str, target: fn(&[u8])) -> Result<(), Failed> {
 
 /// Documents to start from: those of the golden files that fit the target.
 fn seeds(name: &str) -> Vec<Vec<u8>> {
-    let end = match name {
+    let end = match name.trim_start_matches("edit_") {
         "dotenv" => ".env",
         "ini" => ".ini",
-        "json" | "edit_json" | "metadata" => ".json",
+        "json" | "metadata" => ".json",
         "binary" => ".bin",
         _ => ".yaml",
     };
@@ -65,7 +65,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         let files = files.into_iter().flatten().filter(|path| path.to_string_lossy().ends_with(end));
         seeds.extend(files.filter_map(|path| fs::read(path).ok()).filter(|data| data.len() < 6000));
     }
-    if matches!(name, "edit_json" | "edit_yaml") {
+    if name.starts_with("edit_") {
         seeds
             .iter_mut()
             .enumerate()

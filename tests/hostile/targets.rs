@@ -22,6 +22,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("binary", binary),
     ("config", config),
     ("dotenv", dotenv),
+    ("edit_dotenv", edit_dotenv),
+    ("edit_ini", edit_ini),
     ("edit_json", edit_json),
     ("edit_yaml", edit_yaml),
     ("encrypted", encrypted),
@@ -50,6 +52,16 @@ pub fn config(data: &[u8]) {
 /// Reads, rewrites, encrypts and decrypts.
 pub fn dotenv(data: &[u8]) {
     survives(Format::Dotenv, data);
+}
+
+/// Puts values into a document and takes them out.
+pub fn edit_dotenv(data: &[u8]) {
+    edit(Format::Dotenv, data);
+}
+
+/// Puts values into a document and takes them out.
+pub fn edit_ini(data: &[u8]) {
+    edit(Format::Ini, data);
 }
 
 /// Puts values into a document and takes them out.
@@ -177,10 +189,15 @@ fn edit(format: Format, data: &[u8]) {
     }
     let value = &VALUES[usize::from(*kind) % VALUES.len()];
     let value: Json = serde_json::from_str(value).expect("the values are JSON");
+    let has_only_texts = matches!(format, Format::Dotenv | Format::Ini);
+    let expected = match &value {
+        Json::Bool(_) | Json::Number(_) if has_only_texts => value.to_string().into(),
+        value => value.clone(),
+    };
     let (start, end) = (place.index(), tree.node(place).end as usize);
     if let Ok(changed) = format.store().put(&tree, Place::Node(place), &value) {
         let again = format.read(changed).expect("what was put in can be read");
-        same_but(&tree, &again, start..end, Some((key_of(&tree, place), &value)));
+        same_but(&tree, &again, start..end, Some((key_of(&tree, place), &expected)));
     }
     if let Ok(changed) = format.store().remove(&tree, place) {
         let again = format.read(changed).expect("what is left can be read");
@@ -193,7 +210,7 @@ fn edit(format: Format, data: &[u8]) {
     };
     if let Ok(changed) = format.store().put(&tree, below, &value) {
         let again = format.read(changed).expect("what was put in can be read");
-        same_but(&tree, &again, end..end, Some((key, &value)));
+        same_but(&tree, &again, end..end, Some((key, &expected)));
     }
 }
 
