@@ -1,5 +1,5 @@
-//! The command line of sops, as scripts see it: the transcripts of `testdata/sops-cli` are run with this
-//! program under the name `sops`, and with real sops.
+//! The command line, as scripts see it: the transcripts of `testdata/sops-cli` are run with this program
+//! under the name `sops`, and with real sops; those of `testdata/kubectl-seal` with this program alone.
 //!
 //! How a transcript is written is told in `testdata/sops-cli/README.md`.
 
@@ -17,10 +17,11 @@ use libtest_mimic::{Failed, Trial};
 use crate::peer::Peer;
 use transcript::{Case, Expected, Program, Step};
 
-/// Runs the program in place of the tests, if it was started under the name of sops.
-pub fn run_as_sops() -> Option<ExitCode> {
+/// Runs the program in place of the tests, if it was started under one of its names.
+pub fn run_as_program() -> Option<ExitCode> {
     let name = PathBuf::from(env::args_os().next()?);
-    (name.file_name() == Some(OsStr::new("sops"))).then(kubectl_seal::main)
+    let name = name.file_name()?.to_str()?;
+    NAMES.contains(&name).then(kubectl_seal::main)
 }
 
 /// Returns the tests that need no peer.
@@ -30,9 +31,11 @@ pub fn tests() -> Vec<Trial> {
         let name = format!("sops_cli::{}", case.test_name());
         Trial::test(name, move || run(&case, Program::Selkie, &program()?))
     };
-    let mut tests: Vec<_> = cases().into_iter().map(test).collect();
+    let own = cases("testdata/kubectl-seal");
+    let mut tests: Vec<_> = cases("testdata/sops-cli").into_iter().chain(own).map(test).collect();
     tests.push(Trial::test("sops_cli::there_are_cases", || {
-        (cases().len() > 50).then_some(()).ok_or_else(|| "testdata/sops-cli is not there".into())
+        let is_there = cases("testdata/sops-cli").len() > 50 && !cases("testdata/kubectl-seal").is_empty();
+        is_there.then_some(()).ok_or_else(|| "the cases are not there".into())
     }));
     tests
 }
@@ -43,11 +46,13 @@ pub fn live_tests() -> Vec<Trial> {
         let name = format!("cli::{}", case.test_name());
         Peer::Sops313.test(name, move |program| run(&case, Program::Sops, &program))
     };
-    cases().into_iter().filter(|case| !case.is_only_for(Program::Selkie)).map(test).collect()
+    let cases = cases("testdata/sops-cli").into_iter();
+    cases.filter(|case| !case.is_only_for(Program::Selkie)).map(test).collect()
 }
 
-fn cases() -> Vec<Case> {
-    let files = fs::read_dir(folder()).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
+fn cases(folder: &str) -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
     let mut files: Vec<_> = files.filter(|file| file.extension() == Some(OsStr::new("case"))).collect();
     files.sort();
     files.iter().flat_map(|file| transcript::read(file)).collect()
@@ -64,7 +69,9 @@ fn run(case: &Case, program: Program, executable: &Path) -> Result<(), Failed> {
     for folder in [&work, &bin, &home] {
         fs::create_dir(folder)?;
     }
-    symlink(executable, bin.join("sops"))?;
+    for name in NAMES {
+        symlink(executable, bin.join(name))?;
+    }
     for (name, content) in &case.files {
         let path = work.join(name);
         fs::create_dir_all(path.parent().unwrap_or(&work))?;
@@ -111,3 +118,6 @@ fn compare(step: &Step, program: Program, output: &Output, work: &Path) -> Resul
     }
     Ok(())
 }
+
+/// The names that the program is started under.
+const NAMES: [&str; 2] = ["kubectl-seal", "sops"];
