@@ -103,3 +103,45 @@ Examples:
   kubectl seal tour                         see all of it on an example
 
 `kubectl seal sops …` is the command line of sops; so is this program when it is called sops.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Returns the commands of the examples in a help text, as the shell would split them.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let mut commands = Vec::new();
+        for line in help.lines().filter_map(|line| line.strip_prefix("  ")) {
+            // What stands behind two blanks says what the example does.
+            let words = shlex::split(line.split("  ").next().unwrap_or_default()).expect(line);
+            for part in words.split(|word| ["|", "&&"].contains(&word.as_str())) {
+                let command = part.iter().skip_while(|word| word.contains('='));
+                let command: Vec<_> = command.take_while(|word| *word != ">").cloned().collect();
+                commands.push(command);
+            }
+        }
+        commands.retain(|command| command.first().is_some_and(|word| word == "kubectl"));
+        commands
+    }
+
+    #[test]
+    fn examples_of_the_help_are_command_lines() {
+        let mut count = 0;
+        let program = Cli::command();
+        for command in std::iter::once(&program).chain(program.get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for words in examples(&help) {
+                let parsed = Cli::try_parse_from(words.iter().skip(1));
+                assert!(
+                    parsed.is_ok(),
+                    "{words:?}: {}",
+                    parsed.err().map(|error| error.to_string()).unwrap_or_default()
+                );
+                count += 1;
+            }
+        }
+        assert!(count > 40, "{count} examples");
+    }
+}

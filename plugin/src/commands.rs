@@ -21,6 +21,7 @@ mod updatekeys;
 mod view;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use selkie::format::Format;
 use selkie::keys::{KeyGroup, MasterKey};
@@ -125,7 +126,7 @@ fn change_in_place(
     let plain = document.format.read(unlocked.opened.plaintext()?)?;
     let changed = change(document.format, &plain, &unlocked)?;
     let Some(resealed) = unlocked.seal_if_changed(context, &changed)? else { return Ok(Outcome::Unchanged) };
-    document::write(context, target.path().unwrap_or(std::path::Path::new("")), &resealed.text)?;
+    document::write(context, target.path().unwrap_or(Path::new("")), &resealed.text)?;
     Ok(Outcome::Done("changed", String::new()))
 }
 
@@ -135,6 +136,16 @@ fn refuse_stdin(targets: &[Target]) -> Result<(), Failure> {
         return Err(Failure::Usage("stdin cannot be changed in place; name a file".to_owned()));
     }
     Ok(())
+}
+
+/// For commands that take files and more in one list: an argument too many must not become a path that
+/// is then made in the files that are there.
+fn refuse_missing(context: &Context<'_>, targets: &[Target]) -> Result<(), Failure> {
+    let is_missing = |path: &&Path| !context.session.absolute(path).exists();
+    match targets.iter().filter_map(Target::path).find(is_missing) {
+        None => Ok(()),
+        Some(path) => Err(Failure::NoFile(path.display().to_string())),
+    }
 }
 
 /// Returns a command for the shell: the only argument as it is, several in quotes where they need it.

@@ -1,5 +1,5 @@
-//! Paths as people write them: `data.password`, `data["tls.crt"]`, `items[0].name`. What starts with a
-//! bracket is a path of sops, `["data"]["password"]`, as it is.
+//! Paths as people write them: `data.password`, `data["tls.crt"]` or `data.tls\.crt`, `items[0].name`. What
+//! starts with a bracket is a path of sops, `["data"]["password"]`, as it is.
 //!
 //! Invariant: what is shown reads back as the same path.
 
@@ -51,11 +51,11 @@ fn parse_dotted(text: &str) -> Result<TreePath, PathError> {
             inner.steps().iter().for_each(|step| path.push(step.clone()));
             rest = &rest[end..];
         } else {
-            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            let (key, end) = simple_key(rest);
             if end == 0 {
                 return Err(PathError::Component(rest.to_owned()));
             }
-            path.push(Step::Key(rest[..end].to_owned()));
+            path.push(Step::Key(key));
             rest = &rest[end..];
         }
         rest = match rest.strip_prefix('.') {
@@ -65,6 +65,24 @@ fn parse_dotted(text: &str) -> Result<TreePath, PathError> {
         };
     }
     Ok(path)
+}
+
+/// Returns the key that a text starts with, and where it ends: before a dot or a bracket, unless a backslash
+/// stands in front of that.
+fn simple_key(text: &str) -> (String, usize) {
+    let mut key = String::new();
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '.' | '[' => return (key, at),
+            '\\' => {
+                let escaped = characters.next_if(|(_, next)| ['.', '[', '\\'].contains(next));
+                key.push(escaped.map_or('\\', |(_, next)| next));
+            }
+            other => key.push(other),
+        }
+    }
+    (key, text.len())
 }
 
 /// Returns where the bracket that a text starts with ends.
@@ -80,7 +98,7 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 fn is_simple(key: &str) -> bool {
-    !key.is_empty() && !key.contains(['.', '[', ']', '"', '\'']) && !key.contains(char::is_whitespace)
+    !key.is_empty() && !key.contains(['.', '[', ']', '"', '\'', '\\']) && !key.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -100,6 +118,8 @@ mod tests {
         assert_eq!(sops(r#"data["tls.crt"]"#), r#"["data"]["tls.crt"]"#);
         assert_eq!(sops("data['tls.crt'].x"), r#"["data"]["tls.crt"]["x"]"#);
         assert_eq!(sops("items[0].name"), r#"["items"][0]["name"]"#);
+        assert_eq!(sops(r"data.tls\.crt"), r#"["data"]["tls.crt"]"#);
+        assert_eq!(sops(r"\[a\\.b\c"), r#"["[a\"]["b\c"]"#);
         assert_eq!(sops("a[0][1]"), r#"["a"][0][1]"#);
         assert_eq!(sops(r#"["a"]["b.c"]"#), r#"["a"]["b.c"]"#);
         assert_eq!(sops(""), "");
@@ -115,7 +135,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_reads_back(steps in prop::collection::vec(prop_oneof![
-            "[a-z_./ ]{1,4}".prop_map(Step::Key),
+            r"[a-z_./ \\]{1,4}".prop_map(Step::Key),
             (0usize..20).prop_map(Step::Index),
         ], 0..5)) {
             let path: TreePath = steps.into_iter().collect();

@@ -17,12 +17,13 @@ use crate::{change, commands, document, dotted};
 /// Change one value of encrypted files
 ///
 /// The value is a text, unless --json says otherwise. Files are replaced, and nothing but the value and
-/// the metadata changes in them; one that has the value already stays untouched.
+/// the metadata changes in them; one that has the value already stays untouched. A value that starts with a
+/// hyphen goes behind --, unless it is a number.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = "kubectl seal set [OPTIONS] <FILE>... <PATH> <VALUE>")]
 pub struct Args {
     /// Files, globs or folders; then the path, such as data.password; then the value
-    #[arg(value_name = "FILE... PATH VALUE", required = true, num_args = 2.., allow_hyphen_values = true)]
+    #[arg(value_name = "FILE... PATH VALUE", required = true, num_args = 1.., allow_negative_numbers = true)]
     arguments: Vec<String>,
 
     /// Read the value as JSON: a number, true, null, a list, a map
@@ -54,8 +55,9 @@ const EXAMPLES: &str = "\
 Examples:
   kubectl seal set db.yaml stringData.password x             a text
   kubectl seal set db.yaml data.password x --base64          a text, in base64
-  kubectl seal set db.yaml data.tls\\.key --value-file k.pem  from a file: see data[\"tls.key\"]
+  kubectl seal set db.yaml 'stringData[\"tls.key\"]' --value-file k.pem
   pass db | kubectl seal set db.yaml stringData.password --value-stdin
+  kubectl seal set db.yaml stringData.password -- -x         a text that starts with a hyphen
   kubectl seal set --json values.yaml replicas 3             a number
   kubectl seal set --json values.yaml 'hosts[0]' '{\"a\": 1}'  a map, in a list";
 
@@ -67,6 +69,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let (files, path, value) = args.split(context)?;
     let targets = targets::expand(files, context.session)?;
     commands::refuse_stdin(&targets)?;
+    commands::refuse_missing(context, &targets)?;
     Ok(batch::run(context, &targets, |target| set(args, context, target, &path, &value)))
 }
 

@@ -13,7 +13,7 @@ use crate::{change, commands, dotted, targets};
 #[command(after_help = EXAMPLES, override_usage = "kubectl seal unset [OPTIONS] <FILE>... <PATH>")]
 pub struct Args {
     /// Files, globs or folders; then the path, such as data.password
-    #[arg(value_name = "FILE... PATH", required = true, num_args = 2..)]
+    #[arg(value_name = "FILE... PATH", required = true, num_args = 1..)]
     arguments: Vec<String>,
 
     /// Do not fail where there is no such value
@@ -33,10 +33,12 @@ Examples:
 /// If the arguments name nothing.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let needed = || Failure::Usage("a file and a path are needed".to_owned());
-    let (path, files) = args.arguments.split_last().ok_or_else(needed)?;
+    let (path, files) =
+        args.arguments.split_last().filter(|(_, files)| !files.is_empty()).ok_or_else(needed)?;
     let path = dotted::parse(path)?;
     let targets = targets::expand(files, context.session)?;
     commands::refuse_stdin(&targets)?;
+    commands::refuse_missing(context, &targets)?;
     Ok(batch::run(context, &targets, |target| {
         let changed = commands::change_in_place(context, target, MacCheck::Require, |format, tree, _| {
             change::unset(format, tree, &path)
