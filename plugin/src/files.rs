@@ -148,6 +148,17 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::QuotaExceeded.into())
 }
 
+/// Returns what tells whether two absolute paths lead to one file, whether it exists or not: the path
+/// without links, as far as it leads.
+#[must_use]
+pub fn identity(path: &Path) -> PathBuf {
+    match (fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Ok(canonical), ..) => canonical,
+        (Err(_), Some(folder), Some(name)) => identity(folder).join(name),
+        _ => path.to_owned(),
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,

@@ -21,12 +21,21 @@ pub enum Target {
         path: PathBuf,
         /// Whether the user named it, or it was found in a folder that they named.
         named: bool,
+        /// The path from the name of the file or folder on that the user named.
+        below: PathBuf,
     },
     /// The standard input.
     Stdin,
 }
 
 impl Target {
+    /// Returns a file that the user named.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let below = path.file_name().unwrap_or_default().into();
+        Self::File { path, named: true, below }
+    }
+
     /// Returns whether the user named the target, so that it must not be passed over.
     #[must_use]
     pub const fn is_named(&self) -> bool {
@@ -89,7 +98,7 @@ fn expand_one(argument: &str, session: &Session) -> Result<Vec<Target>, Failure>
     }
     // A file whose name only looks like a glob is a file.
     if std::fs::symlink_metadata(&absolute).is_ok() || !is_glob(argument) {
-        return Ok(vec![Target::File { path, named: true }]);
+        return Ok(vec![Target::file(path)]);
     }
     let (glob, folder) = parse_glob(argument)?;
     let fits = |relative: &Path| glob.is_match(relative);
@@ -121,7 +130,9 @@ fn walk(
         let Ok(relative) = entry.path().strip_prefix(folder) else { continue };
         if is_file && entry.file_name() != config_file::FILE_NAME && fits(relative) {
             let path = if shown == Path::new(".") { relative.to_owned() } else { shown.join(relative) };
-            targets.push(Target::File { path, named });
+            // A folder such as `..` has a name as well; the root has none.
+            let below = Path::new(folder.file_name().unwrap_or_default()).join(relative);
+            targets.push(Target::File { path, named, below });
         }
     }
     targets

@@ -64,7 +64,7 @@ Examples:
 /// If the arguments name nothing, or do not fit each other.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
-    args.output.check(&targets)?;
+    args.output.check(context, &targets)?;
     Ok(batch::run(context, &targets, |target| decrypt(args, context, target)))
 }
 
@@ -73,7 +73,7 @@ fn decrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
     if !target.is_named() && !document.looks_encrypted() {
         return Ok(Outcome::Skipped("not encrypted"));
     }
-    let place = args.output.place(target);
+    let place = args.output.place(context, target);
     let unlocked = args.reading.unlock(context, target, &document)?;
     let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
     let plaintext = if output == document.format {

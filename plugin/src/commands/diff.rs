@@ -118,7 +118,7 @@ impl Args {
             None => {
                 let target = match name {
                     "-" => Target::Stdin,
-                    path => Target::File { path: path.into(), named: true },
+                    path => Target::file(path),
                 };
                 let document = input.load(context, &target)?;
                 (document.format, document.source)

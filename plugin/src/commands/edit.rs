@@ -57,7 +57,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     commands::refuse_stdin(&targets)?;
     let editor = Editor::find(&context.session.environment)?;
     Ok(batch::one_by_one(context, &targets, |target| {
-        let Target::File { path, named } = target else { return Ok(false) };
+        let Target::File { path, named, .. } = target else { return Ok(false) };
         if !named && !InputFlags::default().load(context, target)?.looks_encrypted() {
             return Ok(false);
         }

@@ -64,7 +64,7 @@ Examples:
 /// If the arguments name nothing, or do not fit each other.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
-    args.output.check(&targets)?;
+    args.output.check(context, &targets)?;
     if args.against.is_some() && targets.len() > 1 {
         return Err(Failure::Usage("--against goes with one file".to_owned()));
     }
@@ -82,7 +82,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
-    let place = args.output.place(target);
+    let place = args.output.place(context, target);
     let path = args.input.path(context, target);
     if let Some(base) = base(args, context, path.as_deref(), &place)? {
         return encrypt_against(args, context, target, &base, &place);
@@ -114,7 +114,7 @@ fn base(
     place: &Place,
 ) -> Result<Option<Document>, Failure> {
     let load = |path: &Path| {
-        let target = Target::File { path: path.to_owned(), named: true };
+        let target = Target::file(path);
         InputFlags { filename: None, ..args.input.clone() }.load(context, &target)
     };
     if let Some(path) = &args.against {
