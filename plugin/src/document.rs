@@ -252,15 +252,14 @@ pub fn write(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Resul
         .map_err(Failure::io("write", path.display().to_string()))
 }
 
-/// Replaces a file, given by its path as it is shown, with plaintext that only its owner can read.
+/// Writes plaintext to a file, given by its path as it is shown: a new file can be read by its owner alone,
+/// one that is there keeps its mode.
 ///
 /// # Errors
 /// If it cannot be written; the old content is then as it was.
 pub fn write_plaintext(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
     let absolute = context.session.absolute(path);
-    // Before the plaintext is in it: a replaced file keeps the mode of the one before.
-    keep_from_others(&absolute)
-        .and_then(|()| files::write(&absolute, content.expose_secret(), Audience::Owner))
+    files::write(&absolute, content.expose_secret(), Audience::Owner)
         .map_err(Failure::io("write", path.display().to_string()))
 }
 
@@ -273,25 +272,6 @@ pub fn format_of(path: &Path) -> Format {
 /// Returns the names of formats, for the command line.
 pub fn format_names() -> Vec<&'static str> {
     STORES.iter().map(|store| store.name()).collect()
-}
-
-#[cfg(unix)]
-fn keep_from_others(path: &Path) -> std::io::Result<()> {
-    use std::fs::{Permissions, metadata, set_permissions};
-    use std::os::unix::fs::PermissionsExt;
-
-    match metadata(path) {
-        Ok(metadata) if metadata.is_file() => {
-            let mode = metadata.permissions().mode() & 0o700;
-            set_permissions(path, Permissions::from_mode(mode))
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-fn keep_from_others(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// How every encrypted value starts.

@@ -15,8 +15,8 @@ use crate::targets::{self, Target};
 
 /// Decrypt files
 ///
-/// One file goes to stdout. Files with plaintext can be read by their owner alone. What was encrypted here
-/// comes back byte for byte.
+/// One file goes to stdout. A new file can be read by its owner alone; one that is there keeps its mode. What
+/// was encrypted here comes back byte for byte.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
