@@ -1,8 +1,11 @@
 //! Doing the same to many files at once: in parallel, with one report in the order of the files.
 //!
-//! One file that fails does not stop the others.
+//! One file that fails does not stop the others. A signal does: files are then done or as they were.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,6 +14,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::signals::{self, Watch};
 use crate::targets::Target;
 
 /// What became of a file.
@@ -101,6 +105,9 @@ where
 {
     let items = items.into_par_iter();
     let progress = Progress::new(context, items.len());
+    let (total, done) = (items.len(), Arc::clone(&progress.done));
+    // Without a watch, a signal ends the run without a word.
+    let _watch = Watch::new(move |signal| interrupted(signal, done.load(Ordering::SeqCst), total));
     let results = items.map(|item| {
         let result = job(item);
         progress.advance();
@@ -121,6 +128,13 @@ pub fn exit_of(exits: &[Exit]) -> Exit {
     }
 }
 
+fn interrupted(signal: i32, done: usize, total: usize) {
+    let text = format!("interrupted: {done} of {total} done, and every other file is as it was\n");
+    // Nobody is left who could be told that this cannot be written.
+    drop(io::stderr().write_all(text.as_bytes()));
+    signals::exit(signals::exit_code(signal));
+}
+
 fn summary(counts: &BTreeMap<&str, usize>, skipped: &BTreeMap<&str, usize>, failed: usize) -> String {
     let mut parts: Vec<String> = counts.iter().map(|(verb, count)| format!("{count} {verb}")).collect();
     if failed > 0 {
@@ -136,6 +150,7 @@ fn summary(counts: &BTreeMap<&str, usize>, skipped: &BTreeMap<&str, usize>, fail
 /// A bar that shows up when work takes long and somebody watches.
 struct Progress {
     bar: ProgressBar,
+    done: Arc<AtomicUsize>,
     since: Instant,
     is_watched: bool,
 }
@@ -147,11 +162,12 @@ impl Progress {
             bar.set_style(style);
         }
         let is_watched = context.session.stderr.is_terminal() && !context.report.is_quiet();
-        Self { bar, since: Instant::now(), is_watched }
+        Self { bar, done: Arc::default(), since: Instant::now(), is_watched }
     }
 
     fn advance(&self) {
         self.bar.inc(1);
+        self.done.fetch_add(1, Ordering::SeqCst);
         if self.is_watched && self.bar.is_hidden() && self.since.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

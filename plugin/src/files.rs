@@ -1,16 +1,18 @@
 //! Reading whole files, and replacing them so that a failure leaves the old bytes.
 //!
-//! A file is replaced by writing its successor beside it, flushing it to the disk, and renaming it.
+//! A file is replaced by writing its successor beside it, flushing it to the disk, and renaming it. A signal
+//! leaves the old file or the new one, and nothing beside it.
 //! Symbolic links stay: what they lead to is replaced. Pipes and devices are written to.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use selkie::secret::SecretBytes;
 use selkie::tree::MAX_SOURCE;
-use tempfile::NamedTempFile;
+
+use crate::signals;
+use crate::successor::{self, Successor};
 
 /// Who may read a file that did not exist before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub fn read_stream(stream: &mut dyn Read, expected: usize) -> io::Result<SecretB
 /// # Errors
 /// If the file cannot be written. An existing one then has its old content.
 pub fn write(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
+    // Where signals cannot be watched, they may leave something beside the file, and the file as it was.
+    drop(signals::listen());
     let target = follow_links(path)?;
     match fs::metadata(&target) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
@@ -76,51 +80,23 @@ pub fn write(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> 
 
 /// Writes a file that does not exist.
 fn create(target: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
-    persist(write_beside(target, content, audience)?, target)
+    Successor { target, content, audience, replaces: true }.put(&|_| Ok(()))
 }
 
 /// Puts a new file with the mode of the old one in its place.
 fn replace(target: &Path, content: &[u8], old: &fs::Metadata) -> io::Result<()> {
-    let replaced = write_beside(target, content, Audience::Owner).and_then(|successor| {
-        inherit(successor.as_file(), old)?;
-        persist(successor, target)
-    });
-    match replaced {
+    let successor = Successor { target, content, audience: Audience::Owner, replaces: true };
+    match successor.put(&|file| inherit(file, old)) {
         // The folder takes no new files, or the file is a mount point: it can only be overwritten.
         Err(error) if is_obstacle(&error) => overwrite(target, content),
         result => result,
     }
 }
 
-fn write_beside(target: &Path, content: &[u8], audience: Audience) -> io::Result<NamedTempFile> {
-    let mut prefix = OsString::from(".");
-    prefix.push(target.file_name().unwrap_or_default());
-    prefix.push(".");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".tmp");
-    #[cfg(unix)]
-    if audience == Audience::Everyone {
-        // The system takes off what the user's mask forbids.
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    }
-    let mut successor = builder.tempfile_in(folder_of(target))?;
-    successor.write_all(content)?;
-    Ok(successor)
-}
-
-fn persist(successor: NamedTempFile, target: &Path) -> io::Result<()> {
-    successor.as_file().sync_all()?;
-    successor.persist(target).map_err(|error| error.error)?;
-    if let Ok(folder) = File::open(folder_of(target)) {
-        // The file is whole in either case; some file systems cannot flush a folder.
-        drop(folder.sync_all());
-    }
-    Ok(())
-}
-
 /// Overwrites a file where it is, after room for the new content was set aside.
 fn overwrite(target: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(target)?;
+    let _held = successor::hold();
     reserve(&file, content.len())?;
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
@@ -159,7 +135,9 @@ pub fn identity(path: &Path) -> PathBuf {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// Returns the folder that a path is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

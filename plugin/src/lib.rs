@@ -29,6 +29,7 @@ pub mod session;
 mod settings;
 pub mod signals;
 pub mod sops_face;
+mod successor;
 mod targets;
 
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! The files that a command works on: named ones, globs, folders with all below them, and stdin.
 //!
-//! What is found in a folder passes over what `.gitignore` names; what the user names never does.
+//! What is found in a folder passes over what `.gitignore` names, and what another run is about to put in
+//! place; what the user names never does.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use ignore::WalkBuilder;
 use crate::config_file;
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::successor::is_unfinished;
 
 /// Something to work on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +130,8 @@ fn walk(
         };
         let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
         let Ok(relative) = entry.path().strip_prefix(folder) else { continue };
-        if is_file && entry.file_name() != config_file::FILE_NAME && fits(relative) {
+        let is_ours = entry.file_name() == config_file::FILE_NAME || is_unfinished(entry.file_name());
+        if is_file && !is_ours && fits(relative) {
             let path = if shown == Path::new(".") { relative.to_owned() } else { shown.join(relative) };
             // A folder such as `..` has a name as well; the root has none.
             let below = Path::new(folder.file_name().unwrap_or_default()).join(relative);
@@ -192,6 +195,7 @@ mod tests {
         ("x/.env", ""),
         ("x/.git/config", ""),
         ("x/.gitignore", "out\n"),
+        ("x/.b.yaml.AbCdEf.selkie-tmp", ""),
         ("x/b.yaml", ""),
         ("x/out/c.yaml", ""),
         ("x/y/d.yaml", ""),
