@@ -118,6 +118,7 @@ fn change_in_place(
     check: MacCheck,
     change: impl FnOnce(Format, &Tree, &Unlocked) -> Result<SecretBytes, Failure>,
 ) -> Result<Outcome, Failure> {
+    let _turn = document::turn(context, target);
     let document = InputFlags::default().load(context, target)?;
     if !target.is_named() && !document.looks_encrypted() {
         return Ok(Outcome::Skipped("not encrypted"));
@@ -126,7 +127,7 @@ fn change_in_place(
     let plain = document.format.read(unlocked.opened.plaintext()?)?;
     let changed = change(document.format, &plain, &unlocked)?;
     let Some(resealed) = unlocked.seal_if_changed(context, &changed)? else { return Ok(Outcome::Unchanged) };
-    document::write(context, target.path().unwrap_or(Path::new("")), &resealed.text)?;
+    document::replace(context, target.path().unwrap_or(Path::new("")), &document.source, &resealed.text)?;
     Ok(Outcome::Done("changed", String::new()))
 }
 

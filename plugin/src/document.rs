@@ -11,8 +11,9 @@ use selkie::tree::{MetadataEntry, Tree};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::files::{self, Audience};
+use crate::files::{self, Audience, Expected};
 use crate::targets::Target;
+use crate::turn::Turn;
 
 /// A document as it was read.
 pub struct Document {
@@ -242,24 +243,45 @@ pub fn read(context: &Context<'_>, path: &Path) -> Result<SecretBytes, Failure> 
     files::read(&absolute).map_err(Failure::io("read", path.display().to_string()))
 }
 
-/// Replaces a file, given by its path as it is shown, with something encrypted.
+/// Puts something encrypted in place of a file, given by its path as it is shown, if that is as it was read.
 ///
 /// # Errors
-/// If it cannot be written; the old content is then as it was.
-pub fn write(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
-    let absolute = context.session.absolute(path);
-    files::write(&absolute, content.expose_secret(), Audience::Everyone)
-        .map_err(Failure::io("write", path.display().to_string()))
+/// If it cannot be written, or is not as it was read; it then stays as it is.
+pub fn replace(
+    context: &Context<'_>,
+    path: &Path,
+    read: &SecretBytes,
+    content: &SecretBytes,
+) -> Result<(), Failure> {
+    write_expecting(context, path, content, Audience::Everyone, Expected::Content(read.expose_secret()))
 }
 
-/// Writes plaintext to a file, given by its path as it is shown: a new file can be read by its owner alone,
-/// one that is there keeps its mode.
+/// Writes something encrypted to a file that does not exist, given by its path as it is shown.
 ///
 /// # Errors
-/// If it cannot be written; the old content is then as it was.
-pub fn write_plaintext(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
+/// If it cannot be written, or exists; it then stays as it is.
+pub fn create(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
+    write_expecting(context, path, content, Audience::Everyone, Expected::Absent)
+}
+
+/// Waits for the turn to change the file of a target.
+pub fn turn(context: &Context<'_>, target: &Target) -> Turn {
+    target.path().map_or(Turn::none(), |path| Turn::wait_for(&context.session.absolute(path)))
+}
+
+/// Writes to a file, given by its path as it is shown, if there is what is expected.
+///
+/// # Errors
+/// If it cannot be written, or something else is there; it then stays as it is.
+pub fn write_expecting(
+    context: &Context<'_>,
+    path: &Path,
+    content: &SecretBytes,
+    audience: Audience,
+    expected: Expected<'_>,
+) -> Result<(), Failure> {
     let absolute = context.session.absolute(path);
-    files::write(&absolute, content.expose_secret(), Audience::Owner)
+    files::write_expecting(&absolute, content.expose_secret(), audience, expected)
         .map_err(Failure::io("write", path.display().to_string()))
 }
 

@@ -23,6 +23,22 @@ pub enum Audience {
     Owner,
 }
 
+/// What must be at a path for it to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected<'a> {
+    /// Nothing.
+    Absent,
+    /// Whatever is there.
+    Anything,
+    /// This content, which was read from there.
+    Content(&'a [u8]),
+}
+
+/// Something else is at the path than was expected.
+#[derive(Debug, thiserror::Error)]
+#[error("it was changed by something else meanwhile")]
+struct Changed;
+
 /// Reads a file.
 ///
 /// # Errors
@@ -66,37 +82,77 @@ pub fn read_stream(stream: &mut dyn Read, expected: usize) -> io::Result<SecretB
 /// # Errors
 /// If the file cannot be written. An existing one then has its old content.
 pub fn write(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
+    write_expecting(path, content, audience, Expected::Anything)
+}
+
+/// Writes `content` to `path` as [`write`] does, if there is what is expected.
+///
+/// # Errors
+/// If the file cannot be written, or something else is there: see [`is_changed`]. It then stays as it is.
+pub fn write_expecting(
+    path: &Path,
+    content: &[u8],
+    audience: Audience,
+    expected: Expected<'_>,
+) -> io::Result<()> {
     // Where signals cannot be watched, they may leave something beside the file, and the file as it was.
     drop(signals::listen());
     let target = follow_links(path)?;
     match fs::metadata(&target) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(metadata) if metadata.is_file() => replace(&target, content, &metadata),
+        Ok(metadata) if metadata.is_file() => replace(&target, content, &metadata, expected),
         Ok(_) => OpenOptions::new().write(true).open(&target)?.write_all(content),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&target, content, audience),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&target, content, audience, expected),
         Err(error) => Err(error),
     }
 }
 
+/// Returns whether a file was not written as something else was there than was expected.
+#[must_use]
+pub fn is_changed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<Changed>())
+}
+
+/// Returns the error of making a file where there must be none.
+pub(crate) fn changed_if_there(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::AlreadyExists { io::Error::other(Changed) } else { error }
+}
+
+impl Expected<'_> {
+    /// Makes sure that the expected is at a path.
+    ///
+    /// # Errors
+    /// If it is not, or cannot be read.
+    pub(crate) fn check(self, path: &Path) -> io::Result<()> {
+        let is_there = match self {
+            Self::Absent => fs::symlink_metadata(path).is_err(),
+            Self::Anything => true,
+            Self::Content(content) => read(path)?.expose_secret() == content,
+        };
+        if is_there { Ok(()) } else { Err(io::Error::other(Changed)) }
+    }
+}
+
 /// Writes a file that does not exist.
-fn create(target: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
-    Successor { target, content, audience, replaces: true }.put(&|_| Ok(()))
+fn create(target: &Path, content: &[u8], audience: Audience, expected: Expected<'_>) -> io::Result<()> {
+    Successor { target, content, audience, expected }.put(&|_| Ok(()))
 }
 
 /// Puts a new file with the mode of the old one in its place.
-fn replace(target: &Path, content: &[u8], old: &fs::Metadata) -> io::Result<()> {
-    let successor = Successor { target, content, audience: Audience::Owner, replaces: true };
+fn replace(target: &Path, content: &[u8], old: &fs::Metadata, expected: Expected<'_>) -> io::Result<()> {
+    let successor = Successor { target, content, audience: Audience::Owner, expected };
     match successor.put(&|file| inherit(file, old)) {
         // The folder takes no new files, or the file is a mount point: it can only be overwritten.
-        Err(error) if is_obstacle(&error) => overwrite(target, content),
+        Err(error) if is_obstacle(&error) => overwrite(target, content, expected),
         result => result,
     }
 }
 
 /// Overwrites a file where it is, after room for the new content was set aside.
-fn overwrite(target: &Path, content: &[u8]) -> io::Result<()> {
+fn overwrite(target: &Path, content: &[u8], expected: Expected<'_>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(target)?;
     let _held = successor::hold();
+    expected.check(target)?;
     reserve(&file, content.len())?;
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
@@ -251,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
         fs::write(&path, "a longer text").expect("written");
-        overwrite(&path, b"short").expect("overwritten");
+        overwrite(&path, b"short", Expected::Anything).expect("overwritten");
         assert_eq!(fs::read(&path).expect("read"), b"short");
     }
 

@@ -31,6 +31,7 @@ pub mod signals;
 pub mod sops_face;
 mod successor;
 mod targets;
+mod turn;
 
 use std::ffi::OsString;
 use std::path::Path;

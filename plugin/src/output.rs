@@ -8,9 +8,10 @@ use selkie::secret::SecretBytes;
 use crate::context::Context;
 use crate::document;
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Audience, Expected};
 use crate::session::Session;
 use crate::targets::Target;
+use crate::turn::Turn;
 
 /// Where results go.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,6 +90,12 @@ impl OutputFlags {
         Ok(())
     }
 
+    /// Returns whether each result replaces its source.
+    #[must_use]
+    pub const fn is_in_place(&self) -> bool {
+        self.in_place
+    }
+
     /// Returns the place for the result of a target.
     #[must_use]
     pub fn place(&self, context: &Context<'_>, target: &Target) -> Place {
@@ -111,15 +118,24 @@ impl OutputFlags {
 }
 
 impl Place {
-    /// Writes a result.
+    /// Waits for the turn to change the file.
+    pub fn turn(&self, context: &Context<'_>) -> Turn {
+        match self {
+            Self::File(path) => Turn::wait_for(&context.session.absolute(path)),
+            Self::Stdout => Turn::none(),
+        }
+    }
+
+    /// Writes a result, in place of what was `read` from there, if anything was.
     ///
     /// # Errors
-    /// If it cannot be written; a file then has its old content.
+    /// If it cannot be written, or is not as it was read; a file then has its old content.
     pub fn write(
         &self,
         context: &Context<'_>,
         content: &SecretBytes,
         secrecy: Secrecy,
+        read: Option<&SecretBytes>,
     ) -> Result<(), Failure> {
         match self {
             Self::Stdout => {
@@ -131,10 +147,13 @@ impl Place {
                     let made = std::fs::create_dir_all(folder);
                     made.map_err(Failure::io("write", path.display().to_string()))?;
                 }
-                match secrecy {
-                    Secrecy::Encrypted => document::write(context, path, content),
-                    Secrecy::Plaintext => document::write_plaintext(context, path, content),
-                }
+                let audience = match secrecy {
+                    Secrecy::Encrypted => Audience::Everyone,
+                    Secrecy::Plaintext => Audience::Owner,
+                };
+                let expected =
+                    read.map_or(Expected::Anything, |read| Expected::Content(read.expose_secret()));
+                document::write_expecting(context, path, content, audience, expected)
             }
         }
     }

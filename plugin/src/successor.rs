@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
-use crate::files::{Audience, folder_of};
+use crate::files::{self, Audience, Expected, folder_of};
 
 /// A content that is to be put in place.
 pub struct Successor<'a> {
@@ -22,29 +22,29 @@ pub struct Successor<'a> {
     pub content: &'a [u8],
     /// Who may read it.
     pub audience: Audience,
-    /// Whether it takes the place of a file, or only one where there is none.
-    pub replaces: bool,
+    /// What it may take the place of.
+    pub expected: Expected<'a>,
 }
 
 impl Successor<'_> {
     /// Writes the content, lets `finish` see to the file, and puts it in place.
     ///
     /// # Errors
-    /// If it cannot be written, or `finish` fails, or there is a file where there must be none. What was
-    /// in place is then as it was.
+    /// If it cannot be written, or `finish` fails, or what is in place is not what was expected: it then
+    /// stays as it is.
     pub fn put(&self, finish: &dyn Fn(&File) -> io::Result<()>) -> io::Result<()> {
         let folder = folder_of(self.target);
         if let Some(mut file) = nameless(folder, self.audience) {
             self.fill(&mut file, finish)?;
             match self.link(&file) {
                 // Some file systems make such files but cannot give them a name.
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+                Err(error) if !files::is_changed(&error) => {}
                 linked => return linked,
             }
         }
         let mut named = Named::new(self.target, self.audience)?;
         self.fill(named.0.as_file_mut(), finish)?;
-        named.persist(self.target, self.replaces)
+        named.persist(self.target, self.expected)
     }
 
     fn fill(&self, file: &mut File, finish: &dyn Fn(&File) -> io::Result<()>) -> io::Result<()> {
@@ -56,14 +56,15 @@ impl Successor<'_> {
     /// Gives a file without a name that of the target.
     fn link(&self, file: &File) -> io::Result<()> {
         let _held = hold();
-        if self.replaces {
+        self.expected.check(self.target)?;
+        if self.expected != Expected::Absent {
             // No link replaces a file: it gets a name of its own first, and is then renamed.
             let prefix = prefix(self.target);
             let builder = builder(&prefix);
             let named = builder.make_in(folder_of(self.target), |path| link(file, path))?;
             named.persist(self.target).map_err(|error| error.error)?;
         } else {
-            link(file, self.target)?;
+            link(file, self.target).map_err(files::changed_if_there)?;
         }
         flush_folder(self.target);
         Ok(())
@@ -110,13 +111,21 @@ impl Named {
         Ok(Self(file))
     }
 
-    fn persist(self, target: &Path, replaces: bool) -> io::Result<()> {
+    fn persist(self, target: &Path, expected: Expected<'_>) -> io::Result<()> {
         let mut held = hold();
         let path = self.0.path().to_owned();
-        let persisted = if replaces { self.0.persist(target) } else { self.0.persist_noclobber(target) };
+        let persisted = match expected.check(target) {
+            Err(error) => Err(error),
+            Ok(()) if expected == Expected::Absent => self
+                .0
+                .persist_noclobber(target)
+                .map(|_| ())
+                .map_err(|error| files::changed_if_there(error.error)),
+            Ok(()) => self.0.persist(target).map(|_| ()).map_err(|error| error.error),
+        };
         // A file that could not be put in place was removed.
         held.retain(|other| *other != path);
-        persisted.map_err(|error| error.error)?;
+        persisted?;
         flush_folder(target);
         Ok(())
     }
@@ -222,9 +231,9 @@ mod tests {
             return;
         }
         let target = folder.path().join("a");
-        for replaces in [false, true] {
+        for expected in [Expected::Absent, Expected::Anything] {
             let before = names(folder.path());
-            let successor = Successor { target: &target, content: b"x", audience: Audience::Owner, replaces };
+            let successor = Successor { target: &target, content: b"x", audience: Audience::Owner, expected };
             let nothing_new = |_: &File| {
                 assert_eq!(names(folder.path()), before);
                 Ok(())
@@ -235,29 +244,28 @@ mod tests {
     }
 
     #[test]
-    fn file_that_is_there_stays_unless_it_is_to_be_replaced() {
+    fn what_was_not_expected_stays() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("a");
         fs::write(&target, "old").expect("written");
-        let successor =
-            Successor { target: &target, content: b"x", audience: Audience::Owner, replaces: false };
-        let error = successor.put(&|_| Ok(())).expect_err("it is there");
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        let named = Named::new(&target, Audience::Owner).expect("a file");
-        let error = named.persist(&target, false).expect_err("it is there");
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&target).expect("read"), b"old");
-        assert_eq!(names(folder.path()), ["a"]);
+        for expected in [Expected::Absent, Expected::Content(b"older")] {
+            let successor = Successor { target: &target, content: b"x", audience: Audience::Owner, expected };
+            assert!(files::is_changed(&successor.put(&|_| Ok(())).expect_err("it is there")));
+            let named = Named::new(&target, Audience::Owner).expect("a file");
+            assert!(files::is_changed(&named.persist(&target, expected).expect_err("it is there")));
+            assert_eq!(fs::read(&target).expect("read"), b"old");
+            assert_eq!(names(folder.path()), ["a"]);
+        }
     }
 
     #[test]
     fn named_content_is_put_in_place_as_well() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("a");
-        for replaces in [false, true] {
+        for expected in [Expected::Absent, Expected::Anything] {
             let named = Named::new(&target, Audience::Owner).expect("a file");
             assert!(hold().contains(&named.0.path().to_owned()));
-            named.persist(&target, replaces).expect("put in place");
+            named.persist(&target, expected).expect("put in place");
             assert_eq!(names(folder.path()), ["a"]);
         }
         assert!(!hold().iter().any(|path| path.starts_with(folder.path())));

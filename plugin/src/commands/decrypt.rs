@@ -69,11 +69,12 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 fn decrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    let place = args.output.place(context, target);
+    let _turn = place.turn(context);
     let document = args.reading.input.load(context, target)?;
     if !target.is_named() && !document.looks_encrypted() {
         return Ok(Outcome::Skipped("not encrypted"));
     }
-    let place = args.output.place(context, target);
     let unlocked = args.reading.unlock(context, target, &document)?;
     let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
     let plaintext = if output == document.format {
@@ -81,7 +82,8 @@ fn decrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
     } else {
         unlocked.opened.write(output, &context.write_options(output)?)?
     };
-    place.write(context, &plaintext, Secrecy::Plaintext)?;
+    let read = args.output.is_in_place().then_some(&document.source);
+    place.write(context, &plaintext, Secrecy::Plaintext, read)?;
     Ok(match place {
         // The data says it all.
         Place::Stdout => Outcome::Silent,

@@ -87,8 +87,9 @@ fn edit(
         match unlocked.seal_if_changed(context, &edited)? {
             None => Ok("unchanged"),
             Some(resealed) => {
+                let _turn = document::turn(context, target);
                 refuse_overwriting(context, path, &document)?;
-                document::write(context, path, &resealed.text)?;
+                document::replace(context, path, &document.source, &resealed.text)?;
                 Ok("changed")
             }
         }
@@ -101,7 +102,8 @@ fn edit(
     match edited {
         Err(EditError::Unchanged) if args.ignore_mac => {
             let resealed = unlocked.seal(context, &plaintext)?;
-            document::write(context, path, &resealed.text)?;
+            let _turn = document::turn(context, target);
+            document::replace(context, path, &document.source, &resealed.text)?;
             Ok("made whole")
         }
         Err(EditError::Unchanged) => Err(Failure::NotModified),
@@ -125,7 +127,7 @@ fn create(
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
         let tree = format.read(edited)?;
         let (sealed, _) = document::seal_anew(context, settings.metadata(), format, tree, format)?;
-        document::write(context, path, &sealed)?;
+        document::create(context, path, &sealed)?;
         Ok("encrypted")
     };
     let name = path.file_name().unwrap_or(OsStr::new("text"));

@@ -83,6 +83,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 
 fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
     let place = args.output.place(context, target);
+    let _turn = place.turn(context);
     let path = args.input.path(context, target);
     if let Some(base) = base(args, context, path.as_deref(), &place)? {
         return encrypt_against(args, context, target, &base, &place);
@@ -101,7 +102,8 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
     let output = output_format(args, &document, &place)?;
     let metadata = settings.metadata();
     let (sealed, count) = document::seal_anew(context, metadata, document.format, tree, output)?;
-    place.write(context, &sealed, Secrecy::Encrypted)?;
+    let read = args.output.is_in_place().then_some(&document.source);
+    place.write(context, &sealed, Secrecy::Encrypted, read)?;
     Ok(Outcome::Done("encrypted", count_values(count)))
 }
 
@@ -148,13 +150,13 @@ fn encrypt_against(
     warn_of_other_settings(args, context, target, &unlocked);
     let changed = unlocked.seal_if_changed(context, &document.source)?;
     let Some(resealed) = changed else {
-        if replaces_base(args, context, place) {
-            return Ok(Outcome::Unchanged);
+        if !replaces_base(args, context, place) {
+            place.write(context, &base.source, Secrecy::Encrypted, None)?;
         }
-        place.write(context, &base.source, Secrecy::Encrypted)?;
         return Ok(Outcome::Unchanged);
     };
-    place.write(context, &resealed.text, Secrecy::Encrypted)?;
+    let read = replaces_base(args, context, place).then_some(&base.source);
+    place.write(context, &resealed.text, Secrecy::Encrypted, read)?;
     let detail = format!("{} new", count_values(resealed.encrypted - resealed.reused));
     Ok(Outcome::Done("encrypted", detail))
 }

@@ -121,6 +121,7 @@ fn change_all(
     let targets = targets::expand(files, context.session)?;
     commands::refuse_stdin(&targets)?;
     Ok(batch::run(context, &targets, |target| {
+        let _turn = document::turn(context, target);
         let document = InputFlags::default().load(context, target)?;
         if !target.is_named() && !document.looks_encrypted() {
             return Ok(Outcome::Skipped("not encrypted"));
@@ -136,7 +137,8 @@ fn change_all(
         let (now, services) = (context.session.now(), context.services());
         pollster::block_on(envelope.rewrap(groups, wanted, &services, &now, &mut OsRng))?;
         let text = document::with_metadata(document.format, &tree, envelope.metadata())?;
-        document::write(context, target.path().unwrap_or(std::path::Path::new("")), &text)?;
+        let path = target.path().unwrap_or(std::path::Path::new(""));
+        document::replace(context, path, &document.source, &text)?;
         Ok(Outcome::Done("updated", String::new()))
     }))
 }

@@ -55,6 +55,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 fn rotate(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    let _turn = document::turn(context, target);
     let input = InputFlags::default();
     let document = input.load(context, target)?;
     if !target.is_named() && !document.looks_encrypted() {
@@ -68,7 +69,7 @@ fn rotate(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome
     let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
     let sealed = envelope.seal(document.format, plain, Stash::new(), &now, &mut OsRng)?;
     let path = target.path().unwrap_or(std::path::Path::new(""));
-    document::write(context, path, &sealed.in_place()?)?;
+    document::replace(context, path, &document.source, &sealed.in_place()?)?;
     Ok(Outcome::Done("rotated", String::new()))
 }
 

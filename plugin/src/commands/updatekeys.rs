@@ -54,6 +54,7 @@ enum Plan {
 
 /// A file, and the keys that it is to have.
 struct Change {
+    source: SecretBytes,
     format: Format,
     tree: Tree,
     metadata: Metadata,
@@ -109,7 +110,14 @@ fn plan(context: &Context<'_>, target: &Target) -> Result<Plan, Failure> {
     if changes.is_empty() {
         return Ok(Plan::UpToDate);
     }
-    Ok(Plan::Change(Box::new(Change { format: document.format, tree, metadata, settings, changes })))
+    Ok(Plan::Change(Box::new(Change {
+        source: document.source,
+        format: document.format,
+        tree,
+        metadata,
+        settings,
+        changes,
+    })))
 }
 
 fn apply(
@@ -123,16 +131,33 @@ fn apply(
         Plan::Skip(reason) => return Ok(Outcome::Skipped(reason)),
         Plan::UpToDate => return Ok(Outcome::Unchanged),
     };
+    let _turn = document::turn(context, target);
+    let change = up_to_date(context, target, *change)?;
     let does_remove = change.changes.removes();
-    let text = rewrap(context, *change)?;
-    document::write(context, target.path().unwrap_or(Path::new("")), &text)?;
+    let text = rewrap(context, &change)?;
+    document::replace(context, target.path().unwrap_or(Path::new("")), &change.source, &text)?;
     removes.fetch_or(does_remove, Ordering::Relaxed);
     Ok(Outcome::Done("updated", String::new()))
 }
 
-fn rewrap(context: &Context<'_>, change: Change) -> Result<SecretBytes, Failure> {
-    let mut envelope = document::recover(context, change.metadata)?;
-    let (groups, threshold) = (change.settings.groups, change.settings.shamir_threshold);
+/// Plans again if the file was changed since: what was agreed to must be all that happens to its keys.
+fn up_to_date(context: &Context<'_>, target: &Target, change: Change) -> Result<Change, Failure> {
+    let now = InputFlags::default().load(context, target)?;
+    if now.source.expose_secret() == change.source.expose_secret() {
+        return Ok(change);
+    }
+    let described = |change: &Change| change.changes.describe(&context.report);
+    match plan(context, target)? {
+        Plan::Change(again) if described(&again) == described(&change) => Ok(*again),
+        _ => Err(Failure::Check(
+            "the keys were changed by something else meanwhile; run this again".to_owned(),
+        )),
+    }
+}
+
+fn rewrap(context: &Context<'_>, change: &Change) -> Result<SecretBytes, Failure> {
+    let mut envelope = document::recover(context, change.metadata.clone())?;
+    let (groups, threshold) = (change.settings.groups.clone(), change.settings.shamir_threshold);
     let (now, services) = (context.session.now(), context.services());
     pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?;
     document::with_metadata(change.format, &change.tree, envelope.metadata())

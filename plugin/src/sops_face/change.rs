@@ -8,7 +8,7 @@ use super::Context;
 use super::document::{Formats, Source, plaintext, read_plain, write_in_place};
 use super::failure::Failure;
 use super::services::Services;
-use crate::files::Audience;
+use crate::files::{Audience, Expected};
 
 /// Decrypts a file, lets `edit` change its text, and encrypts the result: what did not change keeps its
 /// ciphertext. `None` leaves the file alone.
@@ -21,11 +21,14 @@ pub(super) fn change(
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context)?;
+    let _turn = source.turn(true);
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let tree = read_plain(formats.input, plaintext(&opened)?)?;
     let Some(changed) = edit(formats.input, &tree)? else { return Ok(()) };
     let tree = read_plain(formats.input, changed)?;
     let now = context.session.now();
     let sealed = envelope.seal(formats.input, tree, opened.stash(), &now, &mut rand::rngs::OsRng)?;
-    write_in_place(context, path, &formats.write_into_file(context, &sealed)?, Audience::Everyone)
+    let content = formats.write_into_file(context, &sealed)?;
+    let expected = Expected::Content(opened.tree().source());
+    write_in_place(context, path, &content, Audience::Everyone, expected)
 }

@@ -10,7 +10,7 @@ use super::grammar::Flag;
 use super::services::Services;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
-use crate::files::Audience;
+use crate::files::{Audience, Expected};
 
 pub(super) static COMMAND: Command = Command {
     name: "decrypt",
@@ -48,12 +48,14 @@ pub(super) fn decrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context)?;
     let path = extract_path(context)?;
+    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     match source {
         Source::File(file) if context.given.switch(flags::IN_PLACE) => {
             let in_place = path.steps().is_empty() && formats.input == formats.output;
             let content = if in_place { plaintext(&opened)? } else { write(&opened, &path, &formats)? };
-            write_in_place(context, file, &content, Audience::Owner)
+            let expected = Expected::Content(opened.tree().source());
+            write_in_place(context, file, &content, Audience::Owner, expected)
         }
         _ => write_output(context, &write(&opened, &path, &formats)?, Audience::Owner),
     }

@@ -20,7 +20,8 @@ use super::services::Services;
 use super::{Context, report};
 use crate::audit;
 use crate::exit::Exit;
-use crate::files::{self, Audience};
+use crate::files::{self, Audience, Expected};
+use crate::turn::Turn;
 
 /// Where a document comes from.
 pub(super) enum Source {
@@ -79,6 +80,14 @@ impl Source {
                 format!("Error: cannot operate on non-existent file {:?}", path.display().to_string()),
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits for the turn to change the file, if it is to be replaced.
+    pub fn turn(&self, is_replaced: bool) -> Turn {
+        match self {
+            Self::File(path) if is_replaced => Turn::wait_for(path),
+            _ => Turn::none(),
         }
     }
 
@@ -255,15 +264,20 @@ pub(super) fn marshal_failure(error: &WriteError) -> Failure {
     Failure::new(Exit::Serialise, format!("Could not marshal tree: {error}"))
 }
 
-/// Writes a file in place of the one that was read.
+/// Writes a file in place of what was expected there.
 pub(super) fn write_in_place(
     context: &Context<'_>,
     path: &Path,
     content: &SecretBytes,
     audience: Audience,
+    expected: Expected<'_>,
 ) -> Result<(), Failure> {
-    let written = files::write(path, content.expose_secret(), audience);
+    let written = files::write_expecting(path, content.expose_secret(), audience, expected);
     written.map_err(|error| {
+        if files::is_changed(&error) {
+            let message = format!("{} was changed by somebody else meanwhile", path.display());
+            return Failure::new(Exit::Write, message);
+        }
         let error = of_file("open", path, &error);
         Failure::new(Exit::Write, format!("Could not open in-place file for writing: {error}"))
     })?;

@@ -15,7 +15,8 @@ use super::services::Services;
 use super::{Action, Command, Context, creation, flags, report};
 use crate::editor::{Dialogue, Editor};
 use crate::exit::Exit;
-use crate::files::{self, Audience};
+use crate::files::{Audience, Expected};
+use crate::turn::Turn;
 
 pub(super) static COMMAND: Command = Command {
     name: "edit",
@@ -83,23 +84,22 @@ impl Session<'_> {
             Failure::new(Exit::DataKey, message)
         })?;
         let example = SecretBytes::from(example(self.formats.input));
-        self.edit_text(&example, &mut envelope, &Stash::new, &|| is_missing(&self.path))
+        self.edit_text(&example, &mut envelope, &Stash::new, Expected::Absent)
     }
 
     fn edit_opened(&self, mut envelope: Envelope, opened: &Opened) -> Result<(), Failure> {
-        let encrypted = opened.tree().source();
-        let is_as_it_was = || files::read(&self.path).is_ok_and(|now| now.expose_secret() == encrypted);
-        self.edit_text(&plaintext(opened)?, &mut envelope, &|| opened.stash(), &is_as_it_was)
+        let expected = Expected::Content(opened.tree().source());
+        self.edit_text(&plaintext(opened)?, &mut envelope, &|| opened.stash(), expected)
     }
 
-    /// Lets the user edit a text until it could be written. `is_as_it_was` answers whether nobody else
-    /// wrote the file meanwhile.
+    /// Lets the user edit a text until it could be written: in place of what is expected, so that nothing is
+    /// lost that somebody else wrote meanwhile.
     fn edit_text(
         &self,
         plaintext: &SecretBytes,
         envelope: &mut Envelope,
         stash: &dyn Fn() -> Stash,
-        is_as_it_was: &dyn Fn() -> bool,
+        expected: Expected<'_>,
     ) -> Result<(), Failure> {
         let environment = &self.context.session.environment;
         let editor = Editor::find(environment)?;
@@ -108,10 +108,8 @@ impl Session<'_> {
         editor.edit(base_name(&self.path), &text, environment, &mut terminal, &mut |edited| {
             let tree = self.take(edited, envelope)?;
             let sealed = self.seal(envelope, tree, stash())?;
-            if !is_as_it_was() {
-                return Err(format!("{} was changed by somebody else meanwhile", self.path.display()));
-            }
-            write_in_place(self.context, &self.path, &sealed, Audience::Everyone).map_err(text_of)
+            let _turn = Turn::wait_for(&self.path);
+            write_in_place(self.context, &self.path, &sealed, Audience::Everyone, expected).map_err(text_of)
         })?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use selkie::format::{Format, ParseErrorKind};
+use selkie::secret::SecretBytes;
 use selkie::sops::Stash;
 use selkie::tree::{MetadataEntry, Tree};
 
@@ -11,7 +12,7 @@ use super::failure::{Failure, already_encrypted};
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags};
 use crate::exit::Exit;
-use crate::files::Audience;
+use crate::files::{Audience, Expected};
 
 pub(super) static COMMAND: Command = Command {
     name: "encrypt",
@@ -47,14 +48,18 @@ pub(super) fn encrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     let formats = Formats::of(context, configuration, &name);
     let services = Services::of(context)?;
     let metadata = creation::metadata(context, configuration, &name, formats.input)?;
+    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
     let tree = read_plain(context, source, &formats, &name)?;
+    let read = SecretBytes::from(tree.source());
     let envelope =
         creation::create(context, metadata, &services).map_err(|list| creation::data_key_failure(&list))?;
     let now = context.session.now();
     let sealed = envelope.seal(formats.input, tree, Stash::new(), &now, &mut rand::rngs::OsRng)?;
     match source {
         Source::File(path) if context.given.switch(flags::IN_PLACE) => {
-            write_in_place(context, path, &formats.write_into_file(context, &sealed)?, Audience::Everyone)
+            let content = formats.write_into_file(context, &sealed)?;
+            let expected = Expected::Content(read.expose_secret());
+            write_in_place(context, path, &content, Audience::Everyone, expected)
         }
         _ => write_output(context, &formats.write_anew(&sealed)?, Audience::Everyone),
     }

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::grammar::Flag;
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags};
-use crate::files::Audience;
+use crate::files::{Audience, Expected};
 
 pub(super) static COMMAND: Command = Command {
     name: "groups",
@@ -92,7 +92,9 @@ fn change(
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &path);
     let services = Services::of(context)?;
-    let encrypted = Source::File(path.clone()).read_encrypted(context, formats.input);
+    let source = Source::File(path.clone());
+    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
+    let encrypted = source.read_encrypted(context, formats.input);
     let encrypted = encrypted.map_err(log_generic)?;
     let recovered = recover(encrypted.metadata.clone(), &services, &[]);
     let mut envelope = recovered.map_err(|(error, threshold)| {
@@ -121,7 +123,9 @@ fn write(
     formats: &Formats,
 ) -> Result<(), Failure> {
     if context.given.switch(flags::IN_PLACE) {
-        return write_in_place(context, path, &encrypted.with_metadata(envelope)?, Audience::Everyone);
+        let content = encrypted.with_metadata(envelope)?;
+        let expected = Expected::Content(encrypted.tree.source());
+        return write_in_place(context, path, &content, Audience::Everyone, expected);
     }
     let written = encrypted.with_metadata_anew(envelope, formats)?;
     context.session.stdout.write(written.expose_secret()).map_err(|error| Failure::of_stdout(&error))

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags};
 use crate::exit::Exit;
-use crate::files::Audience;
+use crate::files::{Audience, Expected};
 
 pub(super) static COMMAND: Command = Command {
     name: "rotate",
@@ -42,6 +42,7 @@ pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failu
     let services = Services::of(context)?;
     let added = creation::given_keys(context, "add-")?;
     let removed = creation::given_keys(context, "rm-")?;
+    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let mut metadata = envelope.metadata().clone();
     change_keys(&mut metadata.groups, added, &removed);
@@ -52,7 +53,9 @@ pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failu
     let sealed = envelope.seal(formats.input, tree, Stash::new(), &now, &mut rand::rngs::OsRng)?;
     match source {
         Source::File(path) if context.given.switch(flags::IN_PLACE) => {
-            write_in_place(context, path, &formats.write_into_file(context, &sealed)?, Audience::Everyone)
+            let content = formats.write_into_file(context, &sealed)?;
+            let expected = Expected::Content(opened.tree().source());
+            write_in_place(context, path, &content, Audience::Everyone, expected)
         }
         _ => write_output(context, &formats.write_anew(&sealed)?, Audience::Everyone),
     }

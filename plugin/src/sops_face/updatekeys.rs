@@ -13,7 +13,7 @@ use super::log::{Level, is_coloured};
 use super::services::Services;
 use super::{Action, Command, Context, flags, report};
 use crate::exit::Exit;
-use crate::files::Audience;
+use crate::files::{Audience, Expected};
 
 pub(super) static COMMAND: Command = Command {
     name: "updatekeys",
@@ -64,7 +64,9 @@ fn update(
     let format = context.given.text(flags::INPUT_TYPE).and_then(|name| Format::from_name(&name));
     let format = format.unwrap_or_else(|| Format::from_file_name(&path.to_string_lossy()));
     note(context, &format!("Syncing keys for file {shown}"));
-    let encrypted = Source::File(path.clone()).read_encrypted(context, format)?;
+    let source = Source::File(path.clone());
+    let _turn = source.turn(true);
+    let encrypted = source.read_encrypted(context, format)?;
     let rule = configuration.rule(&path)?.ok_or_else(|| {
         let config = configuration.file().map(|file| file.path.display().to_string()).unwrap_or_default();
         Failure::generic(format!("The config file {config} does not contain any creation rule"))
@@ -85,7 +87,8 @@ fn update(
     rewrap(context, &mut envelope, rule.groups.clone(), change.threshold.1, services).map_err(|error| {
         Failure::generic(format!("error updating one or more master keys: {}", report::of_wrapping(&error)))
     })?;
-    write_in_place(context, &path, &encrypted.with_metadata(&envelope)?, Audience::Everyone)?;
+    let expected = Expected::Content(encrypted.tree.source());
+    write_in_place(context, &path, &encrypted.with_metadata(&envelope)?, Audience::Everyone, expected)?;
     note(context, &format!("File {shown} synced with new keys"));
     Ok(())
 }
