@@ -2,7 +2,8 @@
 //!
 //! A file is replaced by writing its successor beside it, flushing it to the disk, and renaming it. A signal
 //! leaves the old file or the new one, and nothing beside it.
-//! Symbolic links stay: what they lead to is replaced. Pipes and devices are written to.
+//! Symbolic links stay: what they lead to is replaced. Pipes and devices are written to. A file with several
+//! names is overwritten where it is: else the other names would keep the old content, which may be plaintext.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -100,6 +101,7 @@ pub fn write_expecting(
     let target = follow_links(path)?;
     match fs::metadata(&target) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if has_other_names(&metadata) => overwrite(&target, content, expected),
         Ok(metadata) if metadata.is_file() => replace(&target, content, &metadata, expected),
         Ok(_) => OpenOptions::new().write(true).open(&target)?.write_all(content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(&target, content, audience, expected),
@@ -157,6 +159,16 @@ fn overwrite(target: &Path, content: &[u8], expected: Expected<'_>) -> io::Resul
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
     file.sync_all()
+}
+
+#[cfg(unix)]
+fn has_other_names(metadata: &fs::Metadata) -> bool {
+    metadata.is_file() && std::os::unix::fs::MetadataExt::nlink(metadata) > 1
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_: &fs::Metadata) -> bool {
+    false
 }
 
 fn is_obstacle(error: &io::Error) -> bool {
@@ -278,6 +290,21 @@ mod tests {
         write(&link, b"replaced", Audience::Owner).expect("replaced");
         assert!(fs::symlink_metadata(&link).expect("it exists").is_symlink());
         assert_eq!(fs::read(&target).expect("read"), b"replaced");
+    }
+
+    #[test]
+    fn all_names_of_a_file_keep_one_content() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, other) = (folder.path().join("a"), folder.path().join("b"));
+        fs::write(&path, "a longer text").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        fs::hard_link(&path, &other).expect("linked");
+        write_expecting(&path, b"new", Audience::Owner, Expected::Content(b"a longer text"))
+            .expect("written");
+        assert_eq!((fs::read(&other).expect("read"), mode(&other)), (b"new".to_vec(), 0o640));
+        let changed = write_expecting(&path, b"x", Audience::Owner, Expected::Content(b"other"));
+        assert!(is_changed(&changed.expect_err("it is not as expected")));
+        assert_eq!(fs::read(&other).expect("read"), b"new");
     }
 
     #[test]
