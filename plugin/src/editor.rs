@@ -1,10 +1,11 @@
 //! The loop in which a user edits a text: in their own editor, with the text off the disk where the
 //! system allows it.
 //!
-//! Invariants: a text that the user changed and that could not be taken is never thrown away; any other
-//! text does not outlive the loop, whatever signal ends the process.
+//! Invariants: a text that the user changed and that was not taken is never thrown away, whatever ends the
+//! loop: an editor that fails, a user who gives up, a signal. Any other text does not outlive the loop.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::{Display, Formatter};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -15,7 +16,7 @@ use selkie::secret::SecretBytes;
 use crate::files::{self, Audience};
 use crate::scratch::Scratch;
 use crate::session::Environment;
-use crate::signals::Watch;
+use crate::signals::{self, SIGNALS, Watch};
 
 /// A program that edits a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,21 @@ pub trait Dialogue {
 
     /// Says why the text cannot be taken, and returns whether the user wants to go on editing.
     fn refused(&mut self, why: &str) -> bool;
+
+    /// Returns what to do about a text that was changed, was not taken, and is kept in this file.
+    fn how_to_go_on(&self, kept: &Path) -> String;
+
+    /// Returns the exit code of a process that this signal ends.
+    fn exit_code(&self, signal: i32) -> u8;
+}
+
+/// A text of the user that was not taken.
+#[derive(Debug)]
+pub struct Kept {
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// What to do about it.
+    pub how_to_go_on: String,
 }
 
 /// Why a loop ended without a new text.
@@ -57,14 +73,17 @@ pub enum EditError {
         FALLBACKS.join(", ")
     )]
     Missing,
-    /// The text was not taken, and is kept.
-    #[error("{why}\n\nThe edited text is kept in {}: remove it when it is no longer needed", .kept.display())]
-    Refused {
-        /// Why.
-        why: String,
-        /// The file that holds the text.
-        kept: PathBuf,
+    /// The loop ended without the text of the user, which is kept.
+    #[error("{cause}\n\n{kept}")]
+    Kept {
+        /// Why the loop ended.
+        cause: Box<EditError>,
+        /// The text.
+        kept: Kept,
     },
+    /// The text was not taken.
+    #[error("{0}")]
+    Refused(String),
     /// The editor could not be started.
     #[error("Could not run editor: {0}")]
     Start(io::Error),
@@ -115,22 +134,40 @@ impl Editor {
         let path = scratch.path().join(file_name);
         files::write(&path, text.expose_secret(), Audience::Owner)
             .map_err(in_action("write the text for the editor"))?;
-        let custody = Custody::new(scratch)?;
+        let custody = Custody::new(scratch, &path, text, dialogue)?;
+        let edited = self.edit_until_taken(&path, text, dialogue, take, &custody);
+        match edited {
+            Ok(_) | Err(EditError::Unchanged) => edited,
+            Err(cause) => Err(match custody.keep_if_changed() {
+                None => cause,
+                Some(kept) => EditError::Kept { cause: Box::new(cause), kept },
+            }),
+        }
+    }
+
+    fn edit_until_taken<T>(
+        &self,
+        path: &Path,
+        text: &SecretBytes,
+        dialogue: &mut dyn Dialogue,
+        take: &mut dyn FnMut(SecretBytes) -> Result<T, String>,
+        custody: &Custody,
+    ) -> Result<T, EditError> {
         loop {
-            self.run(&path)?;
-            let edited = files::read(&path).map_err(in_action("read edited file"))?;
+            self.run(path)?;
+            let edited = files::read(path).map_err(in_action("read edited file"))?;
             if edited.expose_secret() == text.expose_secret() {
                 return Err(EditError::Unchanged);
             }
-            custody.set_precious(true);
-            match take(edited) {
+            let why = match take(edited) {
                 Ok(taken) => return Ok(taken),
-                Err(why) if !dialogue.refused(&why) => {
-                    custody.keep();
-                    return Err(EditError::Refused { why, kept: path });
-                }
-                Err(_) => custody.set_precious(false),
+                Err(why) => why,
+            };
+            custody.set_asking(true);
+            if !dialogue.refused(&why) {
+                return Err(EditError::Refused(why));
             }
+            custody.set_asking(false);
         }
     }
 
@@ -175,6 +212,12 @@ fn signal_of(status: ExitStatus) -> String {
     status.to_string()
 }
 
+impl Display for Kept {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "The edited text is kept in {}: {}", self.file.display(), self.how_to_go_on)
+    }
+}
+
 /// Sees to it that the folder goes when the loop ends or a signal comes, unless it holds work of the
 /// user that would be lost.
 struct Custody {
@@ -184,28 +227,42 @@ struct Custody {
 
 struct State {
     scratch: Option<Scratch>,
-    /// Whether the file holds a text that the user saved and nothing else has.
-    precious: bool,
+    file: PathBuf,
+    /// What the user was given to edit.
+    given: SecretBytes,
+    how_to_go_on: String,
+    exit_codes: Vec<(i32, u8)>,
+    /// Whether the user is asked something, and no editor runs.
+    is_asking: bool,
 }
 
 impl Custody {
-    fn new(scratch: Scratch) -> Result<Self, EditError> {
-        let state = Arc::new(Mutex::new(State { scratch: Some(scratch), precious: false }));
+    fn new(
+        scratch: Scratch,
+        file: &Path,
+        given: &SecretBytes,
+        dialogue: &dyn Dialogue,
+    ) -> Result<Self, EditError> {
+        let state = Arc::new(Mutex::new(State {
+            scratch: Some(scratch),
+            file: file.to_owned(),
+            given: SecretBytes::from(given.expose_secret()),
+            how_to_go_on: dialogue.how_to_go_on(file),
+            exit_codes: SIGNALS.iter().map(|&signal| (signal, dialogue.exit_code(signal))).collect(),
+            is_asking: false,
+        }));
         let watched = Arc::clone(&state);
         let watch = Watch::new(move |signal| interrupted(signal, &watched))
             .map_err(in_action("watch for signals"))?;
         Ok(Self { state, _watch: watch })
     }
 
-    fn set_precious(&self, precious: bool) {
-        lock(&self.state).precious = precious;
+    fn set_asking(&self, is_asking: bool) {
+        lock(&self.state).is_asking = is_asking;
     }
 
-    fn keep(&self) {
-        if let Some(scratch) = lock(&self.state).scratch.take() {
-            // The folder's path is known to the caller.
-            drop(scratch.keep());
-        }
+    fn keep_if_changed(&self) -> Option<Kept> {
+        lock(&self.state).keep_if_changed()
     }
 }
 
@@ -216,22 +273,46 @@ impl Drop for Custody {
     }
 }
 
+impl State {
+    /// Leaves the folder behind if the file is not as the user was given it.
+    fn keep_if_changed(&mut self) -> Option<Kept> {
+        if !self.holds_work() {
+            return None;
+        }
+        // The folder's path is that of the file's.
+        drop(self.scratch.take()?.keep());
+        Some(Kept { file: self.file.clone(), how_to_go_on: self.how_to_go_on.clone() })
+    }
+
+    fn holds_work(&self) -> bool {
+        match files::read(&self.file) {
+            Ok(now) => now.expose_secret() != self.given.expose_secret(),
+            // An editor may have moved it out of the way to write another, and got no further.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = self.scratch.as_ref().and_then(|scratch| std::fs::read_dir(scratch.path()).ok());
+                folder.is_some_and(|mut entries| entries.next().is_some())
+            }
+            Err(_) => true,
+        }
+    }
+}
+
 fn interrupted(signal: i32, state: &Mutex<State>) {
     let mut state = lock(state);
     // A terminal sends these to the editor too, for which they are keys like others.
     #[cfg(unix)]
-    if !state.precious && [crate::signals::SIGINT, crate::signals::SIGQUIT].contains(&signal) {
+    if !state.is_asking && [signals::SIGINT, signals::SIGQUIT].contains(&signal) {
         return;
     }
     let mut message = String::from("User canceled operation");
-    if let (true, Some(scratch)) = (state.precious, state.scratch.take()) {
-        let kept = scratch.keep();
-        message += &format!("\n\nThe edited text is kept in {}", kept.display());
+    if let Some(kept) = state.keep_if_changed() {
+        message += &format!("\n\n{kept}");
     }
     drop(state.scratch.take());
     // Nobody is left who could be told that this cannot be written.
     drop(io::Write::write_all(&mut io::stderr(), format!("{message}\n").as_bytes()));
-    std::process::exit(crate::exit::Exit::Failure.code().into());
+    let exit_code = state.exit_codes.iter().find(|(other, _)| *other == signal);
+    signals::exit(exit_code.map_or(crate::exit::Exit::Failure.code(), |(_, code)| *code));
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -263,6 +344,14 @@ mod tests {
         fn refused(&mut self, why: &str) -> bool {
             self.refusals.push(why.to_owned());
             self.refusals.len() <= self.rounds
+        }
+
+        fn how_to_go_on(&self, _: &Path) -> String {
+            "go on".to_owned()
+        }
+
+        fn exit_code(&self, _: i32) -> u8 {
+            1
         }
     }
 
@@ -306,12 +395,40 @@ mod tests {
         assert_eq!(refusals, ["too short", "too short"]);
     }
 
+    /// Returns why a loop ended, and the text that it kept.
+    fn kept(edited: Result<Vec<u8>, EditError>) -> (EditError, Vec<u8>) {
+        let Err(EditError::Kept { cause, kept }) = edited else { panic!("nothing was kept") };
+        assert!(kept.to_string().ends_with(": go on"));
+        let text = std::fs::read(&kept.file).expect("kept");
+        std::fs::remove_dir_all(kept.file.parent().expect("a folder")).expect("removed");
+        (*cause, text)
+    }
+
     #[test]
     fn refused_text_is_kept_when_the_user_gives_up() {
         let (edited, _) = edit(&shell("echo '[' > $1"), 0, &mut |_| Err("broken".to_owned()));
-        let Err(EditError::Refused { why, kept }) = edited else { panic!("the text was refused") };
-        assert_eq!((why.as_str(), std::fs::read(&kept).expect("kept")), ("broken", b"[\n".to_vec()));
-        std::fs::remove_dir_all(kept.parent().expect("a folder")).expect("removed");
+        let (cause, text) = kept(edited);
+        assert!(matches!(cause, EditError::Refused(why) if why == "broken"));
+        assert_eq!(text, b"[\n");
+    }
+
+    #[test]
+    fn text_is_kept_that_was_saved_before_the_editor_failed() {
+        for end in ["exit 3", "kill -9 $$"] {
+            let (edited, _) = edit(&shell(&format!("echo b > $1; {end}")), 0, &mut |_| panic!("not taken"));
+            let (cause, text) = kept(edited);
+            assert!(matches!(cause, EditError::Failed(_)));
+            assert_eq!(text, b"b\n");
+        }
+    }
+
+    #[test]
+    fn text_of_an_earlier_round_is_kept_when_the_editor_fails_in_a_later_one() {
+        let script = "if grep -q b $1; then exit 3; else echo b > $1; fi";
+        let (edited, refusals) = edit(&shell(script), 5, &mut |_| Err("broken".to_owned()));
+        let (cause, text) = kept(edited);
+        assert!(matches!(cause, EditError::Failed(_)));
+        assert_eq!((text, refusals.len()), (b"b\n".to_vec(), 1));
     }
 
     #[test]

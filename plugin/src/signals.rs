@@ -51,8 +51,7 @@ pub fn listen() -> std::io::Result<()> {
         return Ok(());
     }
     let ignored = ignored();
-    let watched = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter();
-    let mut signals = Signals::new(watched.filter(|signal| ignored & (1 << (signal - 1)) == 0))?;
+    let mut signals = Signals::new(SIGNALS.iter().filter(|&signal| ignored & (1 << (signal - 1)) == 0))?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             match reactions().last_mut() {
@@ -93,6 +92,14 @@ fn ignored() -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
+
+/// The signals that are watched.
+#[cfg(unix)]
+pub const SIGNALS: &[i32] = &[SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// The signals that are watched: none on this system.
+#[cfg(not(unix))]
+pub const SIGNALS: &[i32] = &[];
 
 /// What to do about a signal; the last one counts.
 #[cfg(unix)]

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
-use crate::{batch, commands};
+use crate::{batch, commands, signals};
 
 /// Edit encrypted files in your editor
 ///
@@ -179,13 +179,28 @@ impl Dialogue for Terminal<'_> {
     }
 
     fn refused(&mut self, why: &str) -> bool {
-        let stderr = &self.context.session.stderr;
-        stderr.say(format!("{}: {why}", self.subject));
         if !self.context.session.stdin.is_terminal() {
+            // Nobody answers; the run ends with the same words.
             return false;
         }
+        let stderr = &self.context.session.stderr;
+        stderr.say(format!("{}: {why}", self.subject));
         stderr.say("Press Enter to go on editing, or type q to stop; your text is then kept.");
         let answer = self.context.session.stdin.read_line();
         matches!(answer, Ok(Some(answer)) if !answer.trim().eq_ignore_ascii_case("q"))
+    }
+
+    fn how_to_go_on(&self, kept: &Path) -> String {
+        let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
+        let (file, kept_text) = (quoted(&self.subject), quoted(&kept.to_string_lossy()));
+        let folder = quoted(&kept.parent().unwrap_or(kept).to_string_lossy());
+        format!(
+            "once it is right, run `kubectl seal encrypt --filename {file} --output {file} {kept_text}`, then \
+             `rm -r {folder}`"
+        )
+    }
+
+    fn exit_code(&self, signal: i32) -> u8 {
+        signals::exit_code(signal)
     }
 }

@@ -85,7 +85,7 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
     let place = args.output.place(context, target);
     let _turn = place.turn(context);
     let path = args.input.path(context, target);
-    if let Some(base) = base(args, context, path.as_deref(), &place)? {
+    if let Some(base) = base(args, context, &place)? {
         return encrypt_against(args, context, target, &base, &place);
     }
     let settings = args.settings.resolve(context, path.as_deref())?;
@@ -109,12 +109,7 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
 
 /// Returns the encrypted version of a file to keep what did not change of: the one that is named, or the
 /// one that the result replaces.
-fn base(
-    args: &Args,
-    context: &Context<'_>,
-    source: Option<&Path>,
-    place: &Place,
-) -> Result<Option<Document>, Failure> {
+fn base(args: &Args, context: &Context<'_>, place: &Place) -> Result<Option<Document>, Failure> {
     let load = |path: &Path| {
         let target = Target::file(path);
         InputFlags { filename: None, ..args.input.clone() }.load(context, &target)
@@ -124,7 +119,7 @@ fn base(
     }
     let Place::File(path) = place else { return Ok(None) };
     let absolute = context.session.absolute(path);
-    if args.fresh || Some(absolute.as_path()) == source || !absolute.is_file() {
+    if args.fresh || args.output.is_in_place() || !absolute.is_file() {
         return Ok(None);
     }
     let document = load(path)?;

@@ -1,6 +1,6 @@
 //! `sops edit`: lets the user edit the plaintext of a file in their editor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use selkie::format::{Format, MetadataEdit, Rewrite};
 use selkie::secret::SecretBytes;
@@ -104,7 +104,7 @@ impl Session<'_> {
         let environment = &self.context.session.environment;
         let editor = Editor::find(environment)?;
         let text = self.shown(plaintext, envelope)?;
-        let mut terminal = Terminal { context: self.context };
+        let mut terminal = Terminal { context: self.context, path: self.path.clone() };
         editor.edit(base_name(&self.path), &text, environment, &mut terminal, &mut |edited| {
             let tree = self.take(edited, envelope)?;
             let sealed = self.seal(envelope, tree, stash())?;
@@ -181,6 +181,7 @@ impl Session<'_> {
 /// Asks at the terminal.
 struct Terminal<'a> {
     context: &'a Context<'a>,
+    path: PathBuf,
 }
 
 impl Dialogue for Terminal<'_> {
@@ -194,6 +195,26 @@ impl Dialogue for Terminal<'_> {
         self.context.log.error(&message, None);
         matches!(self.context.session.stdin.read_line(), Ok(Some(_)))
     }
+
+    fn how_to_go_on(&self, kept: &Path) -> String {
+        how_to_go_on(&self.path, kept)
+    }
+
+    fn exit_code(&self, _: i32) -> u8 {
+        Exit::Failure.code()
+    }
+}
+
+/// Says how a kept text gets into its file: by an editor that only puts it there.
+fn how_to_go_on(path: &Path, kept: &Path) -> String {
+    let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
+    let editor = quoted(&format!("cp {}", quoted(&kept.to_string_lossy())));
+    let folder = kept.parent().unwrap_or(kept).to_string_lossy().into_owned();
+    format!(
+        "to take it, run EDITOR={editor} sops edit {}; then rm -r {}",
+        quoted(&path.to_string_lossy()),
+        quoted(&folder)
+    )
 }
 
 fn text_of(failure: Failure) -> String {

@@ -115,9 +115,14 @@ impl From<EditError> for Failure {
                 Exit::Editor
             }
             EditError::File { .. } => Exit::Write,
-            EditError::Unchanged => Exit::NotModified,
             // The user was told why when the text was refused.
-            EditError::Refused { kept, .. } => return Self::generic(kept_text(kept)),
+            EditError::Kept { cause, kept } if matches!(**cause, EditError::Refused(_)) => {
+                return Self::generic(kept.to_string());
+            }
+            EditError::Kept { cause, .. } if matches!(**cause, EditError::File { .. }) => Exit::Write,
+            EditError::Kept { .. } => Exit::Editor,
+            EditError::Refused(_) => Exit::Failure,
+            EditError::Unchanged => Exit::NotModified,
         };
         Self::new(exit, error.to_string())
     }
@@ -131,10 +136,6 @@ impl From<ExecError> for Failure {
         };
         Self::new(exit, error.to_string())
     }
-}
-
-fn kept_text(kept: &Path) -> String {
-    format!("The edited text is kept in {}: remove it when it is no longer needed", kept.display())
 }
 
 /// Returns the text on a document that has metadata where there must be none.
