@@ -256,12 +256,23 @@ pub fn replace(
     write_expecting(context, path, content, Audience::Everyone, Expected::Content(read.expose_secret()))
 }
 
-/// Writes something encrypted to a file that does not exist, given by its path as it is shown.
+/// Writes something encrypted to a file that does not exist, given by its path as it is shown; folders on
+/// the way are made.
 ///
 /// # Errors
 /// If it cannot be written, or exists; it then stays as it is.
 pub fn create(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
+    make_folder(context, path)?;
     write_expecting(context, path, content, Audience::Everyone, Expected::Absent)
+}
+
+/// Makes the folder that a file is in, given by the file's path as it is shown.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
+    let made = context.session.absolute(path).parent().map_or(Ok(()), std::fs::create_dir_all);
+    made.map_err(Failure::io("write", path.display().to_string()))
 }
 
 /// Waits for the turn to change the file of a target.

@@ -192,6 +192,32 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::ErrorKind::QuotaExceeded.into())
 }
 
+/// Makes sure, as far as that can be known before, that a file can be made at an absolute path, together with
+/// the folders on the way.
+///
+/// # Errors
+/// If something else is on the way, or the folder that is there takes no new entries.
+pub fn check_creation(path: &Path) -> io::Result<()> {
+    let folder = path.ancestors().skip(1).find(|folder| fs::symlink_metadata(folder).is_ok());
+    let folder = folder.unwrap_or(Path::new("/"));
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    check_access(folder)
+}
+
+#[cfg(unix)]
+fn check_access(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(not(unix))]
+fn check_access(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Returns what tells whether two absolute paths lead to one file, whether it exists or not: the path
 /// without links, as far as it leads.
 #[must_use]
@@ -305,6 +331,15 @@ mod tests {
         let changed = write_expecting(&path, b"x", Audience::Owner, Expected::Content(b"other"));
         assert!(is_changed(&changed.expect_err("it is not as expected")));
         assert_eq!(fs::read(&other).expect("read"), b"new");
+    }
+
+    #[test]
+    fn file_can_be_made_below_folders_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("file"), "").expect("written");
+        check_creation(&folder.path().join("a/b/c")).expect("it can be made");
+        let below_a_file = check_creation(&folder.path().join("file/b/c")).expect_err("a file");
+        assert_eq!(below_a_file.kind(), io::ErrorKind::NotADirectory);
     }
 
     #[test]

@@ -143,10 +143,7 @@ impl Place {
                 written.map_err(Failure::io("write", "stdout"))
             }
             Self::File(path) => {
-                if let Some(folder) = context.session.absolute(path).parent() {
-                    let made = std::fs::create_dir_all(folder);
-                    made.map_err(Failure::io("write", path.display().to_string()))?;
-                }
+                document::make_folder(context, path)?;
                 let audience = match secrecy {
                     Secrecy::Encrypted => Audience::Everyone,
                     Secrecy::Plaintext => Audience::Owner,

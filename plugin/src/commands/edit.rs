@@ -12,6 +12,7 @@ use crate::document::{self, Document, InputFlags};
 use crate::editor::{Dialogue, EditError, Editor};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 use crate::{batch, commands, signals};
@@ -119,6 +120,9 @@ fn create(
     target: &Target,
     path: &Path,
 ) -> Result<&'static str, Failure> {
+    // Before anything is typed that then could not be written.
+    files::check_creation(&context.session.absolute(path))
+        .map_err(Failure::io("write", path.display().to_string()))?;
     let absolute = input.path(context, target);
     let settings = args.settings.resolve(context, absolute.as_deref())?;
     let format = input.format(absolute.as_deref());

@@ -278,11 +278,16 @@ pub(super) fn write_in_place(
             let message = format!("{} was changed by somebody else meanwhile", path.display());
             return Failure::new(Exit::Write, message);
         }
-        let error = of_file("open", path, &error);
-        Failure::new(Exit::Write, format!("Could not open in-place file for writing: {error}"))
+        write_failure(path, &error)
     })?;
     context.log.info("File written successfully");
     Ok(())
+}
+
+/// Returns the failure to write a file in place.
+pub(super) fn write_failure(path: &Path, error: &io::Error) -> Failure {
+    let error = of_file("open", path, error);
+    Failure::new(Exit::Write, format!("Could not open in-place file for writing: {error}"))
 }
 
 /// Writes to the file that `--output` names, or to the stream for data.

@@ -8,14 +8,14 @@ use selkie::sops::{Envelope, Metadata, Opened, Stash, VERSION};
 use selkie::tree::{MetadataEntry, Tree};
 
 use super::document::{
-    Formats, Source, base_name, is_missing, plaintext, read_plain, rewrap, write_in_place,
+    Formats, Source, base_name, is_missing, plaintext, read_plain, rewrap, write_failure, write_in_place,
 };
 use super::failure::{Failure, already_encrypted};
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags, report};
 use crate::editor::{Dialogue, Editor};
 use crate::exit::Exit;
-use crate::files::{Audience, Expected};
+use crate::files::{self, Audience, Expected};
 use crate::turn::Turn;
 
 pub(super) static COMMAND: Command = Command {
@@ -59,6 +59,9 @@ pub(super) fn edit(context: &Context<'_>, source: &Source) -> Result<(), Failure
         shows_keys: context.given.switch("show-master-keys"),
     };
     if is_missing(path) {
+        // Before anything is typed that then could not be written. sops makes no folders.
+        let folder = std::fs::metadata(files::folder_of(path)).map(|_| ());
+        folder.and_then(|()| files::check_creation(path)).map_err(|error| write_failure(path, &error))?;
         let metadata = creation::metadata(context, configuration, &name, session.formats.input)?;
         return session.edit_example(metadata);
     }
