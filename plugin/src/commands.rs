@@ -150,6 +150,8 @@ fn refuse_missing(context: &Context<'_>, targets: &[Target]) -> Result<(), Failu
 }
 
 /// Returns a command for the shell: the only argument as it is, several in quotes where they need it.
+///
+/// Several are one program: the shell becomes it, so that it gets the signals that are passed on.
 fn command_line(arguments: &[String]) -> Result<OsString, Failure> {
     match arguments {
         [line] => Ok(line.into()),
@@ -160,7 +162,7 @@ fn command_line(arguments: &[String]) -> Result<OsString, Failure> {
                 .map(|word| if word == "{}" { Ok(word.into()) } else { shlex::try_quote(word) })
                 .collect();
             let quoted = quoted.map_err(|_| Failure::Usage("an argument holds a zero byte".to_owned()))?;
-            Ok(quoted.join(" ").into())
+            Ok(format!("exec {}", quoted.join(" ")).into())
         }
     }
 }

@@ -132,9 +132,9 @@ impl Editor {
                 .warn("No memory-backed folder was found: while it is edited, the plaintext is on the disk");
         }
         let path = scratch.path().join(file_name);
+        let custody = Custody::new(scratch, &path, text, dialogue)?;
         files::write(&path, text.expose_secret(), Audience::Owner)
             .map_err(in_action("write the text for the editor"))?;
-        let custody = Custody::new(scratch, &path, text, dialogue)?;
         let edited = self.edit_until_taken(&path, text, dialogue, take, &custody);
         match edited {
             Ok(_) | Err(EditError::Unchanged) => edited,

@@ -5,14 +5,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use selkie::secret::SecretBytes;
 
 use crate::editor::describe;
-use crate::exit::Exit;
 use crate::files::{self, Audience};
 use crate::scratch::Scratch;
 use crate::session::Environment;
@@ -47,12 +45,20 @@ pub type Variable = (OsString, OsString);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// The command ended as programs do that failed.
-    #[error("{0}")]
-    Ended(String, Exit),
+    /// The command ended as programs do that failed. What it is called is not said by all.
+    #[error("{}: {}", .program.display(), describe(*.status))]
+    Ended {
+        /// The first word of its line; the others may be secret.
+        program: PathBuf,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// The name for the file leads out of the folder that is made for it.
     #[error("The provided filename is not a local path.")]
     FileName,
+    /// A signal came before the command was started.
+    #[error("interrupted")]
+    Interrupted(i32),
     /// The file for the plaintext cannot be made.
     #[error("cannot make the file for the decrypted content: {0}")]
     Plaintext(io::Error),
@@ -76,7 +82,7 @@ impl Run<'_> {
     /// If it cannot be run, or fails: then with its exit code.
     pub fn with_variables(&self, variables: Vec<Variable>) -> Result<(), ExecError> {
         let command = self.prepare(self.command, variables)?;
-        self.wait_for(command)
+        self.wait_for(command, &Relay::new()?)
     }
 
     /// Becomes the command, with `variables`; comes back only if that fails.
@@ -103,17 +109,40 @@ impl Run<'_> {
     ///
     /// # Errors
     /// If it cannot be run, or fails: then with its exit code.
-    pub fn with_file(&self, file: &PlaintextFile<'_>, environment: &Environment) -> Result<(), ExecError> {
+    pub fn with_file(
+        &self,
+        file: &PlaintextFile<'_>,
+        environment: &Environment,
+        warn: &dyn Fn(&str),
+    ) -> Result<(), ExecError> {
+        let user = self.become_user()?;
+        let scratch = Scratch::new(environment).map_err(ExecError::Plaintext)?;
+        self.with_file_in(scratch, file, user, warn)
+    }
+
+    fn with_file_in(
+        &self,
+        scratch: Scratch,
+        file: &PlaintextFile<'_>,
+        user: Vec<Variable>,
+        warn: &dyn Fn(&str),
+    ) -> Result<(), ExecError> {
         let name = Path::new(file.name.unwrap_or(OsStr::new("tmp-file")));
         if !name.components().all(|part| matches!(part, Component::CurDir | Component::Normal(_))) {
             return Err(ExecError::FileName);
         }
-        let user = self.become_user()?;
-        let scratch = Scratch::new(environment).map_err(ExecError::Plaintext)?;
+        let relay = Relay::new()?;
+        // What was declared last goes first: signals are watched until the folder is gone.
+        let scratch = scratch;
+        // What is in a pipe is in no file.
+        let is_on_disk = !scratch.in_memory() && (cfg!(not(unix)) || !file.pipe);
+        if is_on_disk {
+            warn("No memory-backed folder was found: while the command runs, the plaintext is on the disk");
+        }
         let path = scratch.path().join(name);
         file.put(&path).map_err(ExecError::Plaintext)?;
         let command = replace(self.command, OsStr::new("{}"), path.as_os_str());
-        let ended = self.wait_for(self.command_for(&command, user));
+        let ended = self.wait_for(self.command_for(&command, user), &relay);
         file.release(&path);
         ended
     }
@@ -143,20 +172,61 @@ impl Run<'_> {
 
     /// Runs the command until it ends. Meanwhile a keyboard's interrupt is the command's business, and
     /// what asks this process to end is passed on.
-    fn wait_for(&self, mut command: Command) -> Result<(), ExecError> {
-        let process = Arc::new(AtomicI32::new(0));
-        let target = Arc::clone(&process);
-        let _watch = Watch::new(move |signal| pass_on(signal, target.load(Ordering::SeqCst)))
-            .map_err(ExecError::Start)?;
-        let mut child = command.spawn().map_err(ExecError::Start)?;
+    ///
+    /// That reaches the one process that was started: the shell, or the program that the shell became. A
+    /// process group of their own would let it reach all that the shell starts, but it would take the
+    /// terminal away from them, and hide them from whoever ends this process's group.
+    fn wait_for(&self, mut command: Command, relay: &Relay) -> Result<(), ExecError> {
+        let mut child = relay.start(&mut command)?;
         if self.background {
             return Ok(());
         }
-        process.store(i32::try_from(child.id()).unwrap_or_default(), Ordering::SeqCst);
         let status = child.wait().map_err(ExecError::Start)?;
-        // Whoever is sent a signal has no exit code: sops reports -1, of which 255 is left.
-        let code = status.code().map_or(u8::MAX, |code| u8::try_from(code).unwrap_or(u8::MAX));
-        if code == 0 { Ok(()) } else { Err(ExecError::Ended(describe(status), Exit::Child(code))) }
+        if status.success() {
+            return Ok(());
+        }
+        Err(ExecError::Ended { program: program_of(self.command), status })
+    }
+}
+
+/// Passes signals on to a command, as long as it lives.
+struct Relay {
+    state: Arc<Mutex<RelayState>>,
+    _watch: Watch,
+}
+
+#[derive(Clone, Copy)]
+enum RelayState {
+    /// The command is not started yet.
+    Waiting,
+    /// It is not to be started any more, as this signal came.
+    Ended(i32),
+    /// It runs as this process.
+    Running(i32),
+}
+
+impl Relay {
+    fn new() -> Result<Self, ExecError> {
+        let state = Arc::new(Mutex::new(RelayState::Waiting));
+        let watched = Arc::clone(&state);
+        let react = move |signal| {
+            let mut state = watched.lock().unwrap_or_else(PoisonError::into_inner);
+            match *state {
+                RelayState::Running(process) => pass_on(signal, process),
+                RelayState::Waiting | RelayState::Ended(_) => *state = RelayState::Ended(signal),
+            }
+        };
+        Ok(Self { state, _watch: Watch::new(react).map_err(ExecError::Start)? })
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Child, ExecError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let RelayState::Ended(signal) = *state {
+            return Err(ExecError::Interrupted(signal));
+        }
+        let child = command.spawn().map_err(ExecError::Start)?;
+        *state = RelayState::Running(i32::try_from(child.id()).unwrap_or_default());
+        Ok(child)
     }
 }
 
@@ -205,6 +275,32 @@ fn pipe(path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn pipe(_: &Path) -> io::Result<bool> {
     Ok(false)
+}
+
+/// Returns the exit code of a command, if it was not a signal that ended it.
+#[must_use]
+pub fn code_of(status: ExitStatus) -> Option<u8> {
+    status.code().map(|code| u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Returns the signal that ended a command.
+#[cfg(unix)]
+#[must_use]
+pub fn signal_of(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// Returns the signal that ended a command: none, on this system.
+#[cfg(not(unix))]
+#[must_use]
+pub fn signal_of(_: ExitStatus) -> Option<i32> {
+    None
+}
+
+fn program_of(command: &OsStr) -> PathBuf {
+    let line = command.to_string_lossy();
+    let words = shlex::split(&line).unwrap_or_default();
+    words.into_iter().find(|word| word != "exec").unwrap_or_else(|| "the command".to_owned()).into()
 }
 
 #[cfg(unix)]
@@ -316,14 +412,24 @@ mod tests {
     #[test]
     fn exit_code_of_the_command_is_passed_on() {
         let ended = run("exit 42").with_variables(Vec::new()).expect_err("it failed");
-        assert_eq!(ended.to_string(), "exit status 42");
-        assert!(matches!(ended, ExecError::Ended(_, Exit::Child(42))));
+        assert_eq!(ended.to_string(), "exit: exit status 42");
+        assert!(matches!(ended, ExecError::Ended { status, .. } if code_of(status) == Some(42)));
     }
 
     #[test]
-    fn command_that_is_killed_counts_as_255() {
+    fn command_that_is_killed_has_a_signal_for_a_code() {
         let ended = run("kill -9 $$").with_variables(Vec::new()).expect_err("it failed");
-        assert!(matches!(ended, ExecError::Ended(_, Exit::Child(255))));
+        assert_eq!(ended.to_string(), "kill: signal: killed");
+        let ExecError::Ended { status, .. } = ended else { panic!("it was started") };
+        assert_eq!((code_of(status), signal_of(status)), (None, Some(9)));
+    }
+
+    #[test]
+    fn command_is_not_started_once_a_signal_came() {
+        let relay = Relay::new().expect("signals are watched");
+        *relay.state.lock().expect("nothing panicked") = RelayState::Ended(15);
+        let ended = run("true").wait_for(shell(OsStr::new("true")), &relay);
+        assert!(matches!(ended, Err(ExecError::Interrupted(15))));
     }
 
     #[test]
@@ -334,7 +440,7 @@ mod tests {
             let command = format!(
                 "[ {kind} '{{}}' ] && [ $(cat '{{}}') = secret ] && case '{{}}' in */'a b.yaml') ;; *) false;; esac"
             );
-            run(&command).with_file(&file(&content, pipe), &Environment::default()).expect("it ran");
+            run(&command).with_file(&file(&content, pipe), &Environment::default(), &|_| ()).expect("it ran");
         }
     }
 
@@ -345,9 +451,27 @@ mod tests {
         for pipe in [true, false] {
             let command = format!("printf %s '{{}}' > '{}'", note.display());
             run(&command)
-                .with_file(&file(&SecretBytes::from("x"), pipe), &Environment::default())
+                .with_file(&file(&SecretBytes::from("x"), pipe), &Environment::default(), &|_| ())
                 .expect("it ran");
             assert!(!Path::new(&std::fs::read_to_string(&note).expect("noted")).exists());
+        }
+    }
+
+    #[test]
+    fn plaintext_on_the_disk_is_told_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let content = SecretBytes::from("x");
+        for (in_memory, pipe, expected) in
+            [(false, false, 1), (false, true, 0), (true, false, 0), (true, true, 0)]
+        {
+            let warnings = std::cell::Cell::new(0);
+            let scratch = Scratch::in_folder(folder.path(), in_memory).expect("a folder");
+            run("true")
+                .with_file_in(scratch, &file(&content, pipe), Vec::new(), &|_| {
+                    warnings.set(warnings.get() + 1)
+                })
+                .expect("it ran");
+            assert_eq!(warnings.get(), expected);
         }
     }
 
@@ -356,7 +480,7 @@ mod tests {
         let content = SecretBytes::new();
         for name in ["/etc/x", "../x", "a/../../x"] {
             let file = PlaintextFile { content: &content, name: Some(OsStr::new(name)), pipe: false };
-            let refused = run("true").with_file(&file, &Environment::default());
+            let refused = run("true").with_file(&file, &Environment::default(), &|_| ());
             assert!(matches!(refused, Err(ExecError::FileName)), "{name}");
         }
     }

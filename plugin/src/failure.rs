@@ -148,7 +148,10 @@ impl Failure {
             Self::AlreadyEncrypted | Self::Seal(SealError::AlreadyEncrypted) => Exit::AlreadyEncrypted,
             Self::Edit(crate::editor::EditError::Unchanged) | Self::NotModified => Exit::NotModified,
             Self::Edit(_) => Exit::Editor,
-            Self::Exec(crate::exec::ExecError::Ended(_, exit)) => *exit,
+            Self::Exec(crate::exec::ExecError::Ended { status, .. }) => exit_of_command(*status),
+            Self::Exec(crate::exec::ExecError::Interrupted(signal)) => {
+                Exit::Child(crate::signals::exit_code(*signal))
+            }
             Self::InClear { .. } | Self::Place { .. } | Self::Value(_) => Exit::Set,
             Self::Io { action: "write", .. } => Exit::Write,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoFile,
@@ -198,6 +201,12 @@ impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         Self::Recover(Box::new(error))
     }
+}
+
+/// Returns the code that a shell would have for a command that ended so.
+fn exit_of_command(status: std::process::ExitStatus) -> Exit {
+    let signal = crate::exec::signal_of(status).map(crate::signals::exit_code);
+    Exit::Child(crate::exec::code_of(status).or(signal).unwrap_or(u8::MAX))
 }
 
 fn describe_recovery(error: &RecoverError) -> String {

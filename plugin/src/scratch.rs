@@ -32,6 +32,11 @@ impl Scratch {
         Ok(Self { folder: private_folder(&place)?, in_memory: false })
     }
 
+    #[cfg(test)]
+    pub(crate) fn in_folder(place: &Path, in_memory: bool) -> io::Result<Self> {
+        Ok(Self { folder: private_folder(place)?, in_memory })
+    }
+
     /// Returns where the folder is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -67,6 +67,6 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let command = commands::command_line(&args.command)?;
     let run = Run { command: &command, user: None, pristine: false, background: false };
     let file = PlaintextFile { content: &content, name: args.name.as_deref(), pipe: !args.no_fifo };
-    run.with_file(&file, &context.session.environment)?;
+    run.with_file(&file, &context.session.environment, &|text| context.report.warn(text))?;
     Ok(Exit::Success)
 }

@@ -52,5 +52,5 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
     let run = Run { command, user: user.as_deref(), pristine: false, background: false };
     let pipe = !context.given.switch("no-fifo");
     let file = PlaintextFile { content: &content, name: context.given.path("filename"), pipe };
-    Ok(run.with_file(&file, &context.session.environment)?)
+    Ok(run.with_file(&file, &context.session.environment, &|text| context.log.warn(text))?)
 }

@@ -8,8 +8,8 @@ use selkie::sops::{OpenError, SealError};
 
 use super::report::wrap;
 use crate::config_file::ConfigFileError;
-use crate::editor::EditError;
-use crate::exec::ExecError;
+use crate::editor::{EditError, describe};
+use crate::exec::{ExecError, code_of};
 use crate::exit::Exit;
 
 /// Why a run failed.
@@ -130,11 +130,16 @@ impl From<EditError> for Failure {
 
 impl From<ExecError> for Failure {
     fn from(error: ExecError) -> Self {
-        let exit = match error {
-            ExecError::Ended(_, exit) => exit,
-            _ => Exit::Failure,
-        };
-        Self::new(exit, error.to_string())
+        match error {
+            // Whoever is sent a signal has no exit code: sops reports -1, of which 255 is left.
+            ExecError::Ended { status, .. } => {
+                Self::new(Exit::Child(code_of(status).unwrap_or(u8::MAX)), describe(status))
+            }
+            ExecError::Interrupted(signal) => {
+                Self::new(Exit::Child(crate::signals::exit_code(signal)), error.to_string())
+            }
+            error => Self::generic(error.to_string()),
+        }
     }
 }
 
