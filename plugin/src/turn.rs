@@ -3,7 +3,7 @@
 //! A turn is a lock that only those see who ask for it. Other programs are found out when a file is put in
 //! place: it then is not what was read any more.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 /// A run's turn to read a file, change it and write it; it ends when this is dropped.
@@ -38,7 +38,7 @@ impl Turn {
 #[cfg(unix)]
 fn lock(path: &Path) -> Option<File> {
     // Opening a pipe would wait for its other end.
-    if !fs::metadata(path).ok()?.is_file() {
+    if !path.metadata().ok()?.is_file() {
         return None;
     }
     let file = File::open(path).ok()?;
@@ -56,8 +56,8 @@ fn lock(_: &Path) -> Option<File> {
 fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
 
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (fs::metadata(path), file.metadata()) {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    match (path.metadata(), file.metadata()) {
         (Ok(at_path), Ok(of_file)) => identity(at_path) == identity(of_file),
         _ => false,
     }
@@ -73,6 +73,8 @@ const PATIENCE: usize = 10_000;
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
