@@ -132,7 +132,7 @@ fn apply(
         Plan::UpToDate => return Ok(Outcome::Unchanged),
     };
     let _turn = document::turn(context, target);
-    let change = up_to_date(context, target, *change)?;
+    let Some(change) = up_to_date(context, target, *change)? else { return Ok(Outcome::Unchanged) };
     let does_remove = change.changes.removes();
     let text = rewrap(context, &change)?;
     document::replace(context, target.path().unwrap_or(Path::new("")), &change.source, &text)?;
@@ -141,14 +141,16 @@ fn apply(
 }
 
 /// Plans again if the file was changed since: what was agreed to must be all that happens to its keys.
-fn up_to_date(context: &Context<'_>, target: &Target, change: Change) -> Result<Change, Failure> {
+/// `None` if it happened already.
+fn up_to_date(context: &Context<'_>, target: &Target, change: Change) -> Result<Option<Change>, Failure> {
     let now = InputFlags::default().load(context, target)?;
     if now.source.expose_secret() == change.source.expose_secret() {
-        return Ok(change);
+        return Ok(Some(change));
     }
     let described = |change: &Change| change.changes.describe(&context.report);
     match plan(context, target)? {
-        Plan::Change(again) if described(&again) == described(&change) => Ok(*again),
+        Plan::Change(again) if described(&again) == described(&change) => Ok(Some(*again)),
+        Plan::UpToDate => Ok(None),
         _ => Err(Failure::Check(
             "the keys were changed by something else meanwhile; run this again".to_owned(),
         )),
