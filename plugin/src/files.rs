@@ -86,7 +86,7 @@ pub fn write(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> 
     write_expecting(path, content, audience, Expected::Anything)
 }
 
-/// Writes `content` to `path` as [`write`] does, if there is what is expected.
+/// Writes `content` to `path` as [`write()`] does, if there is what is expected.
 ///
 /// # Errors
 /// If the file cannot be written, or something else is there: see [`is_changed`]. It then stays as it is.
