@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    if let Some(exit) = sops_cli::run_as_sops() {
+    if let Some(exit) = sops_cli::run_as_program() {
         return exit;
     }
     let tests: Vec<Trial> =

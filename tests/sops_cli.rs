@@ -1,5 +1,5 @@
-//! The command line of sops, as scripts see it: the transcripts of `testdata/sops-cli` are run with this
-//! program under the name `sops`, and with real sops.
+//! The command lines of this program: the transcripts of `testdata/sops-cli` are run with it under the name
+//! `sops`, and with real sops; those of `testdata/seal-cli` with it under the name `kubectl-seal`.
 //!
 //! How a transcript is written is told in `testdata/sops-cli/README.md`.
 
@@ -8,7 +8,7 @@ mod transcript;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -17,10 +17,10 @@ use libtest_mimic::{Failed, Trial};
 use crate::peer::Peer;
 use transcript::{Case, Expected, Program, Step};
 
-/// Runs the program in place of the tests, if it was started under the name of sops.
-pub fn run_as_sops() -> Option<ExitCode> {
+/// Runs the program in place of the tests, if it was started under one of its names.
+pub fn run_as_program() -> Option<ExitCode> {
     let name = PathBuf::from(env::args_os().next()?);
-    (name.file_name() == Some(OsStr::new("sops"))).then(kubectl_seal::main)
+    NAMES.iter().any(|own| name.file_name() == Some(OsStr::new(own))).then(kubectl_seal::main)
 }
 
 /// Returns the tests that need no peer.
@@ -30,7 +30,7 @@ pub fn tests() -> Vec<Trial> {
         let name = format!("sops_cli::{}", case.test_name());
         Trial::test(name, move || run(&case, Program::Selkie, &program()?))
     };
-    let mut tests: Vec<_> = cases().into_iter().map(test).collect();
+    let mut tests: Vec<_> = cases().into_iter().chain(cases_in("seal-cli")).map(test).collect();
     tests.push(Trial::test("sops_cli::there_are_cases", || {
         (cases().len() > 50).then_some(()).ok_or_else(|| "testdata/sops-cli is not there".into())
     }));
@@ -47,7 +47,15 @@ pub fn live_tests() -> Vec<Trial> {
 }
 
 fn cases() -> Vec<Case> {
-    let files = fs::read_dir(folder()).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
+    cases_in("sops-cli")
+}
+
+fn cases_in(folder: &str) -> Vec<Case> {
+    let files = fs::read_dir(self::folder().with_file_name(folder))
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|file| file.path());
     let mut files: Vec<_> = files.filter(|file| file.extension() == Some(OsStr::new("case"))).collect();
     files.sort();
     files.iter().flat_map(|file| transcript::read(file)).collect()
@@ -64,7 +72,13 @@ fn run(case: &Case, program: Program, executable: &Path) -> Result<(), Failed> {
     for folder in [&work, &bin, &home] {
         fs::create_dir(folder)?;
     }
-    symlink(executable, bin.join("sops"))?;
+    for name in NAMES {
+        symlink(executable, bin.join(name))?;
+    }
+    // A copy for the owner alone, as identities should be.
+    let identities = home.join("identities.txt");
+    fs::copy(folder().join("identities.txt"), &identities)?;
+    fs::set_permissions(&identities, fs::Permissions::from_mode(0o600))?;
     for (name, content) in &case.files {
         let path = work.join(name);
         fs::create_dir_all(path.parent().unwrap_or(&work))?;
@@ -87,7 +101,7 @@ fn run_step(step: &Step, work: &Path, bin: &Path, home: &Path) -> Result<Output,
     shell.arg("-c").arg(&step.command).current_dir(work).stdin(Stdio::null()).env_clear();
     shell.env("PATH", format!("{}:{path}", bin.display())).env("HOME", home).env("TMPDIR", home);
     shell.env("RECIPIENT", recipient()).env("OTHER", recipient()).env("STRANGER", recipient());
-    shell.env("SOPS_AGE_KEY_FILE", folder().join("identities.txt"));
+    shell.env("SOPS_AGE_KEY_FILE", home.join("identities.txt"));
     shell.env("GOLDEN", folder().with_file_name("sops"));
     shell.env("SOPS_DISABLE_VERSION_CHECK", "true");
     Ok(shell.output()?)
@@ -111,3 +125,6 @@ fn compare(step: &Step, program: Program, output: &Output, work: &Path) -> Resul
     }
     Ok(())
 }
+
+/// The names under which the program is started.
+const NAMES: [&str; 3] = ["kubectl-seal", "kubectl_complete-seal", "sops"];

@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use crate::commands::Command;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::identities;
 use crate::report::Colour;
 use crate::session::Session;
 
@@ -65,7 +66,8 @@ pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             let context = Context::new(session, &cli.options);
-            match cli.command.run(&context) {
+            let checked = identities::check_named(session, &cli.options.identity);
+            match checked.and_then(|()| cli.command.run(&context)) {
                 Ok(exit) => exit,
                 Err(failure) => {
                     context.report.failure(None, &failure);

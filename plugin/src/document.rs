@@ -179,6 +179,7 @@ pub fn unlock(
 /// # Errors
 /// If no key at hand fits.
 pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Failure> {
+    context.warn_of_exposed_identities();
     let services = context.services();
     Ok(pollster::block_on(Envelope::recover(metadata, &services, DEFAULT_DECRYPTION_ORDER))?)
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
-use selkie::keys::KeyParseError;
+use selkie::keys::{IdentityReport, KeyError, KeyParseError};
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
 
@@ -227,5 +227,78 @@ fn recovery_causes(error: &RecoverError) -> Vec<String> {
         }
     }
     causes.extend(error.combining.iter().map(ToString::to_string));
+    causes.extend(identity_causes(error));
     causes
+}
+
+/// Returns where identities were looked for, and what came of it: once, as all keys ask the same places.
+fn identity_causes(error: &RecoverError) -> Vec<String> {
+    let reports: Vec<_> = identity_reports(error).collect();
+    let all = |names: fn(&IdentityReport) -> &[String]| {
+        let mut all: Vec<&str> = Vec::new();
+        for name in reports.iter().flat_map(|report| names(report)) {
+            if !all.contains(&name.as_str()) {
+                all.push(name);
+            }
+        }
+        all.join(", ")
+    };
+    let mut causes: Vec<String> = Vec::new();
+    for problem in reports.iter().flat_map(|report| &report.problems).map(ToString::to_string) {
+        if !causes.contains(&problem) {
+            causes.push(problem);
+        }
+    }
+    let (tried, empty) = (all(|report| &report.tried), all(|report| &report.empty));
+    if !tried.is_empty() {
+        causes.push(format!("tried the identities of {tried}"));
+    }
+    if !empty.is_empty() {
+        causes.push(format!("there are no identities in {empty}"));
+    }
+    causes
+}
+
+/// Returns what the keys of a file found out about the identities at hand.
+pub fn identity_reports(error: &RecoverError) -> impl Iterator<Item = &IdentityReport> {
+    let failures = error.groups.iter().flat_map(|group| &group.failures);
+    failures.flat_map(|failure| &failure.causes).filter_map(|(_, cause)| match cause {
+        KeyError::IdentityFailed(report) | KeyError::NoIdentity(report) => Some(&**report),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie::keys::{IdentityProblem, KeyKind, MasterKey};
+    use selkie::sops::{GroupReport, KeyFailure};
+
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_with_identities_is_told_once() {
+        let kind = KeyKind::from_name("pgp").expect("pgp is a kind");
+        let report = IdentityReport {
+            problems: vec![IdentityProblem { location: "key.txt".into(), problem: "no key".into() }],
+            tried: vec!["other.txt".into()],
+            empty: vec!["SOPS_AGE_KEY".into(), "SOPS_AGE_KEY_FILE".into()],
+        };
+        let keys = MasterKey::parse_list(kind, "A,B").expect("keys");
+        let failures = keys.into_iter().map(|key| {
+            let cause = KeyError::NoIdentity(Box::new(report.clone()));
+            KeyFailure { key, causes: vec![("local".to_owned(), cause)] }
+        });
+        let groups = vec![GroupReport { recovered: false, failures: failures.collect() }];
+        let error = RecoverError { recovered: 0, required: 1, groups, combining: None };
+        assert_eq!(
+            Failure::from(error).causes(),
+            [
+                "A: no identity matched the key",
+                "B: no identity matched the key",
+                "key.txt: no key",
+                "tried the identities of other.txt",
+                "there are no identities in SOPS_AGE_KEY, SOPS_AGE_KEY_FILE",
+            ]
+        );
+    }
 }

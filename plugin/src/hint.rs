@@ -1,13 +1,12 @@
 //! What may help after a failure, with the command or flag to use.
 
 use selkie::format::ParseErrorKind;
-use selkie::keys::KeyError;
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
-use crate::failure::Failure;
+use crate::failure::{Failure, identity_reports};
 
 /// Returns what the user can do about a failure, if there is something to say.
 #[must_use]
@@ -116,20 +115,17 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
 }
 
 fn recover_hint(error: &RecoverError) -> String {
-    let causes = || error.groups.iter().flat_map(|group| &group.failures).flat_map(|key| &key.causes);
-    let reports = causes().filter_map(|(_, cause)| match cause {
-        KeyError::NoIdentity(report) => Some(report),
-        _ => None,
-    });
-    let looked_in_vain =
-        reports.clone().next().is_some() && reports.clone().all(|report| report.tried.is_empty());
-    if looked_in_vain {
-        "no identity was found: set SOPS_AGE_KEY_FILE, or pass --identity FILE".to_owned()
+    let mut reports = identity_reports(error).peekable();
+    let hint = if identity_reports(error).any(|report| !report.problems.is_empty()) {
+        "mend what is said of the identities above, or name others with --identity FILE or \
+         SOPS_AGE_KEY_FILE"
+    } else if reports.peek().is_some() && reports.all(|report| report.tried.is_empty()) {
+        "no identity was found: set SOPS_AGE_KEY_FILE, or pass --identity FILE"
     } else {
         "set SOPS_AGE_KEY_FILE, or pass --identity FILE; or ask someone who can read the file to add \
          your recipient to .sops.yaml and run `kubectl seal updatekeys`"
-            .to_owned()
-    }
+    };
+    hint.to_owned()
 }
 
 fn seal_hint(error: &SealError) -> Option<String> {
