@@ -23,7 +23,6 @@ use crate::session::Session;
     bin_name = "kubectl seal",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = EXAMPLES,
 )]
 pub struct Cli {

@@ -37,45 +37,27 @@ use crate::failure::Failure;
 use crate::targets::Target;
 
 /// What to do, in the order in which people come to need it.
+// Without comments on the variants: clap would take them for the help, in place of those of `Args`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Makes a key and a configuration.
     Init(init::Args),
-    /// Says what would be encrypted.
     Explain(explain::Args),
-    /// Encrypts.
     Encrypt(encrypt::Args),
-    /// Decrypts.
     Decrypt(decrypt::Args),
-    /// Shows plaintext.
     View(view::Args),
-    /// Opens an editor.
     Edit(edit::Args),
-    /// Changes a value.
     Set(set::Args),
-    /// Removes a value.
     Unset(unset::Args),
-    /// Prints a value.
     Extract(extract::Args),
-    /// Compares two versions.
     Diff(diff::Args),
-    /// Says what is encrypted, and what looks wrong.
     Status(status::Args),
-    /// Draws new data keys.
     Rotate(rotate::Args),
-    /// Brings keys in line with the configuration.
     Updatekeys(updatekeys::Args),
-    /// Changes key groups.
     Groups(groups::Args),
-    /// Runs a command with values as variables.
     ExecEnv(exec_env::Args),
-    /// Runs a command with a plaintext file.
     ExecFile(exec_file::Args),
-    /// Shows the main job on an example.
     Tour(tour::Args),
-    /// Prints a completion script.
     Completions(completions::Args),
-    /// Writes manual pages.
     Man(man::Args),
 }
 
@@ -168,4 +150,20 @@ fn selector_json(selector: &Selector) -> Json {
 fn print_json(context: &Context<'_>, report: &Json) -> Result<(), Failure> {
     let text = format!("{report:#}\n");
     context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_command_has_the_help_of_its_arguments() {
+        for command in Cli::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            // What is written in code is a whole sentence, help is not.
+            assert!(!about.is_empty() && !about.ends_with('.'), "{}: {about}", command.get_name());
+        }
+    }
 }
