@@ -194,6 +194,9 @@ pub enum ParseErrorKind {
     /// A number does not fit any type.
     #[error("a number is out of range")]
     Number,
+    /// There is nothing but comments, which would belong to nothing.
+    #[error("there are only comments in the input")]
+    OnlyComments,
     /// The text breaks the rules of its format; the text says which, without citing a value.
     #[error("{0}")]
     Syntax(String),

@@ -61,7 +61,7 @@ pub fn report(context: &Context<'_>, targets: &[Target], results: &[Result<Outco
             }
         }
     }
-    if targets.len() != 1 {
+    if targets.len() != 1 || !skipped.is_empty() {
         context.report.note(summary(&counts, &skipped, exits.len()));
     }
     exit_of(&exits)
@@ -88,6 +88,17 @@ pub fn one_by_one(
         context.report.note("there is nothing to do");
     }
     exit_of(&exits)
+}
+
+/// Does what a run cannot go on without. If it fails, that is reported with the target's name.
+///
+/// # Errors
+/// If it fails: how the run ends.
+pub fn needed<T>(context: &Context<'_>, target: &Target, result: Result<T, Failure>) -> Result<T, Exit> {
+    result.map_err(|failure| {
+        context.report.failure(Some(&target.to_string()), &failure);
+        failure.exit()
+    })
 }
 
 /// Works on all items; the results are in their order.

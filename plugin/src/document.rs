@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rand::rngs::OsRng;
-use selkie::format::{Format, MetadataEdit, Rewrite, STORES};
+use selkie::format::{Format, MetadataEdit, ParseErrorKind, Rewrite, STORES};
 use selkie::secret::SecretBytes;
 use selkie::sops::{DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, Opened, Stash};
 use selkie::tree::{MetadataEntry, Tree};
@@ -12,6 +12,7 @@ use selkie::tree::{MetadataEntry, Tree};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::files::{self, Audience};
+use crate::git::Revision;
 use crate::targets::Target;
 
 /// A document as it was read.
@@ -69,6 +70,34 @@ impl InputFlags {
         Ok(Document { path, format, source })
     }
 
+    /// Reads what a name stands for: stdin, a file, or a file of a Git revision. If the name tells no
+    /// format, it is `other`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn load_version(
+        &self,
+        context: &Context<'_>,
+        name: &str,
+        other: Format,
+    ) -> Result<Document, Failure> {
+        let mut document = match Revision::parse(name) {
+            Some(revision) if !context.session.absolute(Path::new(name)).exists() => {
+                let source = revision.read(&context.session.directory)?;
+                Document { path: None, format: self.format(Some(Path::new(revision.path))), source }
+            }
+            _ if name == "-" => self.load(context, &Target::Stdin)?,
+            _ => {
+                let input = Self { filename: None, ..self.clone() };
+                input.load(context, &Target::File { path: name.into(), named: true })?
+            }
+        };
+        if document.format == Format::Binary && self.input_type.is_none() {
+            document.format = other;
+        }
+        Ok(document)
+    }
+
     /// Returns the absolute path that stands for a target.
     #[must_use]
     pub fn path(&self, context: &Context<'_>, target: &Target) -> Option<PathBuf> {
@@ -91,6 +120,33 @@ impl Document {
     /// If it is not of its format.
     pub fn tree(&self) -> Result<Tree, Failure> {
         Ok(self.format.read(SecretBytes::from(self.source.expose_secret()))?)
+    }
+
+    /// Reads the document's text, or returns why a file that was found by a glob or in a folder is none of
+    /// our concern: no tool could encrypt it.
+    ///
+    /// # Errors
+    /// If it is not of its format, and was named, or should have been.
+    pub fn tree_of(&self, target: &Target) -> Result<Result<Tree, &'static str>, Failure> {
+        match self.tree() {
+            Err(Failure::Parse(error)) if !target.is_named() => match self.no_document(&error.kind) {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(error.into()),
+            },
+            tree => tree.map(Ok),
+        }
+    }
+
+    fn no_document(&self, kind: &ParseErrorKind) -> Option<&'static str> {
+        let is_template = || self.source.expose_secret().windows(2).any(|window| window == b"{{");
+        match kind {
+            ParseErrorKind::Empty => Some("empty"),
+            ParseErrorKind::OnlyComments => Some("with comments only"),
+            ParseErrorKind::NotAMap => Some("with no map at the top"),
+            // Anything else that cannot be read may be a secret with a slip in it.
+            _ if self.format == Format::Yaml && is_template() => Some("with template syntax"),
+            _ => None,
+        }
     }
 
     /// Returns whether the document can be an encrypted one; no text without an encrypted MAC is.

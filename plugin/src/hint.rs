@@ -106,7 +106,7 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
     let hint = match kind {
         ParseErrorKind::NotAMap => "pass --input-type binary to encrypt the file as a whole",
         ParseErrorKind::Encoding => "convert the file to UTF-8, or pass --input-type binary",
-        ParseErrorKind::Empty => "put at least one key and a value into the file",
+        ParseErrorKind::Empty | ParseErrorKind::OnlyComments => "put at least one key and a value into the file",
         ParseErrorKind::NonStringKey => "put the key in quotes",
         ParseErrorKind::Syntax(_) => "if the file has another format than its name says, pass --input-type",
         _ => return None,

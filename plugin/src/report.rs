@@ -69,6 +69,9 @@ impl<'a> Report<'a> {
 
     /// Says why something failed, and what may help.
     pub fn failure(&self, subject: Option<&str>, failure: &Failure) {
+        // A failure to read or write something names it.
+        let names = |subject: &&str| matches!(failure, Failure::Io { what, .. } if what.as_str() == *subject);
+        let subject = subject.filter(|subject| !names(subject));
         let subject = subject.map(|subject| format!("{subject}: ")).unwrap_or_default();
         self.say(format!("{} {subject}{}", self.paint(ERROR, "error:"), self.describe(failure)));
     }
@@ -126,6 +129,12 @@ impl Colour {
             Self::Never => false,
         }
     }
+}
+
+/// Returns a number of things, in words.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// For what went well, and for what was added.

@@ -1,6 +1,6 @@
 //! The files that a command works on: named ones, globs, folders with all below them, and stdin.
 //!
-//! What is found in a folder passes over what `.gitignore` names; what the user names never does.
+//! What is found by a glob or in a folder passes over what `.gitignore` names; what the user names never does.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub enum Target {
     File {
         /// The path, as it is shown.
         path: PathBuf,
-        /// Whether the user named it, or it was found in a folder that they named.
+        /// Whether the user named it, or it was found by a glob or in a folder.
         named: bool,
     },
     /// The standard input.
@@ -85,7 +85,7 @@ fn expand_one(argument: &str, session: &Session) -> Result<Vec<Target>, Failure>
     let path = PathBuf::from(argument);
     let absolute = session.absolute(&path);
     if absolute.is_dir() {
-        return Ok(walk(&absolute, &path, session, |_| true, false));
+        return Ok(walk(&absolute, &path, session, |_| true));
     }
     // A file whose name only looks like a glob is a file.
     if std::fs::symlink_metadata(&absolute).is_ok() || !is_glob(argument) {
@@ -93,18 +93,16 @@ fn expand_one(argument: &str, session: &Session) -> Result<Vec<Target>, Failure>
     }
     let (glob, folder) = parse_glob(argument)?;
     let fits = |relative: &Path| glob.is_match(relative);
-    let found = walk(&session.absolute(&folder), &folder, session, fits, true);
+    let found = walk(&session.absolute(&folder), &folder, session, fits);
     if found.is_empty() { Err(Failure::NoFile(argument.to_owned())) } else { Ok(found) }
 }
 
 /// Returns the files below a folder, in order. `shown` is how the folder is shown.
-fn walk(
-    folder: &Path,
-    shown: &Path,
-    session: &Session,
-    fits: impl Fn(&Path) -> bool,
-    named: bool,
-) -> Vec<Target> {
+fn walk(folder: &Path, shown: &Path, session: &Session, fits: impl Fn(&Path) -> bool) -> Vec<Target> {
+    // A glob may begin with a folder that is not there.
+    if !folder.is_dir() {
+        return Vec::new();
+    }
     let mut walk = WalkBuilder::new(folder);
     walk.hidden(false).require_git(false).follow_links(false).sort_by_file_path(Path::cmp);
     walk.filter_entry(|entry| entry.file_name() != ".git");
@@ -121,7 +119,7 @@ fn walk(
         let Ok(relative) = entry.path().strip_prefix(folder) else { continue };
         if is_file && entry.file_name() != config_file::FILE_NAME && fits(relative) {
             let path = if shown == Path::new(".") { relative.to_owned() } else { shown.join(relative) };
-            targets.push(Target::File { path, named });
+            targets.push(Target::File { path, named: false });
         }
     }
     targets
@@ -143,7 +141,9 @@ fn parse_glob(text: &str) -> Result<(GlobMatcher, PathBuf), Failure> {
     Ok((glob.compile_matcher(), folder))
 }
 
-fn is_glob(text: &str) -> bool {
+/// Returns whether a text has wildcards.
+#[must_use]
+pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
@@ -199,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn globs_name_what_they_match() {
+    fn globs_find_what_they_match() {
         let (_folder, session) = session(FILES);
         assert_eq!(expand_in(&session, &["*.yaml"]), ["a.yaml"]);
         assert_eq!(expand_in(&session, &["**/*.yaml"]), ["a.yaml", "x/b.yaml", "x/y/d.yaml"]);
         assert_eq!(expand_in(&session, &["x/*.yaml"]), ["x/b.yaml"]);
-        assert!(expand(&["x/*.yaml".to_owned()], &session).expect("targets")[0].is_named());
+        assert!(!expand(&["x/*.yaml".to_owned()], &session).expect("targets")[0].is_named());
         let error = expand(&["*.json".to_owned()], &session).expect_err("nothing matches");
         assert!(matches!(error, Failure::NoFile(_)));
     }

@@ -1,8 +1,10 @@
 //! `kubectl seal encrypt`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use selkie::format::Format;
+use selkie::manifest::Manifest;
 use selkie::sops::{MacCheck, SealError};
 
 use crate::batch::{self, Outcome};
@@ -11,13 +13,16 @@ use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
+use crate::report::count;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 
 /// Encrypt files
 ///
-/// One file goes to stdout; with --in-place files are replaced, each in one step. Of a folder, every file
-/// is encrypted that a rule of .sops.yaml covers and that is not encrypted yet.
+/// One file goes to stdout; with --in-place files are replaced, each in one step. Of a folder or a glob, every
+/// file is encrypted that a rule of .sops.yaml covers and that is not encrypted yet. A rule that selects data
+/// or stringData is meant for Kubernetes Secrets: manifests without one are then passed over, unless they are
+/// named.
 ///
 /// If the result replaces an encrypted file (by --output), its keys and its data key are kept, and so is
 /// the ciphertext of every value that did not change. A file of which nothing changed stays untouched.
@@ -31,9 +36,9 @@ pub struct Args {
     #[command(flatten)]
     output: OutputFlags,
 
-    /// Keep keys and unchanged ciphertext of this encrypted version of the file
-    #[arg(long, value_name = "FILE", conflicts_with = "fresh")]
-    against: Option<PathBuf>,
+    /// Keep keys and unchanged ciphertext of this encrypted version: a file, or one of Git, HEAD:db.yaml
+    #[arg(long, value_name = "VERSION", conflicts_with = "fresh")]
+    against: Option<String>,
 
     /// Encrypt every value anew, even if the result replaces an encrypted file
     #[arg(long)]
@@ -94,15 +99,32 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         return Ok(Outcome::Skipped("of no known format"));
     }
     let document = args.input.load(context, target)?;
-    let tree = document.tree()?;
+    let tree = match document.tree_of(target)? {
+        Ok(tree) => tree,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
     if document::is_encrypted(&tree) {
         return Err(Failure::AlreadyEncrypted);
     }
-    let output = output_format(args, &document, &place)?;
     let metadata = settings.metadata();
+    match Manifest::of(document.format, &tree, &metadata.selector) {
+        Manifest::NoSecret if !target.is_named() => return Ok(Outcome::Skipped("with no Secret in it")),
+        Manifest::Secrets { others } if !others.is_empty() => warn_of_others(context, target, &others),
+        _ => {}
+    }
+    let output = output_format(args, &document, &place)?;
     let (sealed, count) = document::seal_anew(context, metadata, document.format, tree, output)?;
     place.write(context, &sealed, Secrecy::Encrypted)?;
     Ok(Outcome::Done("encrypted", count_values(count)))
+}
+
+/// A rule that is meant for Secrets selects values of what else is in the file, too: says so.
+fn warn_of_others(context: &Context<'_>, target: &Target, kinds: &BTreeSet<String>) {
+    let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
+    context.report.warn(format!(
+        "{target}: the rule also encrypts values of {}; put Secrets into files of their own",
+        kinds.join(", ")
+    ));
 }
 
 /// Returns the encrypted version of a file to keep what did not change of: the one that is named, or the
@@ -113,19 +135,18 @@ fn base(
     source: Option<&Path>,
     place: &Place,
 ) -> Result<Option<Document>, Failure> {
-    let load = |path: &Path| {
-        let target = Target::File { path: path.to_owned(), named: true };
-        InputFlags { filename: None, ..args.input.clone() }.load(context, &target)
-    };
-    if let Some(path) = &args.against {
-        return load(path).map(Some);
+    let format = args.input.format(source);
+    let load = |name: &str| args.input.load_version(context, name, format);
+    if let Some(name) = &args.against {
+        return load(name).map(Some);
     }
     let Place::File(path) = place else { return Ok(None) };
     let absolute = context.session.absolute(path);
     if args.fresh || Some(absolute.as_path()) == source || !absolute.is_file() {
         return Ok(None);
     }
-    let document = load(path)?;
+    let input = InputFlags { filename: None, ..args.input.clone() };
+    let document = input.load(context, &Target::File { path: path.clone(), named: true })?;
     let is_encrypted = document.tree().is_ok_and(|tree| document::is_encrypted(&tree));
     Ok(is_encrypted.then_some(document))
 }
@@ -139,7 +160,9 @@ fn encrypt_against(
 ) -> Result<Outcome, Failure> {
     let document = args.input.load(context, target)?;
     if document.format != base.format {
-        return Err(Failure::Usage("the encrypted version has another format".to_owned()));
+        let (base, own) = (base.format.store().name(), document.format.store().name());
+        let text = format!("the encrypted version is {base}, the file {own}; --input-type reads both as one");
+        return Err(Failure::Check(text));
     }
     if document::is_encrypted(&document.tree()?) {
         return Err(Failure::AlreadyEncrypted);
@@ -152,7 +175,7 @@ fn encrypt_against(
             return Ok(Outcome::Unchanged);
         }
         place.write(context, &base.source, Secrecy::Encrypted)?;
-        return Ok(Outcome::Unchanged);
+        return Ok(Outcome::Done("encrypted", "nothing new".to_owned()));
     };
     place.write(context, &resealed.text, Secrecy::Encrypted)?;
     let detail = format!("{} new", count_values(resealed.encrypted - resealed.reused));
@@ -163,7 +186,9 @@ fn encrypt_against(
 fn replaces_base(args: &Args, context: &Context<'_>, place: &Place) -> bool {
     match (place, &args.against) {
         (Place::File(_), None) => true,
-        (Place::File(path), Some(base)) => context.session.absolute(path) == context.session.absolute(base),
+        (Place::File(path), Some(base)) => {
+            context.session.absolute(path) == context.session.absolute(Path::new(base))
+        }
         (Place::Stdout, _) => false,
     }
 }
@@ -208,6 +233,6 @@ fn output_format(args: &Args, document: &Document, place: &Place) -> Result<Form
     }
 }
 
-fn count_values(count: usize) -> String {
-    if count == 1 { "1 value".to_owned() } else { format!("{count} values") }
+fn count_values(values: usize) -> String {
+    count(values, "value")
 }
