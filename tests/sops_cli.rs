@@ -1,5 +1,5 @@
-//! The command lines of this program: the transcripts of `testdata/sops-cli` are run with it under the name
-//! `sops`, and with real sops; those of `testdata/seal-cli` with it under the name `kubectl-seal`.
+//! The command line, as scripts see it: the transcripts of `testdata/sops-cli` are run with this program
+//! under the name `sops`, and with real sops; those of `testdata/kubectl-seal` with this program alone.
 //!
 //! How a transcript is written is told in `testdata/sops-cli/README.md`.
 
@@ -20,7 +20,8 @@ use transcript::{Case, Expected, Program, Step};
 /// Runs the program in place of the tests, if it was started under one of its names.
 pub fn run_as_program() -> Option<ExitCode> {
     let name = PathBuf::from(env::args_os().next()?);
-    NAMES.iter().any(|own| name.file_name() == Some(OsStr::new(own))).then(kubectl_seal::main)
+    let name = name.file_name()?.to_str()?;
+    NAMES.contains(&name).then(kubectl_seal::main)
 }
 
 /// Returns the tests that need no peer.
@@ -30,9 +31,11 @@ pub fn tests() -> Vec<Trial> {
         let name = format!("sops_cli::{}", case.test_name());
         Trial::test(name, move || run(&case, Program::Selkie, &program()?))
     };
-    let mut tests: Vec<_> = cases().into_iter().chain(cases_in("seal-cli")).map(test).collect();
+    let own = cases("testdata/kubectl-seal");
+    let mut tests: Vec<_> = cases("testdata/sops-cli").into_iter().chain(own).map(test).collect();
     tests.push(Trial::test("sops_cli::there_are_cases", || {
-        (cases().len() > 50).then_some(()).ok_or_else(|| "testdata/sops-cli is not there".into())
+        let is_there = cases("testdata/sops-cli").len() > 50 && !cases("testdata/kubectl-seal").is_empty();
+        is_there.then_some(()).ok_or_else(|| "the cases are not there".into())
     }));
     tests
 }
@@ -43,19 +46,13 @@ pub fn live_tests() -> Vec<Trial> {
         let name = format!("cli::{}", case.test_name());
         Peer::Sops313.test(name, move |program| run(&case, Program::Sops, &program))
     };
-    cases().into_iter().filter(|case| !case.is_only_for(Program::Selkie)).map(test).collect()
+    let cases = cases("testdata/sops-cli").into_iter();
+    cases.filter(|case| !case.is_only_for(Program::Selkie)).map(test).collect()
 }
 
-fn cases() -> Vec<Case> {
-    cases_in("sops-cli")
-}
-
-fn cases_in(folder: &str) -> Vec<Case> {
-    let files = fs::read_dir(self::folder().with_file_name(folder))
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .map(|file| file.path());
+fn cases(folder: &str) -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
     let mut files: Vec<_> = files.filter(|file| file.extension() == Some(OsStr::new("case"))).collect();
     files.sort();
     files.iter().flat_map(|file| transcript::read(file)).collect()
@@ -126,5 +123,5 @@ fn compare(step: &Step, program: Program, output: &Output, work: &Path) -> Resul
     Ok(())
 }
 
-/// The names under which the program is started.
+/// The names that the program is started under.
 const NAMES: [&str; 3] = ["kubectl-seal", "kubectl_complete-seal", "sops"];
