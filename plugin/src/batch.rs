@@ -81,6 +81,9 @@ pub fn one_by_one(
                 concerned = true;
                 exits.push(failure.exit());
                 context.report.failure(Some(&target.to_string()), &failure);
+                if failure.is_broken_pipe() {
+                    return failure.exit();
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ mod updatekeys;
 mod view;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use selkie::format::Format;
 use selkie::keys::{KeyGroup, MasterKey};
@@ -31,9 +32,10 @@ use serde_json::{Value as Json, json};
 
 use crate::batch::Outcome;
 use crate::context::Context;
-use crate::document::{self, InputFlags, Unlocked};
+use crate::document::{self, Document, InputFlags, Unlocked};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::Place;
 use crate::targets::Target;
 
 /// What to do, in the order in which people come to need it.
@@ -107,8 +109,30 @@ fn change_in_place(
     let plain = document.format.read(unlocked.opened.plaintext()?)?;
     let changed = change(document.format, &plain, &unlocked)?;
     let Some(resealed) = unlocked.seal_if_changed(context, &changed)? else { return Ok(Outcome::Unchanged) };
-    document::write(context, target.path().unwrap_or(std::path::Path::new("")), &resealed.text)?;
+    document::write(context, target.path().unwrap_or(Path::new("")), &resealed.text)?;
     Ok(Outcome::Done("changed", String::new()))
+}
+
+/// Returns the format of a result. A file whose name tells the format of the document cannot get another.
+fn output_format(
+    context: &Context<'_>,
+    wanted: Option<&str>,
+    document: &Document,
+    place: &Place,
+) -> Result<Format, Failure> {
+    let output = wanted.and_then(Format::from_name).unwrap_or(document.format);
+    let Place::File(path) = place else { return Ok(output) };
+    let keeps_its_name = document.path.as_deref().and_then(Path::file_name) == path.file_name();
+    if output == document.format || !keeps_its_name || document::format_of(path) == output {
+        return Ok(output);
+    }
+    let is_in_place = document.path == Some(context.session.absolute(path));
+    let text = if is_in_place {
+        "a file cannot change its format in place; use --output"
+    } else {
+        "a file cannot change its format under its own name; use --output"
+    };
+    Err(Failure::Usage(text.to_owned()))
 }
 
 /// For commands that replace files.

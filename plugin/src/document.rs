@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use rand::rngs::OsRng;
-use selkie::format::{Format, MetadataEdit, ParseErrorKind, Rewrite, STORES};
+use selkie::format::{Format, METADATA_KEY, MetadataEdit, ParseErrorKind, Rewrite, STORES, WriteError};
 use selkie::secret::SecretBytes;
-use selkie::sops::{DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, Opened, Stash};
+use selkie::sops::{
+    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, Opened, SealError, Stash,
+};
 use selkie::tree::{MetadataEntry, Tree};
 
 use crate::context::Context;
@@ -84,7 +86,8 @@ impl InputFlags {
         let mut document = match Revision::parse(name) {
             Some(revision) if !context.session.absolute(Path::new(name)).exists() => {
                 let source = revision.read(&context.session.directory)?;
-                Document { path: None, format: self.format(Some(Path::new(revision.path))), source }
+                let path = Some(context.session.absolute(Path::new(revision.path)));
+                Document { path, format: self.format(Some(Path::new(revision.path))), source }
             }
             _ if name == "-" => self.load(context, &Target::Stdin)?,
             _ => {
@@ -161,7 +164,16 @@ impl Document {
     /// # Errors
     /// If it is not encrypted, no key at hand fits, or it was changed without one.
     pub fn unlock(&self, context: &Context<'_>, check: MacCheck) -> Result<Unlocked, Failure> {
-        unlock(context, self.format, self.tree()?, check)
+        let is_unnamed = self.path.is_none() && self.format == Format::Binary;
+        let opened = self.tree().and_then(|tree| unlock(context, self.format, tree, check));
+        match opened {
+            Err(Failure::Metadata(MetadataError::Missing) | Failure::Parse(_)) if is_unnamed => {
+                Err(Failure::Unnamed)
+            }
+            // Encrypted JSON looks like encrypted bytes until these are to be had.
+            Ok(unlocked) if is_unnamed && unlocked.opened.plaintext().is_err() => Err(Failure::Unnamed),
+            opened => opened,
+        }
     }
 }
 
@@ -173,6 +185,7 @@ impl Unlocked {
     pub fn seal(&self, context: &Context<'_>, plaintext: &SecretBytes) -> Result<Resealed, Failure> {
         let format = self.opened.format();
         let tree = format.read(SecretBytes::from(plaintext.expose_secret()))?;
+        refuse_reserved(&tree)?;
         let stash = self.opened.stash();
         let sealed = self.envelope.seal(format, tree, stash, &context.session.now(), &mut OsRng)?;
         let (encrypted, reused) = (sealed.encrypted_count(), sealed.reused_count());
@@ -259,7 +272,12 @@ pub fn seal_anew(
     if output == format {
         return Ok((sealed.in_place()?, count));
     }
-    Ok((sealed.write(output, &context.write_options(output)?)?, count))
+    let written = sealed.write(output, &context.write_options(output)?);
+    let written = written.map_err(|error| match error {
+        SealError::Write(error) => Failure::Conversion(error),
+        error => error.into(),
+    });
+    Ok((written?, count))
 }
 
 /// Returns an encrypted document with other metadata, and nothing else changed.
@@ -282,6 +300,24 @@ pub fn with_metadata(format: Format, tree: &Tree, metadata: &Metadata) -> Result
 pub fn without_metadata(format: Format, tree: &Tree) -> Result<SecretBytes, Failure> {
     let rewrite = Rewrite { metadata: MetadataEdit::Remove, ..Rewrite::default() };
     Ok(format.store().rewrite(tree, &rewrite)?)
+}
+
+/// Makes sure that nothing in a plain document takes the place of the metadata.
+///
+/// # Errors
+/// If it is encrypted already, or has a key that is reserved.
+pub fn refuse_encrypted(tree: &Tree) -> Result<(), Failure> {
+    match Metadata::from_entry(tree.metadata()) {
+        Ok(_) => Err(Failure::AlreadyEncrypted),
+        Err(_) => refuse_reserved(tree),
+    }
+}
+
+fn refuse_reserved(tree: &Tree) -> Result<(), Failure> {
+    if is_encrypted(tree) {
+        return Err(Failure::Write(WriteError::ReservedKey(METADATA_KEY.to_owned())));
+    }
+    Ok(())
 }
 
 /// Returns whether a tree is that of an encrypted document.

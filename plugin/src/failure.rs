@@ -7,11 +7,15 @@ use std::path::PathBuf;
 
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
+use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
 
 use crate::config_file::ConfigFileError;
+use crate::dotted;
+use crate::editor::EditError;
 use crate::exit::Exit;
+use crate::report::escape;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,21 +31,24 @@ pub enum Failure {
     #[error("{0}")]
     Check(String),
     /// The path leads into something that cannot be changed there.
-    #[error("{path} cannot be set: {why}")]
+    #[error("{} cannot be set: {why}", dotted::show(.path))]
     Place {
         /// Where.
         path: TreePath,
         /// Why not.
         why: &'static str,
     },
+    /// A document cannot be written in the format that was asked for.
+    #[error("{0}")]
+    Conversion(WriteError),
     /// The editor failed.
-    #[error(transparent)]
-    Edit(#[from] crate::editor::EditError),
+    #[error("{}", describe_edit(.0))]
+    Edit(EditError),
     /// The command of the user failed.
     #[error(transparent)]
     Exec(#[from] crate::exec::ExecError),
     /// The value would be written in clear.
-    #[error("the rule {field} {text:?} of the file leaves {path} in clear")]
+    #[error("the rule {field} {text:?} of the file leaves {} in clear", dotted::show(.path))]
     InClear {
         /// Where.
         path: TreePath,
@@ -63,9 +70,21 @@ pub enum Failure {
     /// A key of the command line cannot be read.
     #[error(transparent)]
     Key(#[from] KeyParseError),
+    /// The keys that stay are those of others.
+    #[error("none of your identities could read the file any more")]
+    LockedOut,
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A field of the rule is not one, but looks like one that chooses keys or values.
+    #[error("{}:{}: nothing reads {:?} in a rule; did you mean {:?}?",
+        .config.display(), .warning.line, .warning.key, .warning.suggestion.unwrap_or_default())]
+    Misspelled {
+        /// The configuration.
+        config: PathBuf,
+        /// The field.
+        warning: Warning,
+    },
     /// There is neither a configuration nor a key.
     #[error("no {} was found, and no keys were given", crate::config_file::FILE_NAME)]
     NoConfig,
@@ -81,22 +100,25 @@ pub enum Failure {
         position: usize,
     },
     /// No rule matches the file.
-    #[error("no creation rule of {} matches {file}", .config.display())]
+    #[error("no creation rule of {} matches {}", .config.display(), name_of(.file))]
     NoRule {
         /// The configuration.
         config: PathBuf,
         /// The path that rules were matched with.
         file: String,
     },
+    /// The configuration has no rules.
+    #[error("{} has no creation_rules, and no keys were given", .0.display())]
+    NoRules(PathBuf),
     /// There is nothing at the path.
-    #[error("there is no {0} in the file")]
+    #[error("there is no {} in the file", dotted::show(.0))]
     NotFound(TreePath),
     /// The user left the text as it was.
     #[error("nothing was changed")]
     NotModified,
     /// The values cannot be decrypted.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    #[error("{}", describe_open(.0))]
+    Open(OpenError),
     /// The input cannot be read.
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -120,6 +142,9 @@ pub enum Failure {
     /// The flags that choose values exclude each other, or do not compile.
     #[error(transparent)]
     Selector(#[from] SelectorError),
+    /// What came from stdin is not what it was read as, and has no name that tells its format.
+    #[error("stdin was read as bytes, as it has no name that tells its format")]
+    Unnamed,
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -137,8 +162,15 @@ pub enum Failure {
 impl Failure {
     /// Returns the failure of doing something to a file or stream.
     pub fn io(action: &'static str, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let what = what.into();
+        let what = escape(&what.into());
         move |source| Self::Io { action, what, source }
+    }
+
+    /// Returns whether whoever reads stdout has enough: there is nobody to tell, and nothing to go on for.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io { what, source, .. }
+            if what == "stdout" && source.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// Returns how the run ends.
@@ -146,7 +178,8 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::AlreadyEncrypted | Self::Seal(SealError::AlreadyEncrypted) => Exit::AlreadyEncrypted,
-            Self::Edit(crate::editor::EditError::Unchanged) | Self::NotModified => Exit::NotModified,
+            Self::Io { .. } if self.is_broken_pipe() => Exit::BROKEN_PIPE,
+            Self::Edit(EditError::Unchanged) | Self::NotModified => Exit::NotModified,
             Self::Edit(_) => Exit::Editor,
             Self::Exec(crate::exec::ExecError::Ended(_, exit)) => *exit,
             Self::InClear { .. } | Self::Place { .. } | Self::Value(_) => Exit::Set,
@@ -154,8 +187,9 @@ impl Failure {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoFile,
             Self::Io { .. } => Exit::Read,
             Self::NoFile(_) => Exit::NoFile,
-            Self::Open(OpenError::Mac(_) | OpenError::MacMismatch) => Exit::Mac,
-            Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
+            Self::Open(OpenError::Mac(_) | OpenError::MacMismatch | OpenError::MacMissing) => Exit::Mac,
+            Self::Write(WriteError::ReservedKey(_)) => Exit::AlreadyEncrypted,
+            Self::Conversion(_) | Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
             Self::Open(_) => Exit::TreeDecryption,
             Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
             Self::Parse(_) => Exit::Read,
@@ -167,12 +201,16 @@ impl Failure {
             | Self::Config(_)
             | Self::Exec(_)
             | Self::Key(_)
+            | Self::LockedOut
             | Self::Metadata(_)
+            | Self::Misspelled { .. }
             | Self::NoConfig
             | Self::NoKeys { .. }
             | Self::NoRule { .. }
+            | Self::NoRules(_)
             | Self::Refused
             | Self::Selector(_)
+            | Self::Unnamed
             | Self::Usage(_)
             | Self::Wrap(_) => Exit::Failure,
         }
@@ -194,10 +232,47 @@ impl Failure {
     }
 }
 
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        Self::Edit(error)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
 impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         Self::Recover(Box::new(error))
     }
+}
+
+fn describe_edit(error: &EditError) -> String {
+    match error {
+        // The user was told why when the text was refused.
+        EditError::Refused { kept, .. } => format!(
+            "the edited text was not taken; it is kept in {}: remove it when it is no longer needed",
+            kept.display()
+        ),
+        error => error.to_string(),
+    }
+}
+
+fn describe_open(error: &OpenError) -> String {
+    match error {
+        OpenError::Value { path, line, source, .. } => {
+            format!("line {line}, {}: {source}", dotted::show(path))
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Names what may have no name.
+fn name_of(text: &str) -> &str {
+    if text.is_empty() { "what has no name" } else { text }
 }
 
 fn describe_recovery(error: &RecoverError) -> String {

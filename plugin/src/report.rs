@@ -69,6 +69,9 @@ impl<'a> Report<'a> {
 
     /// Says why something failed, and what may help.
     pub fn failure(&self, subject: Option<&str>, failure: &Failure) {
+        if failure.is_broken_pipe() {
+            return;
+        }
         // A failure to read or write something names it.
         let names = |subject: &&str| matches!(failure, Failure::Io { what, .. } if what.as_str() == *subject);
         let subject = subject.filter(|subject| !names(subject));
@@ -131,6 +134,19 @@ impl Colour {
     }
 }
 
+/// Returns a name without what would change the terminal, or what stands on another line.
+#[must_use]
+pub fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            character if character.is_control() => escaped.extend(character.escape_default()),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
 /// Returns a number of things, in words.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
@@ -152,3 +168,18 @@ pub const STRONG: Style = Style::new().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_write_to_the_terminal() {
+        assert_eq!(escape("a\u{1b}[31m\nb é"), "a\\u{1b}[31m\\nb é");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!([count(1, "value"), count(2, "value")], ["1 value", "2 values"]);
+    }
+}

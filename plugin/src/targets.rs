@@ -10,6 +10,7 @@ use ignore::WalkBuilder;
 
 use crate::config_file;
 use crate::failure::Failure;
+use crate::report::escape;
 use crate::session::Session;
 
 /// Something to work on.
@@ -33,6 +34,12 @@ impl Target {
         !matches!(self, Self::File { named: false, .. })
     }
 
+    /// Returns the name for programs: the path as it is.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path().map_or_else(|| self.to_string(), |path| path.display().to_string())
+    }
+
     /// Returns the file's path, as it is shown.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -43,10 +50,11 @@ impl Target {
     }
 }
 
+/// The name as people see it, with control characters escaped.
 impl std::fmt::Display for Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File { path, .. } => path.display().fmt(formatter),
+            Self::File { path, .. } => formatter.write_str(&escape(&path.display().to_string())),
             Self::Stdin => formatter.write_str("<stdin>"),
         }
     }

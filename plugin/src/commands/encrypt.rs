@@ -1,13 +1,14 @@
 //! `kubectl seal encrypt`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use selkie::format::Format;
 use selkie::manifest::Manifest;
 use selkie::sops::{MacCheck, SealError};
 
 use crate::batch::{self, Outcome};
+use crate::commands;
 use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
@@ -103,19 +104,17 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         Ok(tree) => tree,
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
-    if document::is_encrypted(&tree) {
-        return Err(Failure::AlreadyEncrypted);
-    }
+    document::refuse_encrypted(&tree)?;
     let metadata = settings.metadata();
     match Manifest::of(document.format, &tree, &metadata.selector) {
         Manifest::NoSecret if !target.is_named() => return Ok(Outcome::Skipped("with no Secret in it")),
         Manifest::Secrets { others } if !others.is_empty() => warn_of_others(context, target, &others),
         _ => {}
     }
-    let output = output_format(args, &document, &place)?;
-    let (sealed, count) = document::seal_anew(context, metadata, document.format, tree, output)?;
+    let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
+    let (sealed, number) = document::seal_anew(context, metadata, document.format, tree, output)?;
     place.write(context, &sealed, Secrecy::Encrypted)?;
-    Ok(Outcome::Done("encrypted", count_values(count)))
+    Ok(done(count(number, "value"), target, &place))
 }
 
 /// A rule that is meant for Secrets selects values of what else is in the file, too: says so.
@@ -164,9 +163,7 @@ fn encrypt_against(
         let text = format!("the encrypted version is {base}, the file {own}; --input-type reads both as one");
         return Err(Failure::Check(text));
     }
-    if document::is_encrypted(&document.tree()?) {
-        return Err(Failure::AlreadyEncrypted);
-    }
+    document::refuse_encrypted(&document.tree()?)?;
     let unlocked = base.unlock(context, MacCheck::Require)?;
     warn_of_other_settings(args, context, target, &unlocked);
     let changed = unlocked.seal_if_changed(context, &document.source)?;
@@ -175,11 +172,11 @@ fn encrypt_against(
             return Ok(Outcome::Unchanged);
         }
         place.write(context, &base.source, Secrecy::Encrypted)?;
-        return Ok(Outcome::Done("encrypted", "nothing new".to_owned()));
+        return Ok(done("nothing new".to_owned(), target, place));
     };
     place.write(context, &resealed.text, Secrecy::Encrypted)?;
-    let detail = format!("{} new", count_values(resealed.encrypted - resealed.reused));
-    Ok(Outcome::Done("encrypted", detail))
+    let detail = format!("{} new", count(resealed.encrypted - resealed.reused, "value"));
+    Ok(done(detail, target, place))
 }
 
 /// Returns whether the result goes where the encrypted version came from.
@@ -222,17 +219,12 @@ fn warn_of_other_settings(
     }
 }
 
-fn output_format(args: &Args, document: &Document, place: &Place) -> Result<Format, Failure> {
-    let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
-    let is_in_place = |path: &PathBuf| document.path.as_deref().is_some_and(|own| own.ends_with(path));
+/// Says what was done, and where the result is if it is not in place of the file.
+fn done(detail: String, target: &Target, place: &Place) -> Outcome {
     match place {
-        Place::File(path) if output != document.format && is_in_place(path) => {
-            Err(Failure::Usage("a file cannot change its format in place; use --output".to_owned()))
+        Place::File(path) if Some(path.as_path()) != target.path() => {
+            Outcome::Done("encrypted", format!("{detail}, into {}", path.display()))
         }
-        _ => Ok(output),
+        _ => Outcome::Done("encrypted", detail),
     }
-}
-
-fn count_values(values: usize) -> String {
-    count(values, "value")
 }

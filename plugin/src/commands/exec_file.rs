@@ -77,6 +77,9 @@ fn read(args: &Args, context: &Context<'_>, target: &Target) -> Result<SecretByt
     let output = args.output_type.as_deref().and_then(Format::from_name);
     Ok(match output.filter(|output| *output != document.format) {
         None => unlocked.opened.plaintext()?,
-        Some(output) => unlocked.opened.write(output, &context.write_options(output)?)?,
+        Some(output) => {
+            let written = unlocked.opened.write(output, &context.write_options(output)?);
+            written.map_err(Failure::Conversion)?
+        }
     })
 }

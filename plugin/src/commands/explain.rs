@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{BAD, GOOD, STRONG};
+use crate::report::{BAD, GOOD, STRONG, escape};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted};
@@ -99,7 +99,7 @@ fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
         _ => None,
     };
     let mut explanation = Explanation {
-        target: target.to_string(),
+        target: target.name(),
         format: args.input.format(path.as_deref()),
         settings,
         path_regex: rule.and_then(|rule| rule.path_regex.clone()),
@@ -138,7 +138,7 @@ impl Explanation {
     fn into_fault(self) -> Option<Failure> {
         match self.settings {
             Ok(settings) => settings.metadata().check_groups().err().map(Failure::from),
-            Err(Failure::NoConfig | Failure::NoRule { .. }) => None,
+            Err(Failure::NoConfig | Failure::NoRule { .. } | Failure::NoRules(_)) => None,
             Err(failure) => Some(failure),
         }
     }
@@ -200,7 +200,7 @@ impl Explanation {
     }
 
     fn to_text(&self, context: &Context<'_>) -> String {
-        let mut lines = vec![context.report.paint_data(STRONG, &self.target)];
+        let mut lines = vec![context.report.paint_data(STRONG, escape(&self.target))];
         let mut field = |name: &str, text: &str| lines.push(format!("  {name:<10} {text}"));
         field("format", self.format.store().name());
         field("encrypted", if self.metadata.is_some() { "yes" } else { "no" });

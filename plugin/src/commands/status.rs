@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{BAD, GOOD, STRONG, count};
+use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted, doubts, git};
@@ -186,7 +186,7 @@ fn changed_since_commit(
 impl Status {
     fn new(target: &Target, format: Format) -> Self {
         Self {
-            target: target.to_string(),
+            target: target.name(),
             format,
             metadata: None,
             encrypted: 0,
@@ -245,7 +245,7 @@ impl Status {
     }
 
     fn to_text(&self, context: &Context<'_>) -> String {
-        let mut text = context.report.paint_data(STRONG, &self.target);
+        let mut text = context.report.paint_data(STRONG, escape(&self.target));
         match &self.metadata {
             None => text.push_str(&format!(": {}\n", context.report.paint_data(BAD, "in clear"))),
             Some(metadata) => {
