@@ -84,6 +84,14 @@ pub fn is_revision(folder: &Path, name: &str) -> bool {
     !is_option && !name.contains(':') && is_known().is_ok_and(|output| output.status.success())
 }
 
+/// Returns whether Git leaves out a file, given by its path below the root of the repository.
+#[must_use]
+pub fn is_ignored(root: &Path, file: &Path) -> bool {
+    let file = file.to_string_lossy();
+    // Without Git, what is left out is not known; to name it twice does no harm.
+    git(root, &["check-ignore", "--quiet", "--", &file]).is_ok_and(|output| output.status.success())
+}
+
 fn git(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {
     Command::new("git").arg("-C").arg(folder).args(arguments).output()
 }
