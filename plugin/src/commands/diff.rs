@@ -29,7 +29,7 @@ use crate::{batch, commands, dotted};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Two versions, or files, globs and folders behind a revision or none; - for stdin
+    /// Two versions; or files, globs and folders, behind a revision if any; - for stdin
     #[arg(value_name = "VERSION")]
     versions: Vec<String>,
 

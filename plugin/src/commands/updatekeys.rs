@@ -23,7 +23,8 @@ use crate::targets::{self, Target};
 /// Bring the keys of encrypted files in line with .sops.yaml
 ///
 /// Shows what will change in which file, and asks. Values keep their ciphertext and the data key stays:
-/// who loses a key must be kept out with `kubectl seal rotate`.
+/// who loses a key must be kept out with `kubectl seal rotate`. A file that you could not read any more stays
+/// as it is, unless --lock-out is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -35,7 +36,7 @@ pub struct Args {
     #[arg(short, long)]
     yes: bool,
 
-    /// Also if none of the keys that stay is yours
+    /// Do so even if your own keys could not read a file any more
     #[arg(long)]
     lock_out: bool,
 
