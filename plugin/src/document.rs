@@ -152,6 +152,21 @@ impl Document {
         }
     }
 
+    /// Returns whether the document came from stdin, and was read as bytes for want of a name.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.path.is_none() && self.format == Format::Binary
+    }
+
+    /// Makes sure that a document which has no metadata was not read as bytes for want of a name.
+    ///
+    /// # Errors
+    /// If it looks like an encrypted one.
+    pub fn refuse_unnamed(&self, tree: &Tree) -> Result<(), Failure> {
+        let is_mistaken = self.is_unnamed() && self.looks_encrypted() && !is_encrypted(tree);
+        if is_mistaken { Err(Failure::Unnamed) } else { Ok(()) }
+    }
+
     /// Returns whether the document can be an encrypted one; no text without an encrypted MAC is.
     #[must_use]
     pub fn looks_encrypted(&self) -> bool {
@@ -164,7 +179,7 @@ impl Document {
     /// # Errors
     /// If it is not encrypted, no key at hand fits, or it was changed without one.
     pub fn unlock(&self, context: &Context<'_>, check: MacCheck) -> Result<Unlocked, Failure> {
-        let is_unnamed = self.path.is_none() && self.format == Format::Binary;
+        let is_unnamed = self.is_unnamed();
         let opened = self.tree().and_then(|tree| unlock(context, self.format, tree, check));
         match opened {
             Err(Failure::Metadata(MetadataError::Missing) | Failure::Parse(_)) if is_unnamed => {

@@ -148,6 +148,7 @@ fn seal_hint(error: &SealError) -> Option<String> {
              another one with --encrypted-regex, or in .sops.yaml"
         }
         SealError::Unsigned { .. } => "put the number in quotes",
+        SealError::BrokenRule { .. } => PATTERN,
         SealError::AmbiguousComment { .. } => "choose a narrower unencrypted_comment_regex",
         SealError::Write(WriteError::ReservedKey(_)) => RESERVED,
         SealError::Unreadable(_) | SealError::Unfaithful | SealError::Unparsable(_) => {

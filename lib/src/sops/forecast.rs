@@ -46,6 +46,8 @@ impl Forecast {
         }
         let refusal = if *tree.metadata() != MetadataEntry::Absent {
             Some(SealError::AlreadyEncrypted)
+        } else if selector.is_broken() {
+            Some(SealError::BrokenRule { field: selector.field(), text: selector.text().to_owned() })
         } else if let Some(line) = unsigned {
             Some(SealError::Unsigned { line })
         } else if !is_any_encrypted && comments.is_empty() && is_any_in_clear {

@@ -104,7 +104,11 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         Ok(tree) => tree,
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
+    document.refuse_unnamed(&tree)?;
     document::refuse_encrypted(&tree)?;
+    if document.is_unnamed() && args.input.input_type.is_none() {
+        context.report.note(format!("{target} has no name, and is encrypted as a whole; see --filename"));
+    }
     let metadata = settings.metadata();
     match Manifest::of(document.format, &tree, &metadata.selector) {
         Manifest::NoSecret if !target.is_named() => return Ok(Outcome::Skipped("with no Secret in it")),

@@ -112,7 +112,10 @@ fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
     if *target == Target::Stdin || path.as_deref().is_some_and(Path::exists) {
         let document = args.input.load(context, target)?;
         match document.tree_of(target)? {
-            Ok(tree) => explanation.take(&tree)?,
+            Ok(tree) => {
+                document.refuse_unnamed(&tree)?;
+                explanation.take(&tree)?;
+            }
             Err(_) => return Ok(None),
         }
     }

@@ -124,6 +124,7 @@ fn look_at(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
         return Ok(None);
     }
     let Ok(tree) = document.tree_of(target)? else { return Ok(None) };
+    document.refuse_unnamed(&tree)?;
     if !document::is_encrypted(&tree) {
         let status = status_in_clear(target, &document, &tree, settings.as_ref());
         let concerns = target.is_named() || !status.findings.is_empty();
