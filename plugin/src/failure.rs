@@ -42,8 +42,8 @@ pub enum Failure {
     #[error("{0}")]
     Conversion(WriteError),
     /// The editor failed.
-    #[error("{}", describe_edit(.0))]
-    Edit(EditError),
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// The command of the user failed.
     #[error(transparent)]
     Exec(#[from] crate::exec::ExecError),
@@ -232,12 +232,6 @@ impl Failure {
     }
 }
 
-impl From<EditError> for Failure {
-    fn from(error: EditError) -> Self {
-        Self::Edit(error)
-    }
-}
-
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
@@ -247,17 +241,6 @@ impl From<OpenError> for Failure {
 impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         Self::Recover(Box::new(error))
-    }
-}
-
-fn describe_edit(error: &EditError) -> String {
-    match error {
-        // The user was told why when the text was refused.
-        EditError::Refused { kept, .. } => format!(
-            "the edited text was not taken; it is kept in {}: remove it when it is no longer needed",
-            kept.display()
-        ),
-        error => error.to_string(),
     }
 }
 
