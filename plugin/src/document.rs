@@ -170,8 +170,7 @@ impl Document {
     /// Returns whether the document can be an encrypted one; no text without an encrypted MAC is.
     #[must_use]
     pub fn looks_encrypted(&self) -> bool {
-        let mut windows = self.source.expose_secret().windows(ENCRYPTED.len());
-        windows.any(|window| window == ENCRYPTED)
+        may_be_encrypted(&self.source)
     }
 
     /// Decrypts the document.
@@ -333,6 +332,12 @@ fn refuse_reserved(tree: &Tree) -> Result<(), Failure> {
         return Err(Failure::Write(WriteError::ReservedKey(METADATA_KEY.to_owned())));
     }
     Ok(())
+}
+
+/// Returns whether a text can be that of an encrypted document: none without an encrypted MAC is.
+#[must_use]
+pub fn may_be_encrypted(text: &SecretBytes) -> bool {
+    text.expose_secret().windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED)
 }
 
 /// Returns whether a tree is that of an encrypted document.

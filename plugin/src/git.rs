@@ -74,6 +74,19 @@ pub fn at(revision: &str, file: &Path) -> Result<SecretBytes, Failure> {
     Revision { revision, path: &path }.read(file.parent().unwrap_or(Path::new("/")))
 }
 
+/// Returns the paths below a folder, relative to it, that are in a revision and no longer there; of those, what
+/// `files` name.
+#[must_use]
+pub fn removed(folder: &Path, revision: &str, files: &[String]) -> Vec<PathBuf> {
+    let arguments =
+        ["diff", "--relative", "--name-only", "--diff-filter=D", "--no-renames", "-z", revision, "--"];
+    let arguments: Vec<&str> = arguments.into_iter().chain(files.iter().map(String::as_str)).collect();
+    // Where Git cannot tell, the files that are there were compared all the same.
+    let Ok(output) = git(folder, &arguments) else { return Vec::new() };
+    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    names.map(|name| String::from_utf8_lossy(name).into_owned().into()).collect()
+}
+
 /// Returns whether Git knows a commit by this name.
 #[must_use]
 pub fn is_revision(folder: &Path, name: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use anstyle::Style;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
 use selkie::sops::{MacCheck, Metadata};
@@ -15,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::git::{self, Revision};
 use crate::key_changes::{Change, KeyChanges};
-use crate::report::{BAD, GOOD, STRONG, count};
+use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted};
 
@@ -24,7 +25,7 @@ use crate::{batch, commands, dotted};
 /// Two versions are compared with each other; a version is a file, or a file of a Git revision as Git writes
 /// it: HEAD:apps/db.yaml, or :apps/db.yaml for what is staged. A folder, a glob, or any other number of files
 /// is compared with the last commit, or with a revision that stands in front; of what is found in a folder,
-/// every file that is encrypted in one of the versions. Values that are in clear in both versions are shown;
+/// every file that is encrypted in one of the versions, new and removed ones included. Values that are in clear in both versions are shown;
 /// what is encrypted in one of them is not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -99,6 +100,16 @@ struct Comparison {
     keys: Option<KeyChanges>,
 }
 
+/// What became of a file that was to be compared.
+enum Compared {
+    /// It is there in both versions.
+    Both(Box<Comparison>),
+    /// It is no concern of ours.
+    Neither,
+    /// It is encrypted, and was not there.
+    New,
+}
+
 /// Compares versions.
 ///
 /// # Errors
@@ -141,7 +152,15 @@ fn compare_each(
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
     let (mut all, mut differing) = (Vec::new(), 0);
     let exit = batch::one_by_one(context, &targets, |target| {
-        let Some(comparison) = args.compare(context, revision, target)? else { return Ok(false) };
+        let comparison = match args.compare(context, revision, target)? {
+            Compared::Both(comparison) => comparison,
+            Compared::New => {
+                differing += 1;
+                all.push(json!({"old": null, "new": target.name()}));
+                return args.print_heading(context, GOOD, &format!("+ {target}")).map(|()| true);
+            }
+            Compared::Neither => return Ok(false),
+        };
         differing += usize::from(comparison.differ());
         if args.json {
             all.push(args.to_json(&comparison));
@@ -149,13 +168,21 @@ fn compare_each(
             args.print(context, &comparison)?;
             comparison.tell_if_same(context);
         } else if comparison.differ() {
-            let heading = context.report.paint_data(STRONG, format!("==> {target} <=="));
-            let written = context.session.stdout.write(format!("{heading}\n").as_bytes());
-            written.map_err(Failure::io("write", "stdout"))?;
+            args.print_heading(context, STRONG, &format!("==> {target} <=="))?;
             args.print(context, &comparison)?;
         }
         Ok(true)
     });
+    for path in git::removed(&context.session.directory, revision, files) {
+        // What cannot be read is not an encrypted file.
+        let old = git::at(revision, &context.session.absolute(&path));
+        if old.is_ok_and(|old| document::may_be_encrypted(&old)) {
+            differing += 1;
+            let name = path.display().to_string();
+            args.print_heading(context, BAD, &format!("- {}", escape(&name)))?;
+            all.push(json!({"old": name, "new": null}));
+        }
+    }
     if args.json {
         let report = if is_one { all.pop().unwrap_or_default() } else { all.into() };
         commands::print_json(context, &report)?;
@@ -199,12 +226,7 @@ impl Args {
     }
 
     /// Compares a file with what it was; nothing if it is no concern of ours.
-    fn compare(
-        &self,
-        context: &Context<'_>,
-        revision: &str,
-        target: &Target,
-    ) -> Result<Option<Comparison>, Failure> {
+    fn compare(&self, context: &Context<'_>, revision: &str, target: &Target) -> Result<Compared, Failure> {
         let Some(path) = target.path() else {
             let text = "stdin has no earlier version; name what it is to be compared with";
             return Err(Failure::Usage(text.to_owned()));
@@ -213,21 +235,18 @@ impl Args {
         // Most of what lies in a folder is none of our concern, and Git need not be asked.
         let document = self.input().load(context, target)?;
         let old = match git::at(revision, &file) {
-            Err(_) if !target.is_named() && !document.looks_encrypted() => return Ok(None),
             Err(failure) if target.is_named() => return Err(failure),
-            Err(_) => {
-                context.report.note(format!("{target} is not in {revision}"));
-                return Ok(None);
-            }
+            Err(_) if document.looks_encrypted() => return Ok(Compared::New),
+            Err(_) => return Ok(Compared::Neither),
             Ok(old) => Document { path: document.path.clone(), format: document.format, source: old },
         };
         if !target.is_named() && !document.looks_encrypted() && !old.looks_encrypted() {
-            return Ok(None);
+            return Ok(Compared::Neither);
         }
         let name = format!("{revision}:./{}", path.display());
         let old = self.open(context, &name, old.format, old.source)?;
         let new = self.open(context, &path.display().to_string(), document.format, document.source)?;
-        Ok(Some(Comparison::between(old, new)))
+        Ok(Compared::Both(Box::new(Comparison::between(old, new))))
     }
 
     fn open(
@@ -246,6 +265,14 @@ impl Args {
         let unlocked = document::unlock(context, format, tree, check)?;
         let secret = unlocked.opened.decrypted().collect();
         Ok(Version { name, format, source, content: Content::Encrypted(Box::new(unlocked), secret) })
+    }
+
+    fn print_heading(&self, context: &Context<'_>, style: Style, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let line = format!("{}\n", context.report.paint_data(style, text));
+        context.session.stdout.write(line.as_bytes()).map_err(Failure::io("write", "stdout"))
     }
 
     fn print(&self, context: &Context<'_>, comparison: &Comparison) -> Result<(), Failure> {
