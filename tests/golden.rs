@@ -162,7 +162,9 @@ impl Encrypted {
         let Ok(envelope) = recover(metadata) else { return Ok(Err(Outcome::NoMatch)) };
         Ok(match envelope.open(self.format(), tree, MacCheck::Require) {
             Ok(opened) => Ok(opened),
-            Err(OpenError::Mac(_) | OpenError::MacMismatch) => Err(Outcome::MacFailure),
+            Err(OpenError::Mac(_) | OpenError::MacMismatch | OpenError::MacMissing) => {
+                Err(Outcome::MacFailure)
+            }
             Err(OpenError::Value { .. }) => Err(Outcome::ValueFailure),
             Err(error) => return Err(error.into()),
         })

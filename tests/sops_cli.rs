@@ -8,7 +8,7 @@ mod transcript;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
@@ -72,6 +72,10 @@ fn run(case: &Case, program: Program, executable: &Path) -> Result<(), Failed> {
     for name in NAMES {
         symlink(executable, bin.join(name))?;
     }
+    // A copy for the owner alone, as identities should be.
+    let identities = home.join("identities.txt");
+    fs::copy(folder().join("identities.txt"), &identities)?;
+    fs::set_permissions(&identities, fs::Permissions::from_mode(0o600))?;
     for (name, content) in &case.files {
         let path = work.join(name);
         fs::create_dir_all(path.parent().unwrap_or(&work))?;
@@ -94,7 +98,7 @@ fn run_step(step: &Step, work: &Path, bin: &Path, home: &Path) -> Result<Output,
     shell.arg("-c").arg(&step.command).current_dir(work).stdin(Stdio::null()).env_clear();
     shell.env("PATH", format!("{}:{path}", bin.display())).env("HOME", home).env("TMPDIR", home);
     shell.env("RECIPIENT", recipient()).env("OTHER", recipient()).env("STRANGER", recipient());
-    shell.env("SOPS_AGE_KEY_FILE", folder().join("identities.txt"));
+    shell.env("SOPS_AGE_KEY_FILE", home.join("identities.txt"));
     shell.env("GOLDEN", folder().with_file_name("sops"));
     shell.env("SOPS_DISABLE_VERSION_CHECK", "true");
     Ok(shell.output()?)
@@ -120,4 +124,4 @@ fn compare(step: &Step, program: Program, output: &Output, work: &Path) -> Resul
 }
 
 /// The names that the program is started under.
-const NAMES: [&str; 2] = ["kubectl-seal", "sops"];
+const NAMES: [&str; 3] = ["kubectl-seal", "kubectl_complete-seal", "sops"];

@@ -186,14 +186,17 @@ pub enum ParseErrorKind {
     #[error("values are nested too deeply")]
     Nesting,
     /// A key is not a string.
-    #[error("a key is not a string, which SOPS cannot encrypt; put it in quotes")]
+    #[error("a key is not a string, which SOPS cannot encrypt")]
     NonStringKey,
     /// The top of the document is not a map.
-    #[error("the top of the document is not a map; encrypt it as binary instead")]
+    #[error("the top of the document is not a map")]
     NotAMap,
     /// A number does not fit any type.
     #[error("a number is out of range")]
     Number,
+    /// There is nothing but comments, which would belong to nothing.
+    #[error("there are only comments in the input")]
+    OnlyComments,
     /// The text breaks the rules of its format; the text says which, without citing a value.
     #[error("{0}")]
     Syntax(String),

@@ -12,6 +12,7 @@
 
 pub mod format;
 pub mod keys;
+pub mod manifest;
 pub mod secret;
 pub mod shamir;
 pub mod sops;

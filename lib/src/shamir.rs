@@ -41,9 +41,7 @@ pub fn split(
     threshold: usize,
     rng: &mut dyn CryptoRngCore,
 ) -> Result<Vec<SecretBytes>, ShamirError> {
-    if threshold < 2 || threshold > shares || shares > MAX_SHARES {
-        return Err(ShamirError::Threshold { threshold, shares });
-    }
+    check(shares, threshold)?;
     let mut parts: Vec<_> = (0..shares).map(|_| SecretBytes::with_capacity(secret.len() + 1)).collect();
     let mut coefficients = Zeroizing::new(vec![0; threshold]);
     for &byte in secret.expose_secret() {
@@ -57,6 +55,17 @@ pub fn split(
         part.push(x);
     }
     Ok(parts)
+}
+
+/// Makes sure that a secret can be split so.
+///
+/// # Errors
+/// If not `2 ≤ threshold ≤ shares ≤ 255`.
+pub const fn check(shares: usize, threshold: usize) -> Result<(), ShamirError> {
+    if threshold < 2 || threshold > shares || shares > MAX_SHARES {
+        return Err(ShamirError::Threshold { threshold, shares });
+    }
+    Ok(())
 }
 
 /// Recovers a secret from its parts; with fewer than the threshold the result is noise.

@@ -10,6 +10,7 @@ pub mod audit;
 mod cipher;
 pub mod config;
 mod envelope;
+mod forecast;
 mod groups;
 mod layout;
 mod leaves;
@@ -24,6 +25,7 @@ mod walk;
 
 pub use cipher::CipherError;
 pub use envelope::{Envelope, MacCheck};
+pub use forecast::Forecast;
 pub use groups::{DEFAULT_DECRYPTION_ORDER, GroupReport, KeyFailure, RecoverError, WrapError};
 pub use leaves::{LeafPlace, LeafState, leaves};
 pub use metadata::{Metadata, MetadataError, VERSION};

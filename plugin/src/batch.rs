@@ -65,7 +65,7 @@ pub fn report(context: &Context<'_>, targets: &[Target], results: &[Result<Outco
             }
         }
     }
-    if targets.len() != 1 {
+    if targets.len() != 1 || !skipped.is_empty() {
         context.report.note(summary(&counts, &skipped, exits.len()));
     }
     exit_of(&exits)
@@ -85,6 +85,9 @@ pub fn one_by_one(
                 concerned = true;
                 exits.push(failure.exit());
                 context.report.failure(Some(&target.to_string()), &failure);
+                if failure.is_broken_pipe() {
+                    return failure.exit();
+                }
             }
         }
     }
@@ -92,6 +95,17 @@ pub fn one_by_one(
         context.report.note("there is nothing to do");
     }
     exit_of(&exits)
+}
+
+/// Does what a run cannot go on without. If it fails, that is reported with the target's name.
+///
+/// # Errors
+/// If it fails: how the run ends.
+pub fn needed<T>(context: &Context<'_>, target: &Target, result: Result<T, Failure>) -> Result<T, Exit> {
+    result.map_err(|failure| {
+        context.report.failure(Some(&target.to_string()), &failure);
+        failure.exit()
+    })
 }
 
 /// Works on all items; the results are in their order.

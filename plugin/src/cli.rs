@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use crate::commands::Command;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::identities;
 use crate::report::Colour;
 use crate::session::Session;
 
@@ -22,7 +23,6 @@ use crate::session::Session;
     bin_name = "kubectl seal",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = EXAMPLES,
 )]
 pub struct Cli {
@@ -65,7 +65,8 @@ pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             let context = Context::new(session, &cli.options);
-            match cli.command.run(&context) {
+            let checked = identities::check_named(session, &cli.options.identity);
+            match checked.and_then(|()| cli.command.run(&context)) {
                 Ok(exit) => exit,
                 Err(failure) => {
                     context.report.failure(None, &failure);

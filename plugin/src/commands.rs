@@ -32,51 +32,34 @@ use serde_json::{Value as Json, json};
 
 use crate::batch::Outcome;
 use crate::context::Context;
-use crate::document::{self, InputFlags, Unlocked};
+use crate::document::{self, Document, InputFlags, Unlocked};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::Place;
 use crate::targets::Target;
 
 /// What to do, in the order in which people come to need it.
+// Without comments on the variants: clap would take them for the help, in place of those of `Args`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Makes a key and a configuration.
     Init(init::Args),
-    /// Says what would be encrypted.
     Explain(explain::Args),
-    /// Encrypts.
     Encrypt(encrypt::Args),
-    /// Decrypts.
     Decrypt(decrypt::Args),
-    /// Shows plaintext.
     View(view::Args),
-    /// Opens an editor.
     Edit(edit::Args),
-    /// Changes a value.
     Set(set::Args),
-    /// Removes a value.
     Unset(unset::Args),
-    /// Prints a value.
     Extract(extract::Args),
-    /// Compares two versions.
     Diff(diff::Args),
-    /// Says what is encrypted, and what looks wrong.
     Status(status::Args),
-    /// Draws new data keys.
     Rotate(rotate::Args),
-    /// Brings keys in line with the configuration.
     Updatekeys(updatekeys::Args),
-    /// Changes key groups.
     Groups(groups::Args),
-    /// Runs a command with values as variables.
     ExecEnv(exec_env::Args),
-    /// Runs a command with a plaintext file.
     ExecFile(exec_file::Args),
-    /// Shows the main job on an example.
     Tour(tour::Args),
-    /// Prints a completion script.
     Completions(completions::Args),
-    /// Writes manual pages.
     Man(man::Args),
 }
 
@@ -131,6 +114,28 @@ fn change_in_place(
     Ok(Outcome::Done("changed", String::new()))
 }
 
+/// Returns the format of a result. A file whose name tells the format of the document cannot get another.
+fn output_format(
+    context: &Context<'_>,
+    wanted: Option<&str>,
+    document: &Document,
+    place: &Place,
+) -> Result<Format, Failure> {
+    let output = wanted.and_then(Format::from_name).unwrap_or(document.format);
+    let Place::File(path) = place else { return Ok(output) };
+    let keeps_its_name = document.path.as_deref().and_then(Path::file_name) == path.file_name();
+    if output == document.format || !keeps_its_name || document::format_of(path) == output {
+        return Ok(output);
+    }
+    let is_in_place = document.path == Some(context.session.absolute(path));
+    let text = if is_in_place {
+        "a file cannot change its format in place; use --output"
+    } else {
+        "a file cannot change its format under its own name; use --output"
+    };
+    Err(Failure::Usage(text.to_owned()))
+}
+
 /// For commands that replace files.
 fn refuse_stdin(targets: &[Target]) -> Result<(), Failure> {
     if targets.contains(&Target::Stdin) {
@@ -182,4 +187,20 @@ fn selector_json(selector: &Selector) -> Json {
 fn print_json(context: &Context<'_>, report: &Json) -> Result<(), Failure> {
     let text = format!("{report:#}\n");
     context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_command_has_the_help_of_its_arguments() {
+        for command in Cli::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            // What is written in code is a whole sentence, help is not.
+            assert!(!about.is_empty() && !about.ends_with('.'), "{}: {about}", command.get_name());
+        }
+    }
 }

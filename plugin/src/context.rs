@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use selkie::format::{Format, WriteOptions};
 use selkie::keys::KeyService;
@@ -25,6 +25,7 @@ pub struct Context<'a> {
     pub report: Report<'a>,
     configs: Mutex<HashMap<PathBuf, Option<Arc<ConfigFile>>>>,
     services: OnceLock<Vec<Box<dyn KeyService>>>,
+    exposure: Once,
 }
 
 impl<'a> Context<'a> {
@@ -32,7 +33,14 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn new(session: &'a Session, options: &'a Options) -> Self {
         let report = Report::new(session, options.quiet, options.verbose, options.colour);
-        Self { session, options, report, configs: Mutex::default(), services: OnceLock::new() }
+        Self {
+            session,
+            options,
+            report,
+            configs: Mutex::default(),
+            services: OnceLock::new(),
+            exposure: Once::new(),
+        }
     }
 
     /// Returns the configuration that applies to a file, given by its absolute path.
@@ -71,6 +79,17 @@ impl<'a> Context<'a> {
             .services
             .get_or_init(|| vec![Box::new(identities::age_service(self.session, &self.options.identity))]);
         services.iter().map(AsRef::as_ref).collect()
+    }
+
+    /// Warns of files with identities that everyone can read, once in a run.
+    pub fn warn_of_exposed_identities(&self) {
+        self.exposure.call_once(|| {
+            for path in identities::exposed_files(self.session, &self.options.identity) {
+                let path = path.display();
+                self.report
+                    .warn(format!("everyone can read the identities in {path}: run `chmod 600 {path}`"));
+            }
+        });
     }
 
     /// Returns how documents are written anew in a format, as `stores` of the configuration says.

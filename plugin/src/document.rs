@@ -4,14 +4,17 @@
 use std::path::{Path, PathBuf};
 
 use rand::rngs::OsRng;
-use selkie::format::{Format, MetadataEdit, Rewrite, STORES};
+use selkie::format::{Format, METADATA_KEY, MetadataEdit, ParseErrorKind, Rewrite, STORES, WriteError};
 use selkie::secret::SecretBytes;
-use selkie::sops::{DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, Opened, Stash};
+use selkie::sops::{
+    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, Opened, SealError, Stash,
+};
 use selkie::tree::{MetadataEntry, Tree};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::files::{self, Audience, Expected};
+use crate::git::Revision;
 use crate::targets::Target;
 use crate::turn::Turn;
 
@@ -70,6 +73,35 @@ impl InputFlags {
         Ok(Document { path, format, source })
     }
 
+    /// Reads what a name stands for: stdin, a file, or a file of a Git revision. If the name tells no
+    /// format, it is `other`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn load_version(
+        &self,
+        context: &Context<'_>,
+        name: &str,
+        other: Format,
+    ) -> Result<Document, Failure> {
+        let mut document = match Revision::parse(name) {
+            Some(revision) if !context.session.absolute(Path::new(name)).exists() => {
+                let source = revision.read(&context.session.directory)?;
+                let path = Some(context.session.absolute(Path::new(revision.path)));
+                Document { path, format: self.format(Some(Path::new(revision.path))), source }
+            }
+            _ if name == "-" => self.load(context, &Target::Stdin)?,
+            _ => {
+                let input = Self { filename: None, ..self.clone() };
+                input.load(context, &Target::file(name))?
+            }
+        };
+        if document.format == Format::Binary && self.input_type.is_none() {
+            document.format = other;
+        }
+        Ok(document)
+    }
+
     /// Returns the absolute path that stands for a target.
     #[must_use]
     pub fn path(&self, context: &Context<'_>, target: &Target) -> Option<PathBuf> {
@@ -94,11 +126,52 @@ impl Document {
         Ok(self.format.read(SecretBytes::from(self.source.expose_secret()))?)
     }
 
+    /// Reads the document's text, or returns why a file that was found by a glob or in a folder is none of
+    /// our concern: no tool could encrypt it.
+    ///
+    /// # Errors
+    /// If it is not of its format, and was named, or should have been.
+    pub fn tree_of(&self, target: &Target) -> Result<Result<Tree, &'static str>, Failure> {
+        match self.tree() {
+            Err(Failure::Parse(error)) if !target.is_named() => match self.no_document(&error.kind) {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(error.into()),
+            },
+            tree => tree.map(Ok),
+        }
+    }
+
+    fn no_document(&self, kind: &ParseErrorKind) -> Option<&'static str> {
+        let is_template = || self.source.expose_secret().windows(2).any(|window| window == b"{{");
+        match kind {
+            ParseErrorKind::Empty => Some("empty"),
+            ParseErrorKind::OnlyComments => Some("with comments only"),
+            ParseErrorKind::NotAMap => Some("with no map at the top"),
+            // Anything else that cannot be read may be a secret with a slip in it.
+            _ if self.format == Format::Yaml && is_template() => Some("with template syntax"),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the document came from stdin, and was read as bytes for want of a name.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.path.is_none() && self.format == Format::Binary
+    }
+
+    /// Makes sure that a document which has no metadata was not read as bytes for want of a name.
+    ///
+    /// # Errors
+    /// If it looks like an encrypted one.
+    pub fn refuse_unnamed(&self, tree: &Tree) -> Result<(), Failure> {
+        let is_mistaken = self.is_unnamed() && self.looks_encrypted() && !is_encrypted(tree);
+        if is_mistaken { Err(Failure::Unnamed) } else { Ok(()) }
+    }
+
     /// Returns whether the document can be an encrypted one; no text without an encrypted MAC is.
     #[must_use]
     pub fn looks_encrypted(&self) -> bool {
-        let mut windows = self.source.expose_secret().windows(ENCRYPTED.len());
-        windows.any(|window| window == ENCRYPTED)
+        may_be_encrypted(&self.source)
     }
 
     /// Decrypts the document.
@@ -106,7 +179,16 @@ impl Document {
     /// # Errors
     /// If it is not encrypted, no key at hand fits, or it was changed without one.
     pub fn unlock(&self, context: &Context<'_>, check: MacCheck) -> Result<Unlocked, Failure> {
-        unlock(context, self.format, self.tree()?, check)
+        let is_unnamed = self.is_unnamed();
+        let opened = self.tree().and_then(|tree| unlock(context, self.format, tree, check));
+        match opened {
+            Err(Failure::Metadata(MetadataError::Missing) | Failure::Parse(_)) if is_unnamed => {
+                Err(Failure::Unnamed)
+            }
+            // Encrypted JSON looks like encrypted bytes until these are to be had.
+            Ok(unlocked) if is_unnamed && unlocked.opened.plaintext().is_err() => Err(Failure::Unnamed),
+            opened => opened,
+        }
     }
 }
 
@@ -118,6 +200,7 @@ impl Unlocked {
     pub fn seal(&self, context: &Context<'_>, plaintext: &SecretBytes) -> Result<Resealed, Failure> {
         let format = self.opened.format();
         let tree = format.read(SecretBytes::from(plaintext.expose_secret()))?;
+        refuse_reserved(&tree)?;
         let stash = self.opened.stash();
         let sealed = self.envelope.seal(format, tree, stash, &context.session.now(), &mut OsRng)?;
         let (encrypted, reused) = (sealed.encrypted_count(), sealed.reused_count());
@@ -180,6 +263,7 @@ pub fn unlock(
 /// # Errors
 /// If no key at hand fits.
 pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Failure> {
+    context.warn_of_exposed_identities();
     let services = context.services();
     Ok(pollster::block_on(Envelope::recover(metadata, &services, DEFAULT_DECRYPTION_ORDER))?)
 }
@@ -203,7 +287,12 @@ pub fn seal_anew(
     if output == format {
         return Ok((sealed.in_place()?, count));
     }
-    Ok((sealed.write(output, &context.write_options(output)?)?, count))
+    let written = sealed.write(output, &context.write_options(output)?);
+    let written = written.map_err(|error| match error {
+        SealError::Write(error) => Failure::Conversion(error),
+        error => error.into(),
+    });
+    Ok((written?, count))
 }
 
 /// Returns an encrypted document with other metadata, and nothing else changed.
@@ -226,6 +315,30 @@ pub fn with_metadata(format: Format, tree: &Tree, metadata: &Metadata) -> Result
 pub fn without_metadata(format: Format, tree: &Tree) -> Result<SecretBytes, Failure> {
     let rewrite = Rewrite { metadata: MetadataEdit::Remove, ..Rewrite::default() };
     Ok(format.store().rewrite(tree, &rewrite)?)
+}
+
+/// Makes sure that nothing in a plain document takes the place of the metadata.
+///
+/// # Errors
+/// If it is encrypted already, or has a key that is reserved.
+pub fn refuse_encrypted(tree: &Tree) -> Result<(), Failure> {
+    match Metadata::from_entry(tree.metadata()) {
+        Ok(_) => Err(Failure::AlreadyEncrypted),
+        Err(_) => refuse_reserved(tree),
+    }
+}
+
+fn refuse_reserved(tree: &Tree) -> Result<(), Failure> {
+    if is_encrypted(tree) {
+        return Err(Failure::Write(WriteError::ReservedKey(METADATA_KEY.to_owned())));
+    }
+    Ok(())
+}
+
+/// Returns whether a text can be that of an encrypted document: none without an encrypted MAC is.
+#[must_use]
+pub fn may_be_encrypted(text: &SecretBytes) -> bool {
+    text.expose_secret().windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED)
 }
 
 /// Returns whether a tree is that of an encrypted document.

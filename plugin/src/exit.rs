@@ -54,6 +54,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Whoever reads the output has enough: as a program ends that the signal stops.
+    pub const BROKEN_PIPE: Self = Self::Child(128 + 13);
+
     /// Returns the number.
     #[must_use]
     pub const fn code(self) -> u8 {

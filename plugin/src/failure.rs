@@ -6,12 +6,16 @@ use std::io;
 use std::path::PathBuf;
 
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
-use selkie::keys::KeyParseError;
+use selkie::keys::{IdentityReport, KeyError, KeyParseError};
+use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
 
 use crate::config_file::ConfigFileError;
+use crate::dotted;
+use crate::editor::EditError;
 use crate::exit::Exit;
+use crate::report::escape;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,21 +31,24 @@ pub enum Failure {
     #[error("{0}")]
     Check(String),
     /// The path leads into something that cannot be changed there.
-    #[error("{path} cannot be set: {why}")]
+    #[error("{} cannot be set: {why}", dotted::show(.path))]
     Place {
         /// Where.
         path: TreePath,
         /// Why not.
         why: &'static str,
     },
+    /// A document cannot be written in the format that was asked for.
+    #[error("{0}")]
+    Conversion(WriteError),
     /// The editor failed.
     #[error(transparent)]
-    Edit(#[from] crate::editor::EditError),
+    Edit(#[from] EditError),
     /// The command of the user failed.
     #[error(transparent)]
     Exec(#[from] crate::exec::ExecError),
     /// The value would be written in clear.
-    #[error("the rule {field} {text:?} of the file leaves {path} in clear")]
+    #[error("the rule {field} {text:?} of the file leaves {} in clear", dotted::show(.path))]
     InClear {
         /// Where.
         path: TreePath,
@@ -63,9 +70,21 @@ pub enum Failure {
     /// A key of the command line cannot be read.
     #[error(transparent)]
     Key(#[from] KeyParseError),
+    /// The keys that stay are those of others.
+    #[error("none of your identities could read the file any more")]
+    LockedOut,
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A field of the rule is not one, but looks like one that chooses keys or values.
+    #[error("{}:{}: nothing reads {:?} in a rule; did you mean {:?}?",
+        .config.display(), .warning.line, .warning.key, .warning.suggestion.unwrap_or_default())]
+    Misspelled {
+        /// The configuration.
+        config: PathBuf,
+        /// The field.
+        warning: Warning,
+    },
     /// There is neither a configuration nor a key.
     #[error("no {} was found, and no keys were given", crate::config_file::FILE_NAME)]
     NoConfig,
@@ -81,22 +100,25 @@ pub enum Failure {
         position: usize,
     },
     /// No rule matches the file.
-    #[error("no creation rule of {} matches {file}", .config.display())]
+    #[error("no creation rule of {} matches {}", .config.display(), name_of(.file))]
     NoRule {
         /// The configuration.
         config: PathBuf,
         /// The path that rules were matched with.
         file: String,
     },
+    /// The configuration has no rules.
+    #[error("{} has no creation_rules, and no keys were given", .0.display())]
+    NoRules(PathBuf),
     /// There is nothing at the path.
-    #[error("there is no {0} in the file")]
+    #[error("there is no {} in the file", dotted::show(.0))]
     NotFound(TreePath),
     /// The user left the text as it was.
     #[error("nothing was changed")]
     NotModified,
     /// The values cannot be decrypted.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    #[error("{}", describe_open(.0))]
+    Open(OpenError),
     /// The input cannot be read.
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -120,6 +142,9 @@ pub enum Failure {
     /// The flags that choose values exclude each other, or do not compile.
     #[error(transparent)]
     Selector(#[from] SelectorError),
+    /// What came from stdin is not what it was read as, and has no name that tells its format.
+    #[error("stdin was read as bytes, as it has no name that tells its format")]
+    Unnamed,
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -137,8 +162,15 @@ pub enum Failure {
 impl Failure {
     /// Returns the failure of doing something to a file or stream.
     pub fn io(action: &'static str, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let what = what.into();
+        let what = escape(&what.into());
         move |source| Self::Io { action, what, source }
+    }
+
+    /// Returns whether whoever reads stdout has enough: there is nobody to tell, and nothing to go on for.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io { what, source, .. }
+            if what == "stdout" && source.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// Returns how the run ends.
@@ -146,7 +178,8 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::AlreadyEncrypted | Self::Seal(SealError::AlreadyEncrypted) => Exit::AlreadyEncrypted,
-            Self::Edit(crate::editor::EditError::Unchanged) | Self::NotModified => Exit::NotModified,
+            Self::Io { .. } if self.is_broken_pipe() => Exit::BROKEN_PIPE,
+            Self::Edit(EditError::Unchanged) | Self::NotModified => Exit::NotModified,
             Self::Edit(_) => Exit::Editor,
             Self::Exec(crate::exec::ExecError::Ended { status, .. }) => exit_of_command(*status),
             Self::Exec(crate::exec::ExecError::Interrupted(signal)) => {
@@ -157,8 +190,9 @@ impl Failure {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoFile,
             Self::Io { .. } => Exit::Read,
             Self::NoFile(_) => Exit::NoFile,
-            Self::Open(OpenError::Mac(_) | OpenError::MacMismatch) => Exit::Mac,
-            Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
+            Self::Open(OpenError::Mac(_) | OpenError::MacMismatch | OpenError::MacMissing) => Exit::Mac,
+            Self::Write(WriteError::ReservedKey(_)) => Exit::AlreadyEncrypted,
+            Self::Conversion(_) | Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
             Self::Open(_) => Exit::TreeDecryption,
             Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
             Self::Parse(_) => Exit::Read,
@@ -170,12 +204,16 @@ impl Failure {
             | Self::Config(_)
             | Self::Exec(_)
             | Self::Key(_)
+            | Self::LockedOut
             | Self::Metadata(_)
+            | Self::Misspelled { .. }
             | Self::NoConfig
             | Self::NoKeys { .. }
             | Self::NoRule { .. }
+            | Self::NoRules(_)
             | Self::Refused
             | Self::Selector(_)
+            | Self::Unnamed
             | Self::Usage(_)
             | Self::Wrap(_) => Exit::Failure,
         }
@@ -197,10 +235,30 @@ impl Failure {
     }
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
 impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         Self::Recover(Box::new(error))
     }
+}
+
+fn describe_open(error: &OpenError) -> String {
+    match error {
+        OpenError::Value { path, line, source, .. } => {
+            format!("line {line}, {}: {source}", dotted::show(path))
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Names what may have no name.
+fn name_of(text: &str) -> &str {
+    if text.is_empty() { "what has no name" } else { text }
 }
 
 /// Returns the code that a shell would have for a command that ended so.
@@ -236,5 +294,78 @@ fn recovery_causes(error: &RecoverError) -> Vec<String> {
         }
     }
     causes.extend(error.combining.iter().map(ToString::to_string));
+    causes.extend(identity_causes(error));
     causes
+}
+
+/// Returns where identities were looked for, and what came of it: once, as all keys ask the same places.
+fn identity_causes(error: &RecoverError) -> Vec<String> {
+    let reports: Vec<_> = identity_reports(error).collect();
+    let all = |names: fn(&IdentityReport) -> &[String]| {
+        let mut all: Vec<&str> = Vec::new();
+        for name in reports.iter().flat_map(|report| names(report)) {
+            if !all.contains(&name.as_str()) {
+                all.push(name);
+            }
+        }
+        all.join(", ")
+    };
+    let mut causes: Vec<String> = Vec::new();
+    for problem in reports.iter().flat_map(|report| &report.problems).map(ToString::to_string) {
+        if !causes.contains(&problem) {
+            causes.push(problem);
+        }
+    }
+    let (tried, empty) = (all(|report| &report.tried), all(|report| &report.empty));
+    if !tried.is_empty() {
+        causes.push(format!("tried the identities of {tried}"));
+    }
+    if !empty.is_empty() {
+        causes.push(format!("there are no identities in {empty}"));
+    }
+    causes
+}
+
+/// Returns what the keys of a file found out about the identities at hand.
+pub fn identity_reports(error: &RecoverError) -> impl Iterator<Item = &IdentityReport> {
+    let failures = error.groups.iter().flat_map(|group| &group.failures);
+    failures.flat_map(|failure| &failure.causes).filter_map(|(_, cause)| match cause {
+        KeyError::IdentityFailed(report) | KeyError::NoIdentity(report) => Some(&**report),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie::keys::{IdentityProblem, KeyKind, MasterKey};
+    use selkie::sops::{GroupReport, KeyFailure};
+
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_with_identities_is_told_once() {
+        let kind = KeyKind::from_name("pgp").expect("pgp is a kind");
+        let report = IdentityReport {
+            problems: vec![IdentityProblem { location: "key.txt".into(), problem: "no key".into() }],
+            tried: vec!["other.txt".into()],
+            empty: vec!["SOPS_AGE_KEY".into(), "SOPS_AGE_KEY_FILE".into()],
+        };
+        let keys = MasterKey::parse_list(kind, "A,B").expect("keys");
+        let failures = keys.into_iter().map(|key| {
+            let cause = KeyError::NoIdentity(Box::new(report.clone()));
+            KeyFailure { key, causes: vec![("local".to_owned(), cause)] }
+        });
+        let groups = vec![GroupReport { recovered: false, failures: failures.collect() }];
+        let error = RecoverError { recovered: 0, required: 1, groups, combining: None };
+        assert_eq!(
+            Failure::from(error).causes(),
+            [
+                "A: no identity matched the key",
+                "B: no identity matched the key",
+                "key.txt: no key",
+                "tried the identities of other.txt",
+                "there are no identities in SOPS_AGE_KEY, SOPS_AGE_KEY_FILE",
+            ]
+        );
+    }
 }

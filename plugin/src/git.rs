@@ -24,6 +24,16 @@ impl<'a> Revision<'a> {
         (!path.is_empty() && !revision.starts_with('-')).then_some(Self { revision, path })
     }
 
+    /// Returns the path of the file as it is in the working tree; `folder` is the working directory.
+    #[must_use]
+    pub fn file(&self, folder: &Path) -> String {
+        let is_relative = self.path.starts_with("./") || self.path.starts_with("../");
+        match root_of(folder).filter(|root| !is_relative && root != folder) {
+            Some(root) => root.join(self.path).display().to_string(),
+            None => self.path.to_owned(),
+        }
+    }
+
     /// Returns the content of the file; `folder` is the working directory.
     ///
     /// # Errors
@@ -49,11 +59,50 @@ pub fn root_of(folder: &Path) -> Option<PathBuf> {
 /// Returns the content that a file has in the last commit, if it is in it.
 #[must_use]
 pub fn committed(file: &Path) -> Option<SecretBytes> {
-    let (folder, name) = (file.parent()?, file.file_name()?.to_str()?);
-    root_of(folder)?;
-    let path = format!("./{name}");
+    root_of(file.parent()?)?;
     // A file that was never committed has no content there.
-    Revision { revision: "HEAD", path: &path }.read(folder).ok()
+    at("HEAD", file).ok()
+}
+
+/// Returns the content that a file, given by its absolute path, has in a revision.
+///
+/// # Errors
+/// If it is not in it.
+pub fn at(revision: &str, file: &Path) -> Result<SecretBytes, Failure> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let path = format!("./{name}");
+    Revision { revision, path: &path }.read(file.parent().unwrap_or(Path::new("/")))
+}
+
+/// Returns the paths below a folder, relative to it, that are in a revision and no longer there; of those, what
+/// `files` name.
+#[must_use]
+pub fn removed(folder: &Path, revision: &str, files: &[String]) -> Vec<PathBuf> {
+    let arguments =
+        ["diff", "--relative", "--name-only", "--diff-filter=D", "--no-renames", "-z", revision, "--"];
+    let arguments: Vec<&str> = arguments.into_iter().chain(files.iter().map(String::as_str)).collect();
+    // Where Git cannot tell, the files that are there were compared all the same.
+    let Ok(output) = git(folder, &arguments) else { return Vec::new() };
+    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    names.map(|name| String::from_utf8_lossy(name).into_owned().into()).collect()
+}
+
+/// Returns whether Git knows a commit by this name.
+#[must_use]
+pub fn is_revision(folder: &Path, name: &str) -> bool {
+    let commit = format!("{name}^{{commit}}");
+    let is_option = name.starts_with('-') || name.is_empty();
+    // Without Git there are no commits.
+    let is_known = || git(folder, &["rev-parse", "--verify", "--quiet", &commit]);
+    !is_option && !name.contains(':') && is_known().is_ok_and(|output| output.status.success())
+}
+
+/// Returns whether Git leaves out a file, given by its path below the root of the repository.
+#[must_use]
+pub fn is_ignored(root: &Path, file: &Path) -> bool {
+    let file = file.to_string_lossy();
+    // Without Git, what is left out is not known; to name it twice does no harm.
+    git(root, &["check-ignore", "--quiet", "--", &file]).is_ok_and(|output| output.status.success())
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {

@@ -1,13 +1,12 @@
 //! What may help after a failure, with the command or flag to use.
 
-use selkie::format::ParseErrorKind;
-use selkie::keys::KeyError;
+use selkie::format::{ParseErrorKind, WriteError};
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
-use crate::failure::Failure;
+use crate::failure::{Failure, identity_reports};
 
 /// Returns what the user can do about a failure, if there is something to say.
 #[must_use]
@@ -23,13 +22,23 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "choose a path that the rule selects, or pass --in-clear if everyone may read the value"
         }
         Failure::Metadata(error) => return metadata_hint(error),
+        Failure::Conversion(_) => "choose another --output-type",
+        Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
+        Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
             "run `kubectl seal init` in the root of the repository, or name keys, such as --age age1…"
         }
         Failure::NoKeys { .. } => "add `age: age1…` to the rule, or name keys, such as --age age1…",
+        Failure::NoRule { file, .. } if file.is_empty() => {
+            "pass --filename NAME, for its rule and its format"
+        }
         Failure::NoRule { .. } => {
             "add a rule with a path_regex that matches, or name keys, such as --age age1…; \
              `kubectl seal explain FILE` shows how rules apply"
+        }
+        Failure::NoRules(_) => {
+            "add creation_rules, such as `kubectl seal init` makes in another folder, or name keys, such as \
+             --age age1…"
         }
         Failure::NotFound(_) => "`kubectl seal explain FILE` lists the paths of a file",
         Failure::Open(error) => return open_hint(error),
@@ -38,9 +47,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Recover(error) => return Some(recover_hint(error)),
         Failure::Seal(error) => return seal_hint(error),
         Failure::Selector(error) => return selector_hint(error),
+        Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
-        Failure::Write(_) => "choose another --output-type",
+        Failure::Write(WriteError::ReservedKey(_)) => RESERVED,
         Failure::Check(_)
         | Failure::Exec(_)
         | Failure::Io { .. }
@@ -49,7 +59,8 @@ pub fn hint(failure: &Failure) -> Option<String> {
         | Failure::NotModified
         | Failure::Place { .. }
         | Failure::Refused
-        | Failure::Value(_) => return None,
+        | Failure::Value(_)
+        | Failure::Write(_) => return None,
     };
     Some(hint.to_owned())
 }
@@ -80,7 +91,7 @@ fn edit_hint(error: &EditError) -> Option<String> {
 fn metadata_hint(error: &MetadataError) -> Option<String> {
     let hint = match error {
         MetadataError::Missing => "the file is not encrypted; encrypt it with `kubectl seal encrypt -i FILE`",
-        MetadataError::NotAMapping => "the key `sops` is reserved for the metadata; rename it",
+        MetadataError::NotAMapping => RESERVED,
         MetadataError::Selector(error) => return selector_hint(error),
         _ => "compare the sops entry with an earlier version of the file, such as `git diff HEAD FILE`",
     };
@@ -89,7 +100,7 @@ fn metadata_hint(error: &MetadataError) -> Option<String> {
 
 fn open_hint(error: &OpenError) -> Option<String> {
     let hint = match error {
-        OpenError::Mac(_) | OpenError::MacMismatch => {
+        OpenError::Mac(_) | OpenError::MacMismatch | OpenError::MacMissing => {
             "somebody changed the file without its key: compare it with `git log -p FILE`. To read it \
              all the same, pass --ignore-mac; after that, `kubectl seal edit --ignore-mac` makes it whole"
         }
@@ -97,7 +108,6 @@ fn open_hint(error: &OpenError) -> Option<String> {
             "the value, or a key above it, was changed by hand or by a merge: restore it from an earlier \
              version, such as `git checkout HEAD -- FILE`"
         }
-        OpenError::Write(_) => "choose another --output-type",
         _ => return None,
     };
     Some(hint.to_owned())
@@ -107,7 +117,9 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
     let hint = match kind {
         ParseErrorKind::NotAMap => "pass --input-type binary to encrypt the file as a whole",
         ParseErrorKind::Encoding => "convert the file to UTF-8, or pass --input-type binary",
-        ParseErrorKind::Empty => "put at least one key and a value into the file",
+        ParseErrorKind::Empty | ParseErrorKind::OnlyComments => {
+            "put at least one key and a value into the file"
+        }
         ParseErrorKind::NonStringKey => "put the key in quotes",
         ParseErrorKind::Syntax(_) => "if the file has another format than its name says, pass --input-type",
         _ => return None,
@@ -116,20 +128,17 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
 }
 
 fn recover_hint(error: &RecoverError) -> String {
-    let causes = || error.groups.iter().flat_map(|group| &group.failures).flat_map(|key| &key.causes);
-    let reports = causes().filter_map(|(_, cause)| match cause {
-        KeyError::NoIdentity(report) => Some(report),
-        _ => None,
-    });
-    let looked_in_vain =
-        reports.clone().next().is_some() && reports.clone().all(|report| report.tried.is_empty());
-    if looked_in_vain {
-        "no identity was found: set SOPS_AGE_KEY_FILE, or pass --identity FILE".to_owned()
+    let mut reports = identity_reports(error).peekable();
+    let hint = if identity_reports(error).any(|report| !report.problems.is_empty()) {
+        "mend what is said of the identities above, or name others with --identity FILE or \
+         SOPS_AGE_KEY_FILE"
+    } else if reports.peek().is_some() && reports.all(|report| report.tried.is_empty()) {
+        "no identity was found: set SOPS_AGE_KEY_FILE, or pass --identity FILE"
     } else {
         "set SOPS_AGE_KEY_FILE, or pass --identity FILE; or ask someone who can read the file to add \
          your recipient to .sops.yaml and run `kubectl seal updatekeys`"
-            .to_owned()
-    }
+    };
+    hint.to_owned()
 }
 
 fn seal_hint(error: &SealError) -> Option<String> {
@@ -139,8 +148,9 @@ fn seal_hint(error: &SealError) -> Option<String> {
              another one with --encrypted-regex, or in .sops.yaml"
         }
         SealError::Unsigned { .. } => "put the number in quotes",
+        SealError::BrokenRule { .. } => PATTERN,
         SealError::AmbiguousComment { .. } => "choose a narrower unencrypted_comment_regex",
-        SealError::Write(_) => "choose another --output-type",
+        SealError::Write(WriteError::ReservedKey(_)) => RESERVED,
         SealError::Unreadable(_) | SealError::Unfaithful | SealError::Unparsable(_) => {
             "nothing was written; this is a fault of the program: please report it, without the file"
         }
@@ -166,6 +176,8 @@ fn wrap_hint(error: &WrapError) -> Option<String> {
     };
     Some(hint.to_owned())
 }
+
+const RESERVED: &str = "the key `sops` is reserved for the metadata; rename it";
 
 const PATTERN: &str =
     "patterns are those of Go (RE2), without look-around; to leave something out, use unencrypted_regex";

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use selkie::keys::age::{AgeService, Identities, IdentityLayout, IdentitySource};
 use selkie::secret::SecretBytes;
 
+use crate::failure::Failure;
 use crate::files;
 use crate::session::{Environment, Session};
 
@@ -34,6 +35,37 @@ pub fn age_service(session: &Session, files: &[PathBuf]) -> AgeService {
         identities.add_source(source);
     }
     AgeService::new(identities).with_prompt(Arc::new(Passphrases::new(&session.environment)))
+}
+
+/// Makes sure that the files that the user named are there.
+///
+/// # Errors
+/// If one is not, or cannot be looked at.
+pub fn check_named(session: &Session, files: &[PathBuf]) -> Result<(), Failure> {
+    files.iter().try_for_each(|path| {
+        let found = std::fs::metadata(session.absolute(path));
+        found.map(|_| ()).map_err(Failure::io("read", format!("the identity file {}", path.display())))
+    })
+}
+
+/// Returns those of the files with identities that everyone on the system can read.
+#[must_use]
+pub fn exposed_files(session: &Session, files: &[PathBuf]) -> Vec<PathBuf> {
+    let variable = session.environment.get("SOPS_AGE_KEY_FILE").map(PathBuf::from);
+    let all = files.iter().cloned().chain(variable).chain(default_key_file(&session.environment));
+    all.filter(|path| is_exposed(&session.directory.join(path))).collect()
+}
+
+#[cfg(unix)]
+fn is_exposed(file: &Path) -> bool {
+    let mode = |file: std::fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&file.permissions());
+    // What cannot be looked at is told when it is read. A pipe has nothing to read for others.
+    std::fs::metadata(file).is_ok_and(|file| file.is_file() && mode(file) & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_exposed(_: &Path) -> bool {
+    false
 }
 
 /// Returns where identities are kept if nothing says otherwise; `None` if there is no home directory.

@@ -6,6 +6,7 @@ mod batch;
 mod change;
 pub mod cli;
 mod commands;
+mod completion;
 pub mod config_file;
 mod context;
 mod document;
@@ -54,11 +55,14 @@ pub fn main() -> ExitCode {
 /// Runs the program with these arguments, its own name first.
 ///
 /// The name tells the face: `sops` is that of sops, and so is the subcommand `sops` of any other name.
+/// kubectl asks for completions under a name of their own.
 pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
-    let is_sops = |name: &OsString| Path::new(name).file_stem().is_some_and(|stem| stem == "sops");
+    let is = |name: &OsString, wanted: &str| Path::new(name).file_stem().is_some_and(|stem| stem == wanted);
     match arguments {
-        [name, rest @ ..] if is_sops(name) => sops_face::run(session, rest),
+        [name, rest @ ..] if is(name, "sops") => sops_face::run(session, rest),
+        [name, rest @ ..] if is(name, completion::NAME) => completion::run(session, rest),
         [_, word, rest @ ..] if word == "sops" => sops_face::run(session, rest),
+        [_, word, rest @ ..] if word == completion::REQUEST => completion::run(session, rest),
         _ => cli::run(session, arguments),
     }
 }

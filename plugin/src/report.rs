@@ -69,6 +69,12 @@ impl<'a> Report<'a> {
 
     /// Says why something failed, and what may help.
     pub fn failure(&self, subject: Option<&str>, failure: &Failure) {
+        if failure.is_broken_pipe() {
+            return;
+        }
+        // A failure to read or write something names it.
+        let names = |subject: &&str| matches!(failure, Failure::Io { what, .. } if what.as_str() == *subject);
+        let subject = subject.filter(|subject| !names(subject));
         let subject = subject.map(|subject| format!("{subject}: ")).unwrap_or_default();
         self.say(format!("{} {subject}{}", self.paint(ERROR, "error:"), self.describe(failure)));
     }
@@ -128,6 +134,25 @@ impl Colour {
     }
 }
 
+/// Returns a name without what would change the terminal, or what stands on another line.
+#[must_use]
+pub fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            character if character.is_control() => escaped.extend(character.escape_default()),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Returns a number of things, in words.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// For what went well, and for what was added.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 
@@ -143,3 +168,18 @@ pub const STRONG: Style = Style::new().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_write_to_the_terminal() {
+        assert_eq!(escape("a\u{1b}[31m\nb é"), "a\\u{1b}[31m\\nb é");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!([count(1, "value"), count(2, "value")], ["1 value", "2 values"]);
+    }
+}

@@ -6,6 +6,7 @@ use selkie::keys::{KEY_KINDS, KeyGroup, MasterKey};
 use selkie::sops::config::CreationRule;
 use selkie::sops::{Metadata, Selector};
 
+use crate::config_file::ConfigFile;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::key_flags::{KeyFlags, Plain, SelectorFlags};
@@ -117,7 +118,7 @@ impl SettingsFlags {
     fn of_flags(&self, context: &Context<'_>, file: Option<&Path>) -> Result<Settings, Failure> {
         let config = context.config_for(file)?;
         let rule = match (&config, file) {
-            (Some(config), Some(file)) => config.rule_for(file)?,
+            (Some(config), Some(file)) => rule_for(config, file)?,
             _ => None,
         };
         Ok(Settings {
@@ -144,10 +145,14 @@ impl std::fmt::Display for Source {
 }
 
 fn of_rule_or_environment(context: &Context<'_>, file: Option<&Path>) -> Result<Settings, Failure> {
-    let config = context.config_for(file)?.filter(|config| config.config.has_creation_rules());
-    let Some(config) = config else { return of_environment(context)?.ok_or(Failure::NoConfig) };
+    let Some(config) = context.config_for(file)? else {
+        return of_environment(context)?.ok_or(Failure::NoConfig);
+    };
+    if !config.config.has_creation_rules() {
+        return of_environment(context)?.ok_or_else(|| Failure::NoRules(config.path.clone()));
+    }
     let file = file.unwrap_or(Path::new(""));
-    let Some(rule) = config.rule_for(file)? else {
+    let Some(rule) = rule_for(&config, file)? else {
         let file = config.relative(file);
         return Err(Failure::NoRule { config: config.path.clone(), file });
     };
@@ -158,6 +163,16 @@ fn of_rule_or_environment(context: &Context<'_>, file: Option<&Path>) -> Result<
     match of_environment(context)? {
         None => Err(Failure::NoKeys { config: config.path.clone(), position: rule.position }),
         Some(keys) => Ok(Settings { groups: keys.groups, source: keys.source, ..of_rule(rule, source) }),
+    }
+}
+
+/// Returns the rule for a file. sops passes over fields that it does not know; here, one that looks like one
+/// that chooses keys or values stops the run: what it was to choose would be left in clear.
+fn rule_for<'a>(config: &'a ConfigFile, file: &Path) -> Result<Option<&'a CreationRule>, Failure> {
+    let rule = config.rule_for(file)?;
+    match config.config.misspelling_for(&config.relative(file)) {
+        Some(warning) => Err(Failure::Misspelled { config: config.path.clone(), warning: warning.clone() }),
+        None => Ok(rule),
     }
 }
 

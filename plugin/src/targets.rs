@@ -1,7 +1,7 @@
 //! The files that a command works on: named ones, globs, folders with all below them, and stdin.
 //!
-//! What is found in a folder passes over what `.gitignore` names, and what another run is about to put in
-//! place; what the user names never does.
+//! What is found by a glob or in a folder passes over what `.gitignore` names, and what another run is about to
+//! put in place; what the user names never does.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use ignore::WalkBuilder;
 
 use crate::config_file;
 use crate::failure::Failure;
+use crate::report::escape;
 use crate::session::Session;
 use crate::successor::is_unfinished;
 
@@ -21,7 +22,7 @@ pub enum Target {
     File {
         /// The path, as it is shown.
         path: PathBuf,
-        /// Whether the user named it, or it was found in a folder that they named.
+        /// Whether the user named it, or it was found by a glob or in a folder.
         named: bool,
         /// The path from the name of the file or folder on that the user named.
         below: PathBuf,
@@ -44,6 +45,12 @@ impl Target {
         !matches!(self, Self::File { named: false, .. })
     }
 
+    /// Returns the name for programs: the path as it is.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path().map_or_else(|| self.to_string(), |path| path.display().to_string())
+    }
+
     /// Returns the file's path, as it is shown.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -54,10 +61,11 @@ impl Target {
     }
 }
 
+/// The name as people see it, with control characters escaped.
 impl std::fmt::Display for Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File { path, .. } => path.display().fmt(formatter),
+            Self::File { path, .. } => formatter.write_str(&escape(&path.display().to_string())),
             Self::Stdin => formatter.write_str("<stdin>"),
         }
     }
@@ -96,7 +104,7 @@ fn expand_one(argument: &str, session: &Session) -> Result<Vec<Target>, Failure>
     let path = PathBuf::from(argument);
     let absolute = session.absolute(&path);
     if absolute.is_dir() {
-        return Ok(walk(&absolute, &path, session, |_| true, false));
+        return Ok(walk(&absolute, &path, session, |_| true));
     }
     // A file whose name only looks like a glob is a file.
     if std::fs::symlink_metadata(&absolute).is_ok() || !is_glob(argument) {
@@ -104,18 +112,16 @@ fn expand_one(argument: &str, session: &Session) -> Result<Vec<Target>, Failure>
     }
     let (glob, folder) = parse_glob(argument)?;
     let fits = |relative: &Path| glob.is_match(relative);
-    let found = walk(&session.absolute(&folder), &folder, session, fits, true);
+    let found = walk(&session.absolute(&folder), &folder, session, fits);
     if found.is_empty() { Err(Failure::NoFile(argument.to_owned())) } else { Ok(found) }
 }
 
 /// Returns the files below a folder, in order. `shown` is how the folder is shown.
-fn walk(
-    folder: &Path,
-    shown: &Path,
-    session: &Session,
-    fits: impl Fn(&Path) -> bool,
-    named: bool,
-) -> Vec<Target> {
+fn walk(folder: &Path, shown: &Path, session: &Session, fits: impl Fn(&Path) -> bool) -> Vec<Target> {
+    // A glob may begin with a folder that is not there.
+    if !folder.is_dir() {
+        return Vec::new();
+    }
     let mut walk = WalkBuilder::new(folder);
     walk.hidden(false).require_git(false).follow_links(false).sort_by_file_path(Path::cmp);
     walk.filter_entry(|entry| entry.file_name() != ".git");
@@ -135,7 +141,7 @@ fn walk(
             let path = if shown == Path::new(".") { relative.to_owned() } else { shown.join(relative) };
             // A folder such as `..` has a name as well; the root has none.
             let below = Path::new(folder.file_name().unwrap_or_default()).join(relative);
-            targets.push(Target::File { path, named, below });
+            targets.push(Target::File { path, named: false, below });
         }
     }
     targets
@@ -157,7 +163,9 @@ fn parse_glob(text: &str) -> Result<(GlobMatcher, PathBuf), Failure> {
     Ok((glob.compile_matcher(), folder))
 }
 
-fn is_glob(text: &str) -> bool {
+/// Returns whether a text has wildcards.
+#[must_use]
+pub fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
@@ -214,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn globs_name_what_they_match() {
+    fn globs_find_what_they_match() {
         let (_folder, session) = session(FILES);
         assert_eq!(expand_in(&session, &["*.yaml"]), ["a.yaml"]);
         assert_eq!(expand_in(&session, &["**/*.yaml"]), ["a.yaml", "x/b.yaml", "x/y/d.yaml"]);
         assert_eq!(expand_in(&session, &["x/*.yaml"]), ["x/b.yaml"]);
-        assert!(expand(&["x/*.yaml".to_owned()], &session).expect("targets")[0].is_named());
+        assert!(!expand(&["x/*.yaml".to_owned()], &session).expect("targets")[0].is_named());
         let error = expand(&["*.json".to_owned()], &session).expect_err("nothing matches");
         assert!(matches!(error, Failure::NoFile(_)));
     }

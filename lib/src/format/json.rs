@@ -241,6 +241,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_written_without_metadata() {
+        let tree = read(r#"{"a": 1, "sops": {"mac": "x", "age": []}}"#);
+        let written = JsonStore.write_value(&tree, tree.documents()[0], &WriteOptions::default());
+        assert_eq!(written.expect("JSON").expose_secret(), b"{\n\t\"a\": 1\n}\n");
+    }
+
+    #[test]
     fn malformed_metadata_is_refused() {
         assert!(matches!(kind(br#"{"sops": {}, "sops": {}}"#), ParseErrorKind::Metadata(_)));
         let deep = format!("{{\"sops\": {}{}}}", "[".repeat(65), "]".repeat(65));

@@ -31,6 +31,8 @@ pub struct Config {
 struct Slot<R> {
     path_regex: Result<Option<Pattern>, ConfigError>,
     rule: Result<R, ConfigError>,
+    /// The fields that nothing reads and that look like one that something does.
+    misspelled: Vec<Warning>,
 }
 
 /// How documents are indented, by the name of their store.
@@ -141,6 +143,15 @@ impl Config {
     /// If that rule, or the pattern of one before it, cannot be read.
     pub fn rule_for(&self, path: &str) -> Result<Option<&CreationRule>, ConfigError> {
         first_match(self.creation_rules.iter().flatten(), path)
+    }
+
+    /// Returns a field of the rule for a path that sops passes over, and that looks like one that chooses
+    /// keys or values: whoever encrypts by such a rule gets something else than was meant.
+    #[must_use]
+    pub fn misspelling_for(&self, path: &str) -> Option<&Warning> {
+        let slots = self.creation_rules.iter().flatten();
+        // A pattern that does not compile is told when the rule is asked for.
+        first_slot(slots, path).ok().flatten().and_then(|slot| slot.misspelled.first())
     }
 
     /// Returns the first destination rule that matches a path as the user gave it.
@@ -257,8 +268,8 @@ fn slots<R>(
         let mut fields = config.below(entry, name)?;
         let path_regex = fields.pattern("path_regex");
         let rule = read(&mut fields, index + 1, path_regex.as_ref().ok().and_then(Option::as_ref));
-        fields.finish();
-        Ok(Slot { path_regex, rule })
+        let misspelled = fields.finish();
+        Ok(Slot { path_regex, rule, misspelled })
     };
     entries.iter().enumerate().map(slot).collect::<Result<_, _>>().map(Some)
 }
@@ -267,6 +278,13 @@ fn first_match<'a, R>(
     slots: impl Iterator<Item = &'a Slot<R>>,
     path: &str,
 ) -> Result<Option<&'a R>, ConfigError> {
+    first_slot(slots, path)?.map(|slot| slot.rule.as_ref().map_err(Clone::clone)).transpose()
+}
+
+fn first_slot<'a, R>(
+    slots: impl Iterator<Item = &'a Slot<R>>,
+    path: &str,
+) -> Result<Option<&'a Slot<R>>, ConfigError> {
     // Patterns are written with `/`; a path of Windows must match them too.
     let normalised = path.replace('\\', "/");
     for slot in slots {
@@ -275,7 +293,7 @@ fn first_match<'a, R>(
             Some(pattern) => pattern.is_match(path) || pattern.is_match(&normalised),
         };
         if matches {
-            return slot.rule.as_ref().map(Some).map_err(Clone::clone);
+            return Ok(Some(slot));
         }
     }
     Ok(None)
@@ -376,6 +394,17 @@ mod tests {
                 "line 4: nothing reads the key \"whatever\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_rule_knows_its_misspelled_fields() {
+        let config = config(
+            "creation_rules:\n- path_regex: a\n  ages: x\n- encrypted_regexp: y\n  pgp: A\n  whatever: z\n",
+        );
+        let key = |path| config.misspelling_for(path).map(|warning| warning.key.as_str());
+        assert_eq!((key("a"), key("b")), (Some("ages"), Some("encrypted_regexp")));
+        let other = self::config("creation_rules:\n- pgp: A\n  tag: a\n  name: b\n");
+        assert_eq!(other.misspelling_for("a"), None);
     }
 
     #[test]

@@ -260,7 +260,7 @@ pub(crate) mod tests {
             Some(OpenError::MacMismatch)
         );
         let moved = sealed.replace("\"c\":", "\"d\":");
-        assert!(matches!(open(moved), Some(OpenError::Value { path, .. }) if path == "b:d:"));
+        assert!(matches!(open(moved), Some(OpenError::Value { aad, .. }) if aad == "b:d:"));
     }
 
     #[test]

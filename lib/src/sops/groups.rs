@@ -70,12 +70,7 @@ pub(crate) async fn wrap(
     now: &str,
     rng: &mut dyn CryptoRngCore,
 ) -> Result<(), WrapError> {
-    if groups.is_empty() {
-        return Err(WrapError::NoGroups);
-    }
-    if groups.iter().any(|group| group.0.is_empty()) {
-        return Err(WrapError::EmptyGroup);
-    }
+    check(groups, threshold)?;
     let secret = SecretBytes::from(&data_key.expose_secret()[..]);
     let parts = match groups.len() {
         1 => vec![secret],
@@ -107,6 +102,20 @@ async fn wrap_for(
         }
     }
     Err(KeyFailure { key: key.clone(), causes })
+}
+
+/// Makes sure that a data key can be wrapped for groups, as far as no key needs to be asked.
+pub(crate) fn check(groups: &[KeyGroup], threshold: usize) -> Result<(), WrapError> {
+    if groups.is_empty() {
+        return Err(WrapError::NoGroups);
+    }
+    if groups.iter().any(|group| group.0.is_empty()) {
+        return Err(WrapError::EmptyGroup);
+    }
+    match groups.len() {
+        1 => Ok(()),
+        shares => Ok(shamir::check(shares, if threshold == 0 { shares } else { threshold })?),
+    }
 }
 
 /// Recovers a data key: groups in order, in each group the kinds of `order` first, until enough parts

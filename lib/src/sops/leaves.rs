@@ -49,6 +49,11 @@ pub fn leaves(format: Format, tree: &Tree, selector: &Selector) -> Vec<LeafPlace
     leaves
 }
 
+/// Returns the path of a value in its document.
+pub(super) fn path_of(tree: &Tree, id: NodeId) -> TreePath {
+    Places::new(tree).advance(id).1
+}
+
 fn state_of(tree: &Tree, value: Value) -> LeafState {
     match value {
         Value::Null => LeafState::Empty,

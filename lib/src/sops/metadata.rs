@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json};
 
+use super::groups::{self, WrapError};
 use super::selector::{Selector, SelectorError};
 use crate::format::parse_timestamp;
 use crate::keys::{KEY_KINDS, KeyGroup, MasterKey};
@@ -160,6 +161,14 @@ impl Metadata {
             0 => self.groups.len(),
             threshold => threshold,
         }
+    }
+
+    /// Makes sure that a data key can be wrapped for the groups, as far as no key needs to be asked.
+    ///
+    /// # Errors
+    /// If there is no group, one has no key, or the threshold does not fit.
+    pub fn check_groups(&self) -> Result<(), WrapError> {
+        groups::check(&self.groups, self.shamir_threshold)
     }
 }
 

@@ -5,13 +5,14 @@ use subtle::ConstantTimeEq;
 use super::cipher::{Cipher, CipherError, Encrypted, ValueType, append_plaintext};
 use super::envelope::MacCheck;
 use super::layout::Layout;
+use super::leaves::path_of;
 use super::mac::Mac;
 use super::metadata::Metadata;
 use super::stash::Stash;
 use super::walk::{Leaf, Walk};
 use crate::format::{Format, MetadataEdit, Rewrite, WriteError, WriteOptions};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Style, Text, Tree, Value, same_values};
+use crate::tree::{NodeId, Style, Text, Tree, TreePath, Value, same_values};
 
 /// A decrypted document, its MAC checked.
 pub struct Opened {
@@ -36,6 +37,9 @@ pub enum OpenError {
     /// The MAC is not that of the values: the document was changed without its key.
     #[error("MAC mismatch. The values of the file are not those that it was encrypted with")]
     MacMismatch,
+    /// There is no MAC.
+    #[error("the file has no MAC, so that nothing tells whether it was changed")]
+    MacMissing,
     /// The decrypted document cannot be written.
     #[error("the decrypted document cannot be written: {0}")]
     Write(#[from] WriteError),
@@ -43,12 +47,12 @@ pub enum OpenError {
     #[error("the decrypted document does not read back as what it holds")]
     Unfaithful,
     /// A value cannot be decrypted.
-    #[error(
-        "line {line}: Error decrypting tree: Error walking tree: Could not decrypt value: {source} (at {path:?})"
-    )]
+    #[error("line {line}: the value at {path} cannot be decrypted")]
     Value {
-        /// The keys on the way to the value, each followed by a colon.
-        path: String,
+        /// The additional data: the keys on the way to the value, each followed by a colon.
+        aad: String,
+        /// Where the value is in its document.
+        path: TreePath,
         /// The line of the value, 0 if it has none.
         line: usize,
         /// What is wrong with the value.
@@ -284,7 +288,8 @@ impl<'a> Decryption<'a> {
 }
 
 fn value_error(tree: &Tree, id: NodeId, aad: &str, source: CipherError) -> OpenError {
-    OpenError::Value { path: aad.to_owned(), line: tree.line(tree.node(id).span.start), source }
+    let line = tree.line(tree.node(id).span.start);
+    OpenError::Value { aad: aad.to_owned(), path: path_of(tree, id), line, source }
 }
 
 fn check_mac(cipher: &Cipher, metadata: &Metadata, computed: &str, check: MacCheck) -> Result<(), OpenError> {
@@ -292,7 +297,7 @@ fn check_mac(cipher: &Cipher, metadata: &Metadata, computed: &str, check: MacChe
         return Ok(());
     }
     if metadata.mac.is_empty() {
-        return Err(OpenError::MacMismatch);
+        return Err(OpenError::MacMissing);
     }
     let encrypted =
         Encrypted::parse(metadata.mac.as_bytes()).ok_or(OpenError::Mac(CipherError::NotEncrypted))?;

@@ -69,7 +69,7 @@ pub enum SealError {
     #[error("the encrypted document does not decrypt to what it was made from")]
     Unfaithful,
     /// An integer is too large for SOPS.
-    #[error("line {line}: Cannot walk value, unknown type: uint64; put the number in quotes")]
+    #[error("line {line}: the integer is too large for SOPS")]
     Unsigned {
         /// The line of the number.
         line: usize,

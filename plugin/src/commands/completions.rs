@@ -9,6 +9,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Print a script that completes commands in your shell
+///
+/// The script is for `kubectl-seal`. `kubectl seal` is completed by the completion of kubectl itself, which
+/// asks a program called kubectl_complete-seal: link this one under that name, in a folder of PATH.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -28,7 +31,8 @@ const EXAMPLES: &str = "\
 Examples:
   kubectl-seal completions bash > ~/.local/share/bash-completion/completions/kubectl-seal
   kubectl-seal completions zsh > \"${fpath[1]}/_kubectl-seal\"
-  kubectl-seal completions fish > ~/.config/fish/completions/kubectl-seal.fish";
+  kubectl-seal completions fish > ~/.config/fish/completions/kubectl-seal.fish
+  ln -s \"$(command -v kubectl-seal)\" ~/.local/bin/kubectl_complete-seal    for `kubectl seal`";
 
 /// Prints the script.
 ///

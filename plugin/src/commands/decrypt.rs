@@ -1,10 +1,10 @@
 //! `kubectl seal decrypt`.
 
-use selkie::format::Format;
 use selkie::sops::MacCheck;
 use selkie::sops::audit::{inspect, inspect_opened};
 
 use crate::batch::{self, Outcome};
+use crate::commands;
 use crate::context::Context;
 use crate::document::{self, Document, InputFlags, Unlocked};
 use crate::dotted;
@@ -75,12 +75,13 @@ fn decrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
     if !target.is_named() && !document.looks_encrypted() {
         return Ok(Outcome::Skipped("not encrypted"));
     }
+    let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
     let unlocked = args.reading.unlock(context, target, &document)?;
-    let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
     let plaintext = if output == document.format {
         unlocked.opened.plaintext()?
     } else {
-        unlocked.opened.write(output, &context.write_options(output)?)?
+        let written = unlocked.opened.write(output, &context.write_options(output)?);
+        written.map_err(Failure::Conversion)?
     };
     let read = args.output.is_in_place().then_some(&document.source);
     place.write(context, &plaintext, Secrecy::Plaintext, read)?;
@@ -106,9 +107,11 @@ impl ReadingFlags {
         let unlocked = document.unlock(context, check)?;
         let unreadable = unlocked.opened.unreadable_comments();
         if unreadable > 0 {
-            context
-                .report
-                .warn(format!("{target}: {unreadable} comments cannot be decrypted and stay as they are"));
+            let (comments, stay) = match unreadable {
+                1 => ("1 comment".to_owned(), "stays as it is"),
+                several => (format!("{several} comments"), "stay as they are"),
+            };
+            context.report.warn(format!("{target}: {comments} cannot be decrypted and {stay}"));
         }
         if self.strict {
             refuse_doubts(document, &unlocked)?;

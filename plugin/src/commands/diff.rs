@@ -1,8 +1,9 @@
 //! `kubectl seal diff`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anstyle::Style;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
 use selkie::sops::{MacCheck, Metadata};
@@ -10,30 +11,28 @@ use selkie::tree::{Difference, NodeId, Tree, Value, differences};
 use serde_json::{Value as Json, json};
 
 use crate::context::Context;
-use crate::document::{self, InputFlags, Unlocked};
+use crate::document::{self, Document, InputFlags, Unlocked};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::git::Revision;
+use crate::git::{self, Revision};
 use crate::key_changes::{Change, KeyChanges};
-use crate::report::{BAD, GOOD, STRONG};
-use crate::targets::Target;
-use crate::{commands, dotted};
+use crate::report::{BAD, GOOD, STRONG, count, escape};
+use crate::targets::{self, Target};
+use crate::{batch, commands, dotted};
 
-/// Show what differs between two versions of a file, by path, with values masked
+/// Show what differs between versions of files, by path, with values masked
 ///
-/// A version is a file, or a file of a Git revision as Git writes it: HEAD:apps/db.yaml. One file alone is
-/// compared with its last commit. Values that are in clear in both versions are shown; what is encrypted in
-/// one of them is not.
+/// Two versions are compared with each other; a version is a file, or a file of a Git revision as Git writes
+/// it: HEAD:apps/db.yaml, or :apps/db.yaml for what is staged. A folder, a glob, or any other number of files
+/// is compared with the last commit, or with a revision that stands in front; of what is found in a folder,
+/// every file that is encrypted in one of the versions, new and removed ones included. Values that are in clear in both versions are shown;
+/// what is encrypted in one of them is not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The old version, or the only file; - for stdin
-    #[arg(value_name = "OLD")]
-    old: String,
-
-    /// The new version
-    #[arg(value_name = "NEW")]
-    new: Option<String>,
+    /// Two versions; or files, globs and folders, behind a revision if any; - for stdin
+    #[arg(value_name = "VERSION")]
+    versions: Vec<String>,
 
     /// Print JSON
     #[arg(long)]
@@ -54,15 +53,29 @@ pub struct Args {
     /// Read both versions as this format, whatever their names
     #[arg(long, value_name = "FORMAT", value_parser = document::format_names())]
     input_type: Option<String>,
+
+    /// Take this as the name of what comes from stdin, for its format
+    #[arg(long, value_name = "NAME")]
+    filename: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   kubectl seal diff db.yaml                          since the last commit
-  kubectl seal diff HEAD~3:db.yaml db.yaml           since an earlier one
+  kubectl seal diff apps/                            every encrypted file of a folder
+  kubectl seal diff HEAD~3 apps/                     since an earlier commit
+  kubectl seal diff HEAD:db.yaml :db.yaml            what is staged
   kubectl seal diff main:db.yaml feature:db.yaml     between branches
   kubectl seal diff staging.yaml production.yaml     between files
   kubectl seal diff --json db.yaml | jq '.changes[].path'";
+
+/// What is compared.
+enum Plan<'a> {
+    /// Files with what they were in a revision.
+    Each(&'a str, Vec<String>),
+    /// Two versions.
+    Pair(String, String),
+}
 
 /// One of the two versions.
 struct Version {
@@ -79,52 +92,161 @@ enum Content {
     Plain(Tree),
 }
 
-/// Compares two versions.
+/// Two versions, and what differs between them.
+struct Comparison {
+    old: Version,
+    new: Version,
+    changes: Vec<Difference>,
+    keys: Option<KeyChanges>,
+}
+
+/// What became of a file that was to be compared.
+enum Compared {
+    /// It is there in both versions.
+    Both(Box<Comparison>),
+    /// It is no concern of ours.
+    Neither,
+    /// It is encrypted, and was not there.
+    New,
+}
+
+/// Compares versions.
 ///
 /// # Errors
-/// If one of them cannot be read or decrypted.
+/// If the arguments name nothing.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
-    let (old, new) = match &args.new {
-        Some(new) => (args.load(context, &args.old)?, args.load(context, new)?),
-        None => {
-            let committed = format!("HEAD:./{}", args.old.trim_start_matches("./"));
-            (args.load(context, &committed)?, args.load(context, &args.old)?)
-        }
+    match args.plan(context) {
+        Plan::Each(revision, files) => compare_each(args, context, revision, &files),
+        Plan::Pair(old, new) => compare_pair(args, context, &old, &new),
+    }
+}
+
+fn compare_pair(args: &Args, context: &Context<'_>, old: &str, new: &str) -> Result<Exit, Failure> {
+    let mut exit = Exit::Success;
+    let mut load = |name: &str, other: &str| {
+        let version = args.load(context, name, other);
+        // Which of the two it is, the failure alone does not tell.
+        version.map_err(|failure| {
+            context.report.failure(Some(name), &failure);
+            exit = failure.exit();
+        })
     };
-    let changes = differences(old.tree(), new.tree());
-    let keys = key_changes(&old, &new);
+    let (Ok(old), Ok(new)) = (load(old, new), load(new, old)) else { return Ok(exit) };
+    let comparison = Comparison::between(old, new);
     if args.json {
-        commands::print_json(context, &args.to_json(&old, &new, &changes, keys.as_ref()))?;
+        commands::print_json(context, &args.to_json(&comparison))?;
     } else {
-        let text = args.to_text(context, &old, &new, &changes, keys.as_ref());
-        context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))?;
+        args.print(context, &comparison)?;
+        comparison.tell_if_same(context);
     }
-    let differ = !changes.is_empty() || keys.is_some_and(|keys| !keys.is_empty());
-    if !differ && !args.json {
-        let same = old.source.expose_secret() == new.source.expose_secret();
-        context.report.note(if same { "the same file" } else { "the same values" });
+    Ok(if comparison.differ() && args.exit_code { Exit::Failure } else { Exit::Success })
+}
+
+fn compare_each(
+    args: &Args,
+    context: &Context<'_>,
+    revision: &str,
+    files: &[String],
+) -> Result<Exit, Failure> {
+    let targets = targets::expand(files, context.session)?;
+    let is_one = matches!(targets.as_slice(), [target] if target.is_named());
+    let (mut all, mut differing) = (Vec::new(), 0);
+    let exit = batch::one_by_one(context, &targets, |target| {
+        let comparison = match args.compare(context, revision, target)? {
+            Compared::Both(comparison) => comparison,
+            Compared::New => {
+                differing += 1;
+                all.push(json!({"old": null, "new": target.name()}));
+                return args.print_heading(context, GOOD, &format!("+ {target}")).map(|()| true);
+            }
+            Compared::Neither => return Ok(false),
+        };
+        differing += usize::from(comparison.differ());
+        if args.json {
+            all.push(args.to_json(&comparison));
+        } else if is_one {
+            args.print(context, &comparison)?;
+            comparison.tell_if_same(context);
+        } else if comparison.differ() {
+            args.print_heading(context, STRONG, &format!("==> {target} <=="))?;
+            args.print(context, &comparison)?;
+        }
+        Ok(true)
+    });
+    for path in git::removed(&context.session.directory, revision, files) {
+        // What cannot be read is not an encrypted file.
+        let old = git::at(revision, &context.session.absolute(&path));
+        if old.is_ok_and(|old| document::may_be_encrypted(&old)) {
+            differing += 1;
+            let name = path.display().to_string();
+            args.print_heading(context, BAD, &format!("- {}", escape(&name)))?;
+            all.push(json!({"old": name, "new": null}));
+        }
     }
-    Ok(if differ && args.exit_code { Exit::Failure } else { Exit::Success })
+    if args.json {
+        let report = if is_one { all.pop().unwrap_or_default() } else { all.into() };
+        commands::print_json(context, &report)?;
+    } else if !is_one {
+        context.report.note(format!("{} since {revision}", count(differing, "changed file")));
+    }
+    Ok(if exit == Exit::Success && differing > 0 && args.exit_code { Exit::Failure } else { exit })
 }
 
 impl Args {
-    fn load(&self, context: &Context<'_>, name: &str) -> Result<Version, Failure> {
-        let input = InputFlags { input_type: self.input_type.clone(), filename: None };
-        let is_file = context.session.absolute(Path::new(name)).exists();
-        let (format, source) = match Revision::parse(name).filter(|_| !is_file) {
-            Some(revision) => {
-                (input.format(Some(Path::new(revision.path))), revision.read(&context.session.directory)?)
-            }
-            None => {
-                let target = match name {
-                    "-" => Target::Stdin,
-                    path => Target::file(path),
-                };
-                let document = input.load(context, &target)?;
-                (document.format, document.source)
-            }
+    fn plan(&self, context: &Context<'_>) -> Plan<'_> {
+        let session = context.session;
+        let exists = |name: &str| session.absolute(Path::new(name)).exists();
+        let is_revision = |name: &str| !exists(name) && git::is_revision(&session.directory, name);
+        let is_version = |name: &str| match Revision::parse(name) {
+            Some(_) if !exists(name) => true,
+            _ => !session.absolute(Path::new(name)).is_dir() && (exists(name) || !targets::is_glob(name)),
         };
-        self.open(context, name, format, source)
+        match self.versions.as_slice() {
+            [] => Plan::Each("HEAD", vec![".".to_owned()]),
+            [revision] if is_revision(revision) => Plan::Each(revision, vec![".".to_owned()]),
+            [revision, files @ ..] if is_revision(revision) => Plan::Each(revision, files.to_vec()),
+            [old, new] if is_version(old) && is_version(new) => Plan::Pair(old.clone(), new.clone()),
+            [old] if !exists(old) => match Revision::parse(old) {
+                Some(revision) => Plan::Pair(old.clone(), revision.file(&session.directory)),
+                None => Plan::Each("HEAD", vec![old.clone()]),
+            },
+            files => Plan::Each("HEAD", files.to_vec()),
+        }
+    }
+
+    fn input(&self) -> InputFlags {
+        InputFlags { input_type: self.input_type.clone(), filename: self.filename.clone() }
+    }
+
+    /// Reads one version of two; what its name does not tell of its format, that of the other may.
+    fn load(&self, context: &Context<'_>, name: &str, other: &str) -> Result<Version, Failure> {
+        let path = |name: &str| Revision::parse(name).map_or(PathBuf::from(name), |it| it.path.into());
+        let document = self.input().load_version(context, name, document::format_of(&path(other)))?;
+        self.open(context, name, document.format, document.source)
+    }
+
+    /// Compares a file with what it was; nothing if it is no concern of ours.
+    fn compare(&self, context: &Context<'_>, revision: &str, target: &Target) -> Result<Compared, Failure> {
+        let Some(path) = target.path() else {
+            let text = "stdin has no earlier version; name what it is to be compared with";
+            return Err(Failure::Usage(text.to_owned()));
+        };
+        let file = context.session.absolute(path);
+        // Most of what lies in a folder is none of our concern, and Git need not be asked.
+        let document = self.input().load(context, target)?;
+        let old = match git::at(revision, &file) {
+            Err(failure) if target.is_named() => return Err(failure),
+            Err(_) if document.looks_encrypted() => return Ok(Compared::New),
+            Err(_) => return Ok(Compared::Neither),
+            Ok(old) => Document { path: document.path.clone(), format: document.format, source: old },
+        };
+        if !target.is_named() && !document.looks_encrypted() && !old.looks_encrypted() {
+            return Ok(Compared::Neither);
+        }
+        let name = format!("{revision}:./{}", path.display());
+        let old = self.open(context, &name, old.format, old.source)?;
+        let new = self.open(context, &path.display().to_string(), document.format, document.source)?;
+        Ok(Compared::Both(Box::new(Comparison::between(old, new))))
     }
 
     fn open(
@@ -145,14 +267,21 @@ impl Args {
         Ok(Version { name, format, source, content: Content::Encrypted(Box::new(unlocked), secret) })
     }
 
-    fn to_text(
-        &self,
-        context: &Context<'_>,
-        old: &Version,
-        new: &Version,
-        changes: &[Difference],
-        keys: Option<&KeyChanges>,
-    ) -> String {
+    fn print_heading(&self, context: &Context<'_>, style: Style, text: &str) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let line = format!("{}\n", context.report.paint_data(style, text));
+        context.session.stdout.write(line.as_bytes()).map_err(Failure::io("write", "stdout"))
+    }
+
+    fn print(&self, context: &Context<'_>, comparison: &Comparison) -> Result<(), Failure> {
+        let text = self.to_text(context, comparison);
+        context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))
+    }
+
+    fn to_text(&self, context: &Context<'_>, comparison: &Comparison) -> String {
+        let Comparison { old, new, changes, keys } = comparison;
         let report = &context.report;
         let mut text = String::new();
         for change in changes {
@@ -168,7 +297,7 @@ impl Args {
             };
             text.push_str(&format!("{line}{}\n", self.values(old, new, change)));
         }
-        let keys = keys.filter(|keys| !keys.is_empty());
+        let keys = keys.as_ref().filter(|keys| !keys.is_empty());
         for (change, key) in keys.iter().flat_map(|keys| keys.groups.iter().flatten()) {
             match change {
                 Change::Added => {
@@ -185,7 +314,7 @@ impl Args {
 
     /// Returns what is said of the values behind a path.
     fn values(&self, old: &Version, new: &Version, change: &Difference) -> String {
-        let is_secret = self.is_secret(old, new, change);
+        let is_secret = !self.show_values && is_secret(old, new, change);
         let show = |version: &Version, id: NodeId| {
             if is_secret { kind_name(version.tree(), id).to_owned() } else { version.show(id) }
         };
@@ -206,40 +335,23 @@ impl Args {
         }
     }
 
-    /// Returns whether the values behind a path must not be shown: they are encrypted in one version, or
-    /// nothing says that they are not secret.
-    fn is_secret(&self, old: &Version, new: &Version, change: &Difference) -> bool {
-        let places = [(old, change.left), (new, change.right)];
-        let present = || places.iter().filter_map(|(version, id)| Some((version, (*id)?)));
-        let is_encrypted = present().any(|(version, id)| version.encrypts(id) == Some(true));
-        let is_public = present().any(|(version, id)| version.encrypts(id) == Some(false));
-        !self.show_values && (is_encrypted || !is_public)
-    }
-
-    fn to_json(
-        &self,
-        old: &Version,
-        new: &Version,
-        changes: &[Difference],
-        keys: Option<&KeyChanges>,
-    ) -> Json {
+    fn to_json(&self, comparison: &Comparison) -> Json {
+        let Comparison { old, new, changes, keys } = comparison;
         let change = |change: &Difference| {
             let kind = match (change.left, change.right) {
                 (None, _) => "added",
                 (_, None) => "removed",
                 _ => "changed",
             };
-            let is_secret = self.is_secret(old, new, change);
-            let value = |version: &Version, id: Option<NodeId>| {
-                id.filter(|_| !is_secret).map(|id| version.tree().to_json(id))
-            };
+            let is_secret = is_secret(old, new, change);
+            let value = |version: &Version, id: Option<NodeId>| id.map(|id| version.tree().to_json(id));
             let mut json = json!({
                 "change": kind,
                 "document": change.document,
                 "path": dotted::show(&change.path),
                 "secret": is_secret,
             });
-            if !is_secret {
+            if self.show_values || !is_secret {
                 json["old"] = value(old, change.left).into();
                 json["new"] = value(new, change.right).into();
             }
@@ -255,6 +367,25 @@ impl Args {
             "changes": changes.iter().map(change).collect::<Json>(),
             "keys": {"added": of_kind(Change::Added), "removed": of_kind(Change::Removed)},
         })
+    }
+}
+
+impl Comparison {
+    fn between(old: Version, new: Version) -> Self {
+        let changes = differences(old.tree(), new.tree());
+        let keys = key_changes(&old, &new);
+        Self { old, new, changes, keys }
+    }
+
+    fn differ(&self) -> bool {
+        !self.changes.is_empty() || self.keys.as_ref().is_some_and(|keys| !keys.is_empty())
+    }
+
+    fn tell_if_same(&self, context: &Context<'_>) {
+        if !self.differ() {
+            let same = self.old.source.expose_secret() == self.new.source.expose_secret();
+            context.report.note(if same { "the same file" } else { "the same values" });
+        }
     }
 }
 
@@ -289,6 +420,16 @@ impl Version {
             _ => tree.to_json(id).to_string(),
         }
     }
+}
+
+/// Returns whether the values behind a path are secret: they are encrypted in one version, or nothing says
+/// that they are not.
+fn is_secret(old: &Version, new: &Version, change: &Difference) -> bool {
+    let places = [(old, change.left), (new, change.right)];
+    let present = || places.iter().filter_map(|(version, id)| Some((version, (*id)?)));
+    let is_encrypted = present().any(|(version, id)| version.encrypts(id) == Some(true));
+    let is_public = present().any(|(version, id)| version.encrypts(id) == Some(false));
+    is_encrypted || !is_public
 }
 
 fn key_changes(old: &Version, new: &Version) -> Option<KeyChanges> {

@@ -1,23 +1,29 @@
 //! `kubectl seal encrypt`.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use selkie::format::Format;
+use selkie::manifest::Manifest;
 use selkie::sops::{MacCheck, SealError};
 
 use crate::batch::{self, Outcome};
+use crate::commands;
 use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
+use crate::report::count;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 
 /// Encrypt files
 ///
-/// One file goes to stdout; with --in-place files are replaced, each in one step. Of a folder, every file
-/// is encrypted that a rule of .sops.yaml covers and that is not encrypted yet.
+/// One file goes to stdout; with --in-place files are replaced, each in one step. Of a folder or a glob, every
+/// file is encrypted that a rule of .sops.yaml covers and that is not encrypted yet. A rule that selects data
+/// or stringData is meant for Kubernetes Secrets: manifests without one are then passed over, unless they are
+/// named.
 ///
 /// If the result replaces an encrypted file (by --output), its keys and its data key are kept, and so is
 /// the ciphertext of every value that did not change. A file of which nothing changed stays untouched.
@@ -31,9 +37,9 @@ pub struct Args {
     #[command(flatten)]
     output: OutputFlags,
 
-    /// Keep keys and unchanged ciphertext of this encrypted version of the file
-    #[arg(long, value_name = "FILE", conflicts_with = "fresh")]
-    against: Option<PathBuf>,
+    /// Keep keys and unchanged ciphertext of this encrypted version: a file, or one of Git, HEAD:db.yaml
+    #[arg(long, value_name = "VERSION", conflicts_with = "fresh")]
+    against: Option<String>,
 
     /// Encrypt every value anew, even if the result replaces an encrypted file
     #[arg(long)]
@@ -85,7 +91,7 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
     let place = args.output.place(context, target);
     let _turn = place.turn(context);
     let path = args.input.path(context, target);
-    if let Some(base) = base(args, context, &place)? {
+    if let Some(base) = base(args, context, path.as_deref(), &place)? {
         return encrypt_against(args, context, target, &base, &place);
     }
     let settings = args.settings.resolve(context, path.as_deref())?;
@@ -95,34 +101,56 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         return Ok(Outcome::Skipped("of no known format"));
     }
     let document = args.input.load(context, target)?;
-    let tree = document.tree()?;
-    if document::is_encrypted(&tree) {
-        return Err(Failure::AlreadyEncrypted);
+    let tree = match document.tree_of(target)? {
+        Ok(tree) => tree,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    document.refuse_unnamed(&tree)?;
+    document::refuse_encrypted(&tree)?;
+    if document.is_unnamed() && args.input.input_type.is_none() {
+        context.report.note(format!("{target} has no name, and is encrypted as a whole; see --filename"));
     }
-    let output = output_format(args, &document, &place)?;
     let metadata = settings.metadata();
-    let (sealed, count) = document::seal_anew(context, metadata, document.format, tree, output)?;
+    match Manifest::of(document.format, &tree, &metadata.selector) {
+        Manifest::NoSecret if !target.is_named() => return Ok(Outcome::Skipped("with no Secret in it")),
+        Manifest::Secrets { others } if !others.is_empty() => warn_of_others(context, target, &others),
+        _ => {}
+    }
+    let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
+    let (sealed, number) = document::seal_anew(context, metadata, document.format, tree, output)?;
     let read = args.output.is_in_place().then_some(&document.source);
     place.write(context, &sealed, Secrecy::Encrypted, read)?;
-    Ok(Outcome::Done("encrypted", count_values(count)))
+    Ok(done(count(number, "value"), target, &place))
+}
+
+/// A rule that is meant for Secrets selects values of what else is in the file, too: says so.
+fn warn_of_others(context: &Context<'_>, target: &Target, kinds: &BTreeSet<String>) {
+    let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
+    context.report.warn(format!(
+        "{target}: the rule also encrypts values of {}; put Secrets into files of their own",
+        kinds.join(", ")
+    ));
 }
 
 /// Returns the encrypted version of a file to keep what did not change of: the one that is named, or the
 /// one that the result replaces.
-fn base(args: &Args, context: &Context<'_>, place: &Place) -> Result<Option<Document>, Failure> {
-    let load = |path: &Path| {
-        let target = Target::file(path);
-        InputFlags { filename: None, ..args.input.clone() }.load(context, &target)
-    };
-    if let Some(path) = &args.against {
-        return load(path).map(Some);
+fn base(
+    args: &Args,
+    context: &Context<'_>,
+    source: Option<&Path>,
+    place: &Place,
+) -> Result<Option<Document>, Failure> {
+    let format = args.input.format(source);
+    if let Some(name) = &args.against {
+        return args.input.load_version(context, name, format).map(Some);
     }
     let Place::File(path) = place else { return Ok(None) };
     let absolute = context.session.absolute(path);
     if args.fresh || args.output.is_in_place() || !absolute.is_file() {
         return Ok(None);
     }
-    let document = load(path)?;
+    let input = InputFlags { filename: None, ..args.input.clone() };
+    let document = input.load(context, &Target::file(path))?;
     let is_encrypted = document.tree().is_ok_and(|tree| document::is_encrypted(&tree));
     Ok(is_encrypted.then_some(document))
 }
@@ -136,11 +164,11 @@ fn encrypt_against(
 ) -> Result<Outcome, Failure> {
     let document = args.input.load(context, target)?;
     if document.format != base.format {
-        return Err(Failure::Usage("the encrypted version has another format".to_owned()));
+        let (base, own) = (base.format.store().name(), document.format.store().name());
+        let text = format!("the encrypted version is {base}, the file {own}; --input-type reads both as one");
+        return Err(Failure::Check(text));
     }
-    if document::is_encrypted(&document.tree()?) {
-        return Err(Failure::AlreadyEncrypted);
-    }
+    document::refuse_encrypted(&document.tree()?)?;
     let unlocked = base.unlock(context, MacCheck::Require)?;
     warn_of_other_settings(args, context, target, &unlocked);
     let changed = unlocked.seal_if_changed(context, &document.source)?;
@@ -148,19 +176,24 @@ fn encrypt_against(
         if !replaces_base(args, context, place) {
             place.write(context, &base.source, Secrecy::Encrypted, None)?;
         }
-        return Ok(Outcome::Unchanged);
+        return Ok(match place {
+            Place::File(_) if replaces_base(args, context, place) => Outcome::Unchanged,
+            _ => done("nothing new".to_owned(), target, place),
+        });
     };
     let read = replaces_base(args, context, place).then_some(&base.source);
     place.write(context, &resealed.text, Secrecy::Encrypted, read)?;
-    let detail = format!("{} new", count_values(resealed.encrypted - resealed.reused));
-    Ok(Outcome::Done("encrypted", detail))
+    let detail = format!("{} new", count(resealed.encrypted - resealed.reused, "value"));
+    Ok(done(detail, target, place))
 }
 
 /// Returns whether the result goes where the encrypted version came from.
 fn replaces_base(args: &Args, context: &Context<'_>, place: &Place) -> bool {
     match (place, &args.against) {
         (Place::File(_), None) => true,
-        (Place::File(path), Some(base)) => context.session.absolute(path) == context.session.absolute(base),
+        (Place::File(path), Some(base)) => {
+            context.session.absolute(path) == context.session.absolute(Path::new(base))
+        }
         (Place::Stdout, _) => false,
     }
 }
@@ -194,17 +227,12 @@ fn warn_of_other_settings(
     }
 }
 
-fn output_format(args: &Args, document: &Document, place: &Place) -> Result<Format, Failure> {
-    let output = args.output_type.as_deref().and_then(Format::from_name).unwrap_or(document.format);
-    let is_in_place = |path: &PathBuf| document.path.as_deref().is_some_and(|own| own.ends_with(path));
+/// Says what was done, and where the result is if it is not in place of the file.
+fn done(detail: String, target: &Target, place: &Place) -> Outcome {
     match place {
-        Place::File(path) if output != document.format && is_in_place(path) => {
-            Err(Failure::Usage("a file cannot change its format in place; use --output".to_owned()))
+        Place::File(path) if Some(path.as_path()) != target.path() => {
+            Outcome::Done("encrypted", format!("{detail}, into {}", path.display()))
         }
-        _ => Ok(output),
+        _ => Outcome::Done("encrypted", detail),
     }
-}
-
-fn count_values(count: usize) -> String {
-    if count == 1 { "1 value".to_owned() } else { format!("{count} values") }
 }

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use selkie::format::go_fixed;
 use selkie::tree::{NodeId, Tree, Value};
 
-use crate::commands;
 use crate::commands::decrypt::ReadingFlags;
 use crate::context::Context;
 use crate::exec::{Run, Variable};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::targets;
+use crate::targets::{self, Target};
+use crate::{batch, commands};
 
 /// Run a command with the values of encrypted files as its environment
 ///
@@ -49,17 +49,24 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     let mut variables = Vec::new();
     for target in &targets {
-        let document = args.reading.input.load(context, target)?;
-        if !target.is_named() && !document.looks_encrypted() {
-            continue;
+        match batch::needed(context, target, read(args, context, target)) {
+            Ok(found) => variables.extend(found),
+            Err(exit) => return Ok(exit),
         }
-        let unlocked = args.reading.unlock(context, target, &document)?;
-        variables.extend(variables_of(unlocked.opened.tree())?);
     }
     let command = commands::command_line(&args.command)?;
     let run = Run { command: &command, user: None, pristine: args.pristine, background: false };
     run.with_variables(variables)?;
     Ok(Exit::Success)
+}
+
+/// Returns the variables of a file; none if it was found and is not encrypted.
+fn read(args: &Args, context: &Context<'_>, target: &Target) -> Result<Vec<Variable>, Failure> {
+    let document = args.reading.input.load(context, target)?;
+    if !target.is_named() && !document.looks_encrypted() {
+        return Ok(Vec::new());
+    }
+    variables_of(args.reading.unlock(context, target, &document)?.opened.tree())
 }
 
 /// Returns the variables that a document stands for.

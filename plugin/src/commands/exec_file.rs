@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use crate::commands;
+use selkie::format::Format;
+use selkie::secret::SecretBytes;
+
 use crate::commands::decrypt::ReadingFlags;
 use crate::context::Context;
 use crate::document::format_names;
@@ -10,6 +12,7 @@ use crate::exec::{PlaintextFile, Run};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::targets::{self, Target};
+use crate::{batch, commands};
 
 /// Run a command with the plaintext of an encrypted file as a file
 ///
@@ -57,16 +60,26 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let [target @ (Target::File { named: true, .. } | Target::Stdin)] = targets.as_slice() else {
         return Err(Failure::Usage("name one file".to_owned()));
     };
-    let document = args.reading.input.load(context, target)?;
-    let unlocked = args.reading.unlock(context, target, &document)?;
-    let output = args.output_type.as_deref().and_then(selkie::format::Format::from_name);
-    let content = match output.filter(|output| *output != document.format) {
-        None => unlocked.opened.plaintext()?,
-        Some(output) => unlocked.opened.write(output, &context.write_options(output)?)?,
+    let content = match batch::needed(context, target, read(args, context, target)) {
+        Ok(content) => content,
+        Err(exit) => return Ok(exit),
     };
     let command = commands::command_line(&args.command)?;
     let run = Run { command: &command, user: None, pristine: false, background: false };
     let file = PlaintextFile { content: &content, name: args.name.as_deref(), pipe: !args.no_fifo };
     run.with_file(&file, &context.session.environment, &|text| context.report.warn(text))?;
     Ok(Exit::Success)
+}
+
+fn read(args: &Args, context: &Context<'_>, target: &Target) -> Result<SecretBytes, Failure> {
+    let document = args.reading.input.load(context, target)?;
+    let unlocked = args.reading.unlock(context, target, &document)?;
+    let output = args.output_type.as_deref().and_then(Format::from_name);
+    Ok(match output.filter(|output| *output != document.format) {
+        None => unlocked.opened.plaintext()?,
+        Some(output) => {
+            let written = unlocked.opened.write(output, &context.write_options(output)?);
+            written.map_err(Failure::Conversion)?
+        }
+    })
 }

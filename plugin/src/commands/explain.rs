@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use selkie::format::Format;
-use selkie::sops::{LeafPlace, LeafState, Metadata, Selector, leaves};
+use selkie::manifest::Manifest;
+use selkie::sops::{Forecast, LeafPlace, LeafState, Metadata, Selector, leaves};
+use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{BAD, GOOD, STRONG};
+use crate::report::{BAD, GOOD, STRONG, escape};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted};
@@ -18,7 +20,8 @@ use crate::{batch, commands, dotted};
 /// Say which configuration and rule apply to a file, which keys, and what would be encrypted
 ///
 /// No key is needed, and nothing is written. A file that does not exist yet is explained as far as its
-/// name goes.
+/// name goes. Says also why `encrypt` would refuse a file, or pass over it in a folder: a Kubernetes manifest
+/// without a Secret, if the rule selects data or stringData. Fails if the rule of a file cannot be used.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -54,6 +57,9 @@ struct Explanation {
     /// The metadata of a file that is encrypted.
     metadata: Option<Metadata>,
     leaves: Option<Vec<LeafPlace>>,
+    /// What encrypting a file would do that is not encrypted.
+    forecast: Option<Forecast>,
+    manifest: Manifest,
 }
 
 /// Explains every file.
@@ -64,14 +70,14 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     let mut all = Vec::new();
     let exit = batch::one_by_one(context, &targets, |target| {
-        let explanation = explain(args, context, target)?;
+        let Some(explanation) = explain(args, context, target)? else { return Ok(false) };
         if args.json {
             all.push(explanation.to_json());
         } else {
             let text = explanation.to_text(context);
             context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))?;
         }
-        Ok(true)
+        explanation.into_fault().map_or(Ok(true), Err)
     });
     if args.json {
         commands::print_json(context, &all.into())?;
@@ -79,7 +85,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Explanation, Failure> {
+/// Returns what there is to say about a file; nothing if it was found and holds no document.
+fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option<Explanation>, Failure> {
     let path = args.input.path(context, target);
     let settings = args.settings.resolve(context, path.as_deref());
     let config = context.config_for(path.as_deref())?;
@@ -92,28 +99,98 @@ fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Explan
         _ => None,
     };
     let mut explanation = Explanation {
-        target: target.to_string(),
+        target: target.name(),
         format: args.input.format(path.as_deref()),
         settings,
         path_regex: rule.and_then(|rule| rule.path_regex.clone()),
         passed_over: passed_over.map(|path| path.display().to_string()),
         metadata: None,
         leaves: None,
+        forecast: None,
+        manifest: Manifest::Other,
     };
     if *target == Target::Stdin || path.as_deref().is_some_and(Path::exists) {
-        explanation.read(args, context, target)?;
+        let document = args.input.load(context, target)?;
+        match document.tree_of(target)? {
+            Ok(tree) => {
+                document.refuse_unnamed(&tree)?;
+                explanation.take(&tree)?;
+            }
+            Err(_) => return Ok(None),
+        }
     }
-    Ok(explanation)
+    Ok(Some(explanation))
 }
 
 impl Explanation {
-    fn read(&mut self, args: &Args, context: &Context<'_>, target: &Target) -> Result<(), Failure> {
-        let tree = args.input.load(context, target)?.tree()?;
-        if document::is_encrypted(&tree) {
+    fn take(&mut self, tree: &Tree) -> Result<(), Failure> {
+        if document::is_encrypted(tree) {
             self.metadata = Some(Metadata::from_entry(tree.metadata())?);
         }
-        self.leaves = self.selector().map(|selector| leaves(self.format, &tree, &selector));
+        let Some(selector) = self.selector() else { return Ok(()) };
+        self.leaves = Some(leaves(self.format, tree, &selector));
+        if self.metadata.is_none() {
+            self.forecast = Some(Forecast::of(self.format, tree, &selector));
+            self.manifest = Manifest::of(self.format, tree, &selector);
+        }
         Ok(())
+    }
+
+    /// Returns why what a new file would be encrypted with cannot be used. That there is no rule for a file
+    /// is no fault.
+    fn into_fault(self) -> Option<Failure> {
+        match self.settings {
+            Ok(settings) => settings.metadata().check_groups().err().map(Failure::from),
+            Err(Failure::NoConfig | Failure::NoRule { .. } | Failure::NoRules(_)) => None,
+            Err(failure) => Some(failure),
+        }
+    }
+
+    /// Returns why `encrypt` would not encrypt the file.
+    fn refusal(&self) -> Option<String> {
+        let refusal = self.forecast.as_ref().and_then(|forecast| forecast.refusal.as_ref());
+        let of_groups = self.settings.as_ref().ok().and_then(|it| it.metadata().check_groups().err());
+        let is_new = self.metadata.is_none();
+        of_groups.filter(|_| is_new).map(|error| error.to_string()).or(refusal.map(ToString::to_string))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(passed_over) = &self.passed_over {
+            notes
+                .push(format!("{passed_over} is nearer, but sops takes the one above the working directory"));
+        }
+        if let (Some(metadata), Ok(settings)) = (&self.metadata, &self.settings) {
+            if !settings.has_keys_of(metadata) {
+                notes.push("the file has other keys than its rule; see `kubectl seal updatekeys`".to_owned());
+            }
+            if !settings.selects_as(metadata) {
+                notes.push(
+                    "the file has another choice of values than its rule; see `kubectl seal rotate --rule`"
+                        .to_owned(),
+                );
+            }
+        }
+        match &self.manifest {
+            Manifest::NoSecret => {
+                notes
+                    .push("there is no Secret in it: `encrypt` passes over it unless it is named".to_owned());
+            }
+            Manifest::Secrets { others } if !others.is_empty() => {
+                let kinds: Vec<_> = others.iter().map(String::as_str).collect();
+                notes.push(format!("the rule also selects values of {}", kinds.join(", ")));
+            }
+            _ => {}
+        }
+        notes.extend(self.refusal().map(|refusal| format!("`encrypt` would refuse: {refusal}")));
+        notes
+    }
+
+    /// Returns how many groups are needed, where there are several.
+    fn threshold(&self) -> Option<usize> {
+        let new = || Some(self.settings.as_ref().ok()?.metadata().required_groups());
+        let threshold = self.metadata.as_ref().map(Metadata::required_groups).or_else(new);
+        threshold.filter(|_| self.groups().len() > 1)
     }
 
     /// Returns the rule that chooses values: that of the file, if it is encrypted.
@@ -126,7 +203,7 @@ impl Explanation {
     }
 
     fn to_text(&self, context: &Context<'_>) -> String {
-        let mut lines = vec![context.report.paint_data(STRONG, &self.target)];
+        let mut lines = vec![context.report.paint_data(STRONG, escape(&self.target))];
         let mut field = |name: &str, text: &str| lines.push(format!("  {name:<10} {text}"));
         field("format", self.format.store().name());
         field("encrypted", if self.metadata.is_some() { "yes" } else { "no" });
@@ -134,36 +211,32 @@ impl Explanation {
             Ok(settings) => field("keys from", &self.source_of(settings)),
             Err(failure) => field("no keys", &failure.to_string()),
         }
-        if let Some(passed_over) = &self.passed_over {
-            field(
-                "note",
-                &format!("{passed_over} is nearer, but sops takes the one above the working directory"),
-            );
-        }
-        for (index, group) in self.groups().iter().enumerate() {
+        let groups = self.groups();
+        for (index, group) in groups.iter().enumerate() {
+            let place = if groups.len() > 1 { format!("group {}: ", index + 1) } else { String::new() };
+            let name = |position| if index == 0 && position == 0 { "keys" } else { "" };
             for (position, key) in group.0.iter().enumerate() {
-                let name = if index == 0 && position == 0 { "keys" } else { "" };
-                let place =
-                    if self.groups().len() > 1 { format!("group {}: ", index + 1) } else { String::new() };
-                field(name, &format!("{place}{} {key}", key.kind().name));
+                field(name(position), &format!("{place}{} {key}", key.kind().name));
+            }
+            if group.0.is_empty() {
+                field(name(0), &format!("{place}none"));
             }
         }
-        if let (Some(metadata), Ok(settings)) = (&self.metadata, &self.settings) {
-            if !settings.has_keys_of(metadata) {
-                field("note", "the file has other keys than its rule; see `kubectl seal updatekeys`");
-            }
-            if !settings.selects_as(metadata) {
-                field(
-                    "note",
-                    "the file has another choice of values than its rule; see `kubectl seal rotate --rule`",
-                );
-            }
+        if let Some(threshold) = self.threshold() {
+            field("needed", &format!("keys of {threshold} of {} groups", groups.len()));
+        }
+        for note in self.notes() {
+            field("note", &note);
         }
         if let Some(selector) = self.selector() {
             field("selects by", &format!("{} {:?}", selector.field(), selector.text()));
         }
         for leaf in self.leaves.iter().flatten() {
             lines.push(leaf_line(context, leaf, self.metadata.is_some()));
+        }
+        for line in self.forecast.iter().flat_map(|forecast| &forecast.comments) {
+            let word = context.report.paint_data(GOOD, "encrypted");
+            lines.push(format!("  {word:<10} the comment on line {line}"));
         }
         lines.join("\n") + "\n"
     }
@@ -189,7 +262,10 @@ impl Explanation {
             "error": error,
             "pathRegex": self.path_regex,
             "groups": commands::groups_json(self.groups()),
+            "threshold": self.threshold(),
+            "notes": self.notes(),
             "selector": self.selector().map(|selector| commands::selector_json(&selector)),
+            "comments": self.forecast.as_ref().map(|forecast| &forecast.comments),
             "values": self.leaves.as_ref().map(|leaves| leaves.iter().map(leaf).collect::<Json>()),
         })
     }

@@ -12,7 +12,7 @@ use crate::{batch, dotted, report, targets};
 
 /// Print one value of encrypted files
 ///
-/// A text is printed as it is, without a line's end, so that it can be piped. Anything else is printed in
+/// An empty path stands for the whole document, without its metadata. A text is printed as it is, without a line's end, so that it can be piped. Anything else is printed in
 /// the format of the file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = "kubectl seal extract [OPTIONS] <FILE>... <PATH>")]
@@ -86,8 +86,8 @@ fn extract(
     let node = node.ok_or_else(|| Failure::NotFound(path.clone()))?;
     match tree.node(node).value {
         Value::Str(text) if args.base64 => crate::base64::decode(tree.bytes(text))
-            .ok_or_else(|| Failure::Value(format!("{path} is not base64"))),
-        _ if args.base64 => Err(Failure::Value(format!("{path} is not a text"))),
+            .ok_or_else(|| Failure::Value(format!("{} is not base64", dotted::show(&path)))),
+        _ if args.base64 => Err(Failure::Value(format!("{} is not a text", dotted::show(&path)))),
         Value::Str(text) => Ok(tree.bytes(text).into()),
         _ => Ok(format.store().write_value(tree, node, &WriteOptions::default())?),
     }

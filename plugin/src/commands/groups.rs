@@ -154,7 +154,7 @@ fn run_list(list: &List, context: &Context<'_>) -> Result<Exit, Failure> {
         let metadata = Metadata::from_entry(document.tree()?.metadata())?;
         if list.json {
             listed.push(json!({
-                "file": target.to_string(),
+                "file": target.name(),
                 "groups": commands::groups_json(&metadata.groups),
                 "threshold": metadata.required_groups(),
             }));

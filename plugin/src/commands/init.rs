@@ -18,8 +18,9 @@ use crate::{document, git, identities};
 /// Make an age key and a .sops.yaml, as far as there is none
 ///
 /// The key goes where sops looks for it. The configuration goes into the root of the Git repository, with a
-/// rule that encrypts what is below data and stringData of Kubernetes Secrets. Nothing is overwritten. The
-/// recipient, which others need to encrypt for you, is printed to stdout.
+/// rule that encrypts what is below data and stringData of Kubernetes Secrets; --config names another place.
+/// Nothing is overwritten. A key within a Git repository is added to its .gitignore. The recipient, which
+/// others need to encrypt for you, is printed to stdout.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -64,6 +65,12 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let own = own.iter().map(|recipient| format!("{recipient}\n")).collect::<String>();
     context.session.stdout.write(own.as_bytes()).map_err(Failure::io("write", "stdout"))?;
     context.report.note(NEXT);
+    if let Some(path) = key_path(args, context).filter(|path| !is_looked_for(context, path)) {
+        context.report.note(format!(
+            "\nYour key is not where it is looked for:\n  export SOPS_AGE_KEY_FILE={}",
+            shlex::try_quote(&path.display().to_string()).unwrap_or_default()
+        ));
+    }
     Ok(Exit::Success)
 }
 
@@ -74,15 +81,21 @@ fn own_recipients(args: &Args, context: &Context<'_>, has_others: bool) -> Resul
         context.report.note("key: that of SOPS_AGE_KEY");
         return recipients_of("SOPS_AGE_KEY", &SecretBytes::from(keys), has_others);
     }
-    let named = args.key_file.clone().or_else(|| environment.get("SOPS_AGE_KEY_FILE").map(PathBuf::from));
-    let path = named.or_else(|| identities::default_key_file(environment));
+    let path = key_path(args, context);
     let path =
         path.ok_or_else(|| Failure::Usage("there is no home directory; pass --key-file".to_owned()))?;
-    if !context.session.absolute(&path).exists() {
+    if !path.exists() {
+        keep_out_of_git(context, &path)?;
         return make_key(args, context, &path).map(|recipient| vec![recipient]);
     }
-    context.report.note(format!("key: {} is there already", path.display()));
-    recipients_of(&path.display().to_string(), &document::read(context, &path)?, has_others)
+    let shown = context.shown(&path).display().to_string();
+    context.report.note(format!("key: {shown} is there already"));
+    let text = document::read(context, &path)?;
+    // One behind a passphrase may lie in a repository.
+    if text.expose_secret().windows(SECRET_KEY.len()).any(|window| window == SECRET_KEY) {
+        keep_out_of_git(context, &path)?;
+    }
+    recipients_of(&shown, &text, has_others)
 }
 
 fn recipients_of(name: &str, text: &SecretBytes, has_others: bool) -> Result<Vec<String>, Failure> {
@@ -90,9 +103,49 @@ fn recipients_of(name: &str, text: &SecretBytes, has_others: bool) -> Result<Vec
     let identities = identities.map_err(|error| Failure::Check(format!("{name}: {error}")))?;
     let recipients = identities.recipients();
     if recipients.is_empty() && !has_others {
-        return Err(Failure::Usage(format!("{name} does not tell its recipient; name it with --age")));
+        return Err(Failure::Check(format!(
+            "{name} is protected, and does not tell its recipient without a passphrase or plugin; name it \
+             with --age age1…"
+        )));
     }
     Ok(recipients)
+}
+
+fn key_path(args: &Args, context: &Context<'_>) -> Option<PathBuf> {
+    let environment = &context.session.environment;
+    let named = args.key_file.clone().or_else(|| environment.get("SOPS_AGE_KEY_FILE").map(PathBuf::from));
+    named.map(|path| context.session.absolute(&path)).or_else(|| identities::default_key_file(environment))
+}
+
+/// Returns whether commands find a key without being told.
+fn is_looked_for(context: &Context<'_>, key: &Path) -> bool {
+    let environment = &context.session.environment;
+    let named = environment.get("SOPS_AGE_KEY_FILE").map(|path| context.session.absolute(Path::new(path)));
+    // What is in the variable needs no file.
+    environment.get("SOPS_AGE_KEY").is_some()
+        || [named, identities::default_key_file(environment)].iter().flatten().any(|path| path == key)
+}
+
+/// Adds a key that is to lie within a repository to what Git leaves out.
+fn keep_out_of_git(context: &Context<'_>, key: &Path) -> Result<(), Failure> {
+    let Some(root) = key.parent().and_then(git::root_of) else { return Ok(()) };
+    let Ok(relative) = key.strip_prefix(&root) else { return Ok(()) };
+    if git::is_ignored(&root, relative) {
+        return Ok(());
+    }
+    let ignore = root.join(".gitignore");
+    let shown = context.shown(&ignore).display().to_string();
+    let before = match std::fs::read(&ignore) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(Failure::io("read", shown.clone()))?,
+    };
+    let separator = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+    let line = format!("{separator}/{}\n", relative.display());
+    let mut options = OpenOptions::new();
+    let file = options.append(true).create(true).open(&ignore);
+    file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Failure::io("write", shown.clone()))?;
+    context.report.done("changed", shown, "so that Git leaves out your key");
+    Ok(())
 }
 
 fn make_key(args: &Args, context: &Context<'_>, path: &Path) -> Result<String, Failure> {
@@ -106,16 +159,29 @@ fn make_key(args: &Args, context: &Context<'_>, path: &Path) -> Result<String, F
     text.extend_from_slice(identity.secret.expose_secret());
     text.push(b'\n');
     write_new(&context.session.absolute(path), text.expose_secret(), 0o600)
-        .map_err(Failure::io("write", path.display().to_string()))?;
-    context.report.done("made", path.display(), "your age key: keep a copy of it in a safe place");
+        .map_err(Failure::io("write", context.shown(path).display().to_string()))?;
+    context.report.done(
+        "made",
+        context.shown(path).display(),
+        "your age key: keep a copy of it in a safe place",
+    );
     Ok(identity.recipient)
 }
 
 /// Writes a configuration, unless one applies already.
 fn write_config(args: &Args, context: &Context<'_>, recipients: &[String]) -> Result<(), Failure> {
     let directory = &context.session.directory;
-    let existing = match &args.folder {
-        Some(folder) => Some(context.session.absolute(folder).join(FILE_NAME)).filter(|path| path.exists()),
+    let named = match (&args.folder, &context.options.config) {
+        (Some(_), Some(_)) => {
+            let text = "--config names a place for the configuration; leave out the folder";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        (Some(folder), None) => Some(context.session.absolute(folder).join(FILE_NAME)),
+        (None, Some(config)) => Some(context.session.absolute(config)),
+        (None, None) => None,
+    };
+    let existing = match &named {
+        Some(path) => named.clone().filter(|_| path.exists()),
         None => discover(directory).path,
     };
     if let Some(path) = existing {
@@ -123,11 +189,8 @@ fn write_config(args: &Args, context: &Context<'_>, recipients: &[String]) -> Re
         context.report.note(format!("configuration: {} is there already", shown.display()));
         return tell_if_left_out(context, &shown, recipients);
     }
-    let folder = match &args.folder {
-        Some(folder) => context.session.absolute(folder),
-        None => git::root_of(directory).unwrap_or_else(|| directory.clone()),
-    };
-    let path = folder.join(FILE_NAME);
+    let root = || git::root_of(directory).unwrap_or_else(|| directory.clone());
+    let path = named.unwrap_or_else(|| root().join(FILE_NAME));
     let shown = context.shown(&path);
     write_new(&path, config(recipients).as_bytes(), 0o666)
         .map_err(Failure::io("write", shown.display().to_string()))?;
@@ -193,6 +256,9 @@ fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
     }
     builder.create(folder)
 }
+
+/// How identities start that nothing protects.
+const SECRET_KEY: &[u8] = b"AGE-SECRET-KEY-";
 
 const NEXT: &str = "
 What comes next:

@@ -51,7 +51,8 @@ fn write_pages(context: &Context<'_>, folder: &Path, command: &Command) -> Resul
     let page = render(command)?;
     files::write(&context.session.absolute(&path), &page, Audience::Everyone)
         .map_err(Failure::io("write", path.display().to_string()))?;
-    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let shown =
+        command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
     shown.into_iter().try_for_each(|command| write_pages(context, folder, command))
 }
 

@@ -1,6 +1,7 @@
 //! `kubectl seal status`.
 
 use selkie::format::Format;
+use selkie::manifest::Manifest;
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
 use selkie::sops::{LeafState, MacCheck, Metadata, leaves};
@@ -11,7 +12,7 @@ use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::{BAD, GOOD, STRONG};
+use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted, doubts, git};
@@ -28,7 +29,7 @@ use crate::{batch, commands, dotted, doubts, git};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files, globs or folders; - or nothing for stdin
+    /// Files, globs or folders; this folder if there is none; - for stdin
     #[arg(value_name = "FILE")]
     files: Vec<String>,
 
@@ -79,7 +80,9 @@ struct Finding {
 /// # Errors
 /// If the arguments name nothing, or stdout cannot be written.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
-    let targets = targets::expand(&args.files, context.session)?;
+    let is_asked_of_stdin = !args.files.is_empty() || !context.session.stdin.is_terminal();
+    let files = if is_asked_of_stdin { args.files.clone() } else { vec![".".to_owned()] };
+    let targets = targets::expand(&files, context.session)?;
     let statuses = batch::map(context, &targets, |target| look_at(args, context, target));
     let (mut exits, mut all, mut looked) = (Vec::new(), Vec::new(), false);
     for (target, status) in targets.iter().zip(statuses) {
@@ -120,7 +123,8 @@ fn look_at(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
     if !target.is_named() && !document.looks_encrypted() && !is_covered(&document, settings.as_ref()) {
         return Ok(None);
     }
-    let tree = document.tree()?;
+    let Ok(tree) = document.tree_of(target)? else { return Ok(None) };
+    document.refuse_unnamed(&tree)?;
     if !document::is_encrypted(&tree) {
         let status = status_in_clear(target, &document, &tree, settings.as_ref());
         let concerns = target.is_named() || !status.findings.is_empty();
@@ -156,8 +160,11 @@ fn status_in_clear(target: &Target, document: &Document, tree: &Tree, settings: 
     let places = leaves(document.format, tree, &selector);
     status.clear = places.iter().filter(|leaf| leaf.state != LeafState::Empty).count();
     let exposed = places.iter().filter(|leaf| leaf.selected && leaf.state == LeafState::Clear).count();
-    if let (Some(settings), true) = (settings, exposed > 0 && is_covered(document, settings)) {
-        let message = format!("{exposed} values are in clear that {} selects", settings.source);
+    // `encrypt` passes over such files, too.
+    let is_meant = Manifest::of(document.format, tree, &selector) != Manifest::NoSecret;
+    if let (Some(settings), true) = (settings, exposed > 0 && is_meant && is_covered(document, settings)) {
+        let are = if exposed == 1 { "is" } else { "are" };
+        let message = format!("{} {are} in clear that {} selects", count(exposed, "value"), settings.source);
         status.findings.push(Finding { kind: "not-encrypted", line: None, path: None, message });
     }
     status
@@ -180,7 +187,7 @@ fn changed_since_commit(
 impl Status {
     fn new(target: &Target, format: Format) -> Self {
         Self {
-            target: target.to_string(),
+            target: target.name(),
             format,
             metadata: None,
             encrypted: 0,
@@ -239,7 +246,7 @@ impl Status {
     }
 
     fn to_text(&self, context: &Context<'_>) -> String {
-        let mut text = context.report.paint_data(STRONG, &self.target);
+        let mut text = context.report.paint_data(STRONG, escape(&self.target));
         match &self.metadata {
             None => text.push_str(&format!(": {}\n", context.report.paint_data(BAD, "in clear"))),
             Some(metadata) => {

@@ -110,7 +110,8 @@ impl Tour<'_> {
         self.say("In the file, the value changed, and the proof that nobody else changed it:\n")?;
         self.show_diff(&before, &after)?;
         let changed = changed_lines(&before, &after);
-        self.check("three lines differ: the value, the time, the MAC", changed == 3)?;
+        // A fast machine does both within one second, and the time stays.
+        self.check("nothing differs but the value, the time and the MAC", (2..=3).contains(&changed))?;
         self.say("To review that, compare two versions, or Git revisions. Values stay masked:\n")?;
         let diff = self.seal(&["diff", "before.yaml", "secret.yaml"])?;
         self.check(

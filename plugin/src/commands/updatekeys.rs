@@ -16,13 +16,15 @@ use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::key_changes::KeyChanges;
+use crate::report::count;
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
 
 /// Bring the keys of encrypted files in line with .sops.yaml
 ///
 /// Shows what will change in which file, and asks. Values keep their ciphertext and the data key stays:
-/// who loses a key must be kept out with `kubectl seal rotate`.
+/// who loses a key must be kept out with `kubectl seal rotate`. A file that you could not read any more stays
+/// as it is, unless --lock-out is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -33,6 +35,10 @@ pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+
+    /// Do so even if your own keys could not read a file any more
+    #[arg(long)]
+    lock_out: bool,
 
     /// Only show what would change; fail if anything would
     #[arg(long, conflicts_with = "yes")]
@@ -85,7 +91,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     }
     let removes = AtomicBool::new(false);
     let work: Vec<_> = targets.iter().zip(plans).collect();
-    let results = batch::map(context, work, |(target, plan)| apply(context, target, plan?, &removes));
+    let results = batch::map(context, work, |(target, plan)| apply(args, context, target, plan?, &removes));
     let exit = batch::report(context, &targets, &results);
     if removes.into_inner() {
         context.report.note("whoever lost a key still knows the data keys: see `kubectl seal rotate`");
@@ -121,6 +127,7 @@ fn plan(context: &Context<'_>, target: &Target) -> Result<Plan, Failure> {
 }
 
 fn apply(
+    args: &Args,
     context: &Context<'_>,
     target: &Target,
     plan: Plan,
@@ -134,7 +141,7 @@ fn apply(
     let _turn = document::turn(context, target);
     let Some(change) = up_to_date(context, target, *change)? else { return Ok(Outcome::Unchanged) };
     let does_remove = change.changes.removes();
-    let text = rewrap(context, &change)?;
+    let text = rewrap(args, context, &change)?;
     document::replace(context, target.path().unwrap_or(Path::new("")), &change.source, &text)?;
     removes.fetch_or(does_remove, Ordering::Relaxed);
     Ok(Outcome::Done("updated", String::new()))
@@ -157,25 +164,43 @@ fn up_to_date(context: &Context<'_>, target: &Target, change: Change) -> Result<
     }
 }
 
-fn rewrap(context: &Context<'_>, change: &Change) -> Result<SecretBytes, Failure> {
+fn rewrap(args: &Args, context: &Context<'_>, change: &Change) -> Result<SecretBytes, Failure> {
+    let does_remove = change.changes.removes();
     let mut envelope = document::recover(context, change.metadata.clone())?;
     let (groups, threshold) = (change.settings.groups.clone(), change.settings.shamir_threshold);
     let (now, services) = (context.session.now(), context.services());
     pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?;
+    // Whoever could read the file is to read it still.
+    if does_remove && !args.lock_out && document::recover(context, envelope.metadata().clone()).is_err() {
+        return Err(Failure::LockedOut);
+    }
     document::with_metadata(change.format, &change.tree, envelope.metadata())
 }
 
 fn report_check(context: &Context<'_>, targets: &[Target], plans: &[Result<Plan, Failure>]) -> Exit {
-    let mut exits = Vec::new();
+    let (mut exits, mut pending, mut encrypted) = (Vec::new(), Vec::new(), 0);
     for (target, plan) in targets.iter().zip(plans) {
         match plan {
             Err(failure) => {
                 context.report.failure(Some(&target.to_string()), failure);
                 exits.push(failure.exit());
             }
-            Ok(Plan::Change(_)) => exits.push(Exit::Failure),
-            Ok(Plan::Skip(_) | Plan::UpToDate) => {}
+            Ok(Plan::Change(_)) => {
+                exits.push(Exit::Failure);
+                pending.push(target.to_string());
+            }
+            Ok(Plan::UpToDate) => encrypted += 1,
+            Ok(Plan::Skip(_)) => {}
         }
+    }
+    if !pending.is_empty() {
+        let names = pending.join(" ");
+        context.report.note(format!(
+            "{} to update: run `kubectl seal updatekeys {names}`",
+            count(pending.len(), "file")
+        ));
+    } else if exits.is_empty() {
+        context.report.note(format!("nothing to update in {}", count(encrypted, "encrypted file")));
     }
     batch::exit_of(&exits)
 }

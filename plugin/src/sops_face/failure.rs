@@ -52,7 +52,7 @@ impl Failure {
     pub fn of_stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             // The reader has enough. A program that is not told so ends by the signal, in silence.
-            return Self::new(Exit::Child(128 + 13), "");
+            return Self::new(Exit::BROKEN_PIPE, "");
         }
         Self::generic(format!("write /dev/stdout: {}", cause(error)))
     }
@@ -61,15 +61,15 @@ impl Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Value { path, line, source } => Self::new(
+            OpenError::Value { aad, line, source, .. } => Self::new(
                 Exit::TreeDecryption,
                 format!(
                     "Error decrypting tree: Error walking tree: Could not decrypt value: {source} \
-                     (line {line}, {path:?})"
+                     (line {line}, {aad:?})"
                 ),
             ),
             // sops prints both hashes here. That of the values lets one try guesses of them.
-            OpenError::MacMismatch => Self::new(
+            OpenError::MacMismatch | OpenError::MacMissing => Self::new(
                 Exit::Mac,
                 "MAC mismatch. File has no MAC, or one that is not that of its values: it was changed \
                  without its key",
@@ -86,10 +86,16 @@ impl From<SealError> for Failure {
             SealError::AlreadyEncrypted | SealError::Write(WriteError::ReservedKey(_)) => {
                 Self::new(Exit::AlreadyEncrypted, already_encrypted())
             }
+            SealError::Unsigned { line } => Self::new(
+                Exit::TreeEncryption,
+                format!(
+                    "Error encrypting tree: Error walking tree: line {line}: Cannot walk value, unknown type: \
+                     uint64; put the number in quotes"
+                ),
+            ),
             SealError::AmbiguousComment { .. }
             | SealError::BrokenRule { .. }
-            | SealError::NothingSelected { .. }
-            | SealError::Unsigned { .. } => {
+            | SealError::NothingSelected { .. } => {
                 Self::new(Exit::TreeEncryption, format!("Error encrypting tree: Error walking tree: {error}"))
             }
             error => Self::new(Exit::Serialise, format!("Could not marshal tree: {error}")),

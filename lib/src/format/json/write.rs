@@ -109,7 +109,8 @@ impl<'a> Writer<'a> {
         Self { shape, out, open: Vec::new() }
     }
 
-    /// Appends a value, with its key if it stands in a map that was opened here. Comments are left out.
+    /// Appends a value, with its key if it stands in a map that was opened here. Comments and
+    /// the metadata of a document that was read are left out.
     pub(super) fn node(&mut self, tree: &Tree, id: NodeId) -> Result<(), WriteError> {
         let outer = self.open.len();
         for index in id.index()..tree.node(id).end as usize {
@@ -128,7 +129,7 @@ impl<'a> Writer<'a> {
     /// Appends a scalar, or what opens a map or list.
     fn begin(&mut self, tree: &Tree, id: NodeId) -> Result<(), WriteError> {
         let node = tree.node(id);
-        if let Value::Comment(_) = node.value {
+        if node.origin == Origin::Metadata || matches!(node.value, Value::Comment(_)) {
             return Ok(());
         }
         self.separate();

@@ -33,7 +33,7 @@ pub(super) fn read(source: SecretBytes) -> Result<Tree, ParseError> {
     let text = text_of(source.expose_secret())?;
     let Outline { items, decoded, scanned } = outline(text)?;
     if items.is_empty() {
-        let kind = ParseErrorKind::Syntax("there are only comments in the input".to_owned());
+        let kind = ParseErrorKind::OnlyComments;
         return Err(ParseError { line: 1, kind });
     }
     let comments = attribute(&scanned, &items);

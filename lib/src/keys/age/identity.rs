@@ -122,6 +122,8 @@ impl Identity {
             HybridIdentity::parse(text).map(Box::new).map(Self::Hybrid).map_err(str::to_owned)
         } else if text.starts_with("AGE-SECRET-KEY-1") {
             text.parse().map(Self::X25519).map_err(|problem: &str| problem.to_owned())
+        } else if text.starts_with("age1") || text.starts_with("ssh-") {
+            Err("it is a recipient, the public half of a key".to_owned())
         } else {
             Err("it begins neither with `AGE-SECRET-KEY-` nor with `AGE-PLUGIN-`".to_owned())
         }

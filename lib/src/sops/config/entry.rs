@@ -155,10 +155,12 @@ impl<'a> Fields<'a> {
         ConfigError { line: self.line, kind }
     }
 
-    /// Warns of every field that nobody asked for.
-    pub fn finish(self) {
+    /// Warns of every field that nobody asked for. Returns those that look like one that somebody did.
+    pub fn finish(self) -> Vec<Warning> {
         let known = self.known;
-        self.warnings.extend(self.entries.iter().map(|(key, entry)| warning(key, entry, &known)));
+        let all: Vec<_> = self.entries.iter().map(|(key, entry)| warning(key, entry, &known)).collect();
+        self.warnings.extend(all.iter().cloned());
+        all.into_iter().filter(|warning| warning.suggestion.is_some()).collect()
     }
 
     /// Warns of fields that nobody asked for and that look like one that somebody did: the rest may be
@@ -226,7 +228,9 @@ impl Reader<'_> {
 
 fn warning(key: &str, entry: &Entry, known: &[&'static str]) -> Warning {
     let near = known.iter().map(|name| (distance(key, name), *name)).min();
-    let suggestion = near.filter(|(distance, _)| *distance <= 2).map(|(_, name)| name);
+    // Any two words of three letters are near to each other.
+    let is_near = |distance: usize, name: &str| distance <= 2 && distance + 1 < name.len();
+    let suggestion = near.filter(|(distance, name)| is_near(*distance, name)).map(|(_, name)| name);
     Warning { line: entry.line, key: key.to_owned(), suggestion }
 }
 
