@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use selkie::format::{Format, Place, Rewrite};
+use selkie::format::{Format, Place, Rewrite, WriteError};
 use selkie::keys::age::Identities;
 use selkie::secret::SecretBytes;
 use selkie::sops::config::Config;
@@ -152,7 +152,8 @@ fn seals(format: Format, data: &[u8], tree: Tree, choice: u8) {
             SealError::AlreadyEncrypted
             | SealError::AmbiguousComment { .. }
             | SealError::NothingSelected { .. }
-            | SealError::Unsigned { .. },
+            | SealError::Unsigned { .. }
+            | SealError::Write(WriteError::ReservedKey(_)),
         ) => return,
         Err(error) => panic!("it is read and cannot be encrypted: {error}"),
     };
