@@ -6,20 +6,19 @@ mod entry;
 mod lines;
 mod place;
 mod scalar;
-mod splice;
 mod structure;
 
 use std::collections::HashMap;
 
 use super::write::flow::{flow, key_text};
+use crate::format::splice::Splice;
 use crate::format::{MetadataEdit, Rewrite, WriteError};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Origin, Style, Tree, Value};
+use crate::tree::{NodeId, Origin, Span, Style, Tree, Value};
 
 use anchors::aliases;
 use entry::Entries;
 use scalar::{Parent, Scalars};
-use splice::Splice;
 
 pub(super) use change::{put, remove};
 
@@ -94,7 +93,8 @@ impl Changes<'_> {
         let name = source.strip_prefix(b"?").map_or(source, <[u8]>::trim_ascii_start);
         if name.starts_with(b"*") {
             let start = self.tree.source().len() - name.len();
-            self.splice.replace_with(start, start + anchors::name_length(name), |out| key_text(key, out));
+            let token = Span::new(start, start + anchors::name_length(name));
+            self.splice.replace_with(token, |out| key_text(key, out));
         }
     }
 
@@ -127,7 +127,7 @@ impl Changes<'_> {
             end = start + trimmed(self.tree.slice(node.span)).len();
             text = trimmed(text);
         }
-        self.splice.replace(start, end, text);
+        self.splice.replace(Span::new(start, end), text);
     }
 
     /// Writes what an alias stands for in its place.
@@ -137,7 +137,7 @@ impl Changes<'_> {
             self.scalars.set(root, parent, &mut self.splice);
             return;
         }
-        self.splice.replace_with(node.span.start as usize, node.span.end as usize, |out| {
+        self.splice.replace_with(node.span, |out| {
             flow(self.tree, root, out);
         });
     }
@@ -146,7 +146,7 @@ impl Changes<'_> {
     fn comment(&mut self, id: NodeId, text: &[u8]) -> Result<(), WriteError> {
         check_comment(text)?;
         let span = self.tree.node(id).span;
-        self.splice.replace(span.start as usize + 1, span.end as usize, text);
+        self.splice.replace(Span { start: span.start + 1, end: span.end }, text);
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Changes<'_> {
                 (from, to) if from < start => (from + 1, to),
                 other => other,
             };
-            self.splice.replace_with(start, end, |out| {
+            self.splice.replace_with(Span::new(start, end), |out| {
                 out.push_str(if start > 0 && self.tree.source()[start - 1] == b',' { " #" } else { "#" });
                 out.extend_from_slice(text);
                 out.push_str(line_break);
@@ -192,7 +192,7 @@ impl Changes<'_> {
         let is_last_on_line = lines.is_blank(end, rest);
         let hangs = self.tree.node(frame.id).key.is_some()
             && lines.column(self.tree.node(frame.id).key_start as usize) >= column;
-        self.splice.replace_with(start, end, |out| {
+        self.splice.replace_with(Span::new(start, end), |out| {
             if is_bare {
                 out.push_str(if hangs { " [] " } else { "[] " });
             }
@@ -206,7 +206,7 @@ impl Changes<'_> {
         if !is_last_on_line {
             let comment = end
                 + self.tree.source()[end..rest].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            self.splice.replace(end, comment, b"");
+            self.splice.delete(Span::new(end, comment));
         }
         Ok(())
     }

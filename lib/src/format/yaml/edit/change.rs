@@ -5,8 +5,8 @@
 use serde_json::Value as Json;
 
 use super::anchors::aliases;
-use super::splice::Splice;
 use super::structure::Structure;
+use crate::format::splice::Splice;
 use crate::format::yaml::read::read;
 use crate::format::yaml::write::flow::flow;
 use crate::format::{Place, WriteError};
@@ -95,7 +95,7 @@ fn expanded(tree: &Tree, node: NodeId, what: &What<'_>) -> Option<SecretBytes> {
         if holds_change || changes && !goes_with_it {
             is_touched = true;
             let span = tree.node(alias).span;
-            splice.replace_with(span.start as usize, span.end as usize, |out| flow(tree, alias, out));
+            splice.replace_with(span, |out| flow(tree, alias, out));
         }
     }
     is_touched.then(|| splice.apply(tree.source()))

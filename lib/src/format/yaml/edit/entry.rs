@@ -3,11 +3,11 @@
 use serde_json::{Map, Value as Json};
 
 use super::lines::{Lines, indent_of};
-use super::splice::Splice;
+use crate::format::splice::Splice;
 use crate::format::yaml::write::{flow, json_tree, write_json};
 use crate::format::{METADATA_KEY, WriteError};
 use crate::secret::SecretBytes;
-use crate::tree::{Node, NodeId, Origin, Style, Tree, Value};
+use crate::tree::{Node, NodeId, Origin, Span, Style, Tree, Value};
 
 /// The documents of a tree, to put metadata in or take it out.
 pub(super) struct Entries<'a> {
@@ -32,13 +32,13 @@ impl<'a> Entries<'a> {
             let first = entries.next();
             match (first, node.style) {
                 (Some(entry), Style::Flow) => {
-                    splice.replace_with(entry.start, entry.end, |out| flow_entry(&value, out));
+                    splice.replace_with(Span::new(entry.start, entry.end), |out| flow_entry(&value, out));
                 }
                 (Some(entry), _) => self.replace(&entry, &value, indent, splice)?,
                 (None, Style::Flow) => self.insert_in_brackets(root, &value, splice),
                 // A null that is written down: nothing else can stand beside it.
                 (None, Style::Plain) => {
-                    splice.replace_with(node.span.start as usize, node.span.end as usize, |out| {
+                    splice.replace_with(node.span, |out| {
                         out.push(b'{');
                         flow_entry(&value, out);
                         out.push(b'}');
@@ -66,7 +66,7 @@ impl<'a> Entries<'a> {
             let is_bare = self.tree.items(root).next().is_none() && node.style != Style::Flow;
             if let Some(entry) = entries.first().filter(|entry| is_bare && !self.is_started(index, entry)) {
                 // Without a line that starts it there would be no document.
-                splice.replace_with(entry.line, entry.line, |out| {
+                splice.replace_with(Span::new(entry.line, entry.line), |out| {
                     out.push_str("{}");
                     out.push_str(if entry.ends_source { "" } else { self.line_break });
                 });
@@ -112,11 +112,11 @@ impl<'a> Entries<'a> {
         splice: &mut Splice,
     ) -> Result<(), WriteError> {
         if !entry.is_alone {
-            splice.replace_with(entry.start, entry.end, |out| flow_entry(value, out));
+            splice.replace_with(Span::new(entry.start, entry.end), |out| flow_entry(value, out));
             return Ok(());
         }
         let text = self.lines_of(value, self.lines.column(entry.start), indent)?;
-        splice.replace_with(entry.line, entry.next, |out| {
+        splice.replace_with(Span::new(entry.line, entry.next), |out| {
             out.extend_from_slice(if entry.ends_source {
                 without_break(&text)
             } else {
@@ -137,7 +137,7 @@ impl<'a> Entries<'a> {
     pub(super) fn insert(&self, root: NodeId, text: &SecretBytes, splice: &mut Splice) {
         let at = self.lines.next_marker(last_value(self.tree, root));
         if at < self.tree.source().len() || self.lines.ends_with_break() {
-            splice.replace_with(at, at, |out| {
+            splice.replace_with(Span::new(at, at), |out| {
                 out.push_str(if self.is_below_comment(root, at) { self.line_break } else { "" });
                 out.extend_from_slice(text.expose_secret());
             });
@@ -147,11 +147,11 @@ impl<'a> Entries<'a> {
         // the last entry.
         if let Some(last) = self.tree.items(root).last().filter(|_| self.is_open(root)) {
             let line = self.lines.start(self.tree.node(last).key_start as usize);
-            splice.replace(line, line, text.expose_secret());
+            splice.replace(Span::new(line, line), text.expose_secret());
             return;
         }
         // Where there is no line break at the end, there will be none.
-        splice.replace_with(at, at, |out| {
+        splice.replace_with(Span::new(at, at), |out| {
             out.push_str(self.line_break);
             out.extend_from_slice(without_break(text));
         });
@@ -175,14 +175,14 @@ impl<'a> Entries<'a> {
         match self.tree.items(root).next() {
             Some(first) => {
                 let at = self.tree.node(first).key_start as usize;
-                splice.replace_with(at, at, |out| {
+                splice.replace_with(Span::new(at, at), |out| {
                     flow_entry(value, out);
                     out.push_str(", ");
                 });
             }
             None => {
                 let at = (node.span.end as usize).saturating_sub(1);
-                splice.replace_with(at, at, |out| flow_entry(value, out));
+                splice.replace_with(Span::new(at, at), |out| flow_entry(value, out));
             }
         }
     }
@@ -190,7 +190,7 @@ impl<'a> Entries<'a> {
     fn remove_entry(&self, root: NodeId, entry: &Entry, splice: &mut Splice) {
         if self.tree.node(root).style == Style::Flow {
             let (start, end) = in_brackets(self.tree.source(), entry.start, entry.end);
-            splice.replace(start, end, b"");
+            splice.delete(Span::new(start, end));
             return;
         }
         let above = self.lines.break_before(entry.line);
@@ -198,7 +198,7 @@ impl<'a> Entries<'a> {
         let line = if is_set_off { above } else { entry.line };
         let goes_with_break = entry.ends_source && !self.ends_with_lines(root);
         let start = if goes_with_break { self.lines.break_before(line) } else { line };
-        splice.replace(start, entry.next, b"");
+        splice.delete(Span::new(start, entry.next));
     }
 
     /// Returns whether the last value of a document is a text in lines that ends with a line break.

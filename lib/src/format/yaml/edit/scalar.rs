@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 
 use super::lines::{Lines, indent_of, is_break};
-use super::splice::Splice;
+use crate::format::splice::Splice;
 use crate::format::yaml::resolve::{Scalar, resolve_plain};
 use crate::format::yaml::style::{Context, Holds, choose, plain_scalar, quoted, stays_string};
 use crate::format::yaml::write::flow::scalar as flow_scalar;
 use crate::secret::SecretBytes;
-use crate::tree::{Node, NodeId, Origin, Style, Tree, Value};
+use crate::tree::{Node, NodeId, Origin, Span, Style, Tree, Value};
 
 /// Changes scalars of one tree.
 pub(super) struct Scalars<'a> {
@@ -51,24 +51,24 @@ impl<'a> Scalars<'a> {
                 let block = BlockScalar::of(self.lines, &token, self.lines.column(node.key_start as usize));
                 match self.block_text(text, node, &token, &block, parent) {
                     Some((header, body)) => {
-                        splice.replace_with(token.start, block.header_end, |out| {
+                        splice.replace_with(Span::new(token.start, block.header_end), |out| {
                             token.keep_anchor(out);
                             out.push_str(&header);
                         });
-                        splice.replace(block.body_start, block.body_end, body.expose_secret());
+                        splice.replace(Span::new(block.body_start, block.body_end), body.expose_secret());
                     }
                     None => {
                         self.line(&token, block.header_end, splice, |out| {
                             quoted(text, Style::DoubleQuoted, out)
                         });
-                        splice.replace(block.body_start, block.body_end, b"");
+                        splice.delete(Span::new(block.body_start, block.body_end));
                     }
                 }
             }
             (_, Style::Literal | Style::Folded) => {
                 let block = BlockScalar::of(self.lines, &token, 0);
                 self.line(&token, block.header_end, splice, |out| flow_scalar(values, value, out));
-                splice.replace(block.body_start, block.body_end, b"");
+                splice.delete(Span::new(block.body_start, block.body_end));
             }
             (Some(text), style) => self.text(text, style, node, &token, parent, splice),
             (None, _) if node.origin == Origin::Alias || matches!(value, Value::Str(_)) => {
@@ -101,7 +101,7 @@ impl<'a> Scalars<'a> {
             if let Some((header, body)) = self.new_block(text, node, token, parent) {
                 self.line(token, token.end, splice, |out| out.push_str(&header));
                 let end = self.lines.end(token.end);
-                splice.replace(end, end, body.expose_secret());
+                splice.replace(Span::new(end, end), body.expose_secret());
                 return;
             }
             self.line(token, token.end, splice, |out| quoted(text, Style::DoubleQuoted, out));
@@ -118,7 +118,7 @@ impl<'a> Scalars<'a> {
                 .start
                 .checked_sub(1)
                 .is_some_and(|before| !matches!(source[before], b' ' | b'\t' | b'\r' | b'\n'));
-        splice.replace_with(token.start, end, |out| {
+        splice.replace_with(Span::new(token.start, end), |out| {
             if is_tight {
                 out.push(b' ');
             }

@@ -10,12 +10,12 @@ use super::entry::{Entries, end_of, in_brackets, with_breaks, without_break};
 use super::lines::{Lines, indent_of, list_indent_of};
 use super::place::Entry;
 use super::scalar::{Parent, Scalars};
-use super::splice::Splice;
 use crate::format::WriteError;
+use crate::format::splice::Splice;
 use crate::format::yaml::write::flow::{flow, flow_key};
 use crate::format::yaml::write::{write_entries, write_json};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Origin, Style, Tree, Value};
+use crate::tree::{NodeId, Origin, Span, Style, Tree, Value};
 
 /// Changes to maps and lists of one tree.
 pub(super) struct Structure<'a> {
@@ -75,7 +75,7 @@ impl<'a> Structure<'a> {
     ) {
         let close = self.tree.node(container).span.end as usize - 1;
         let at = last.map_or(close, |last| end_of(self.tree, last));
-        splice.replace_with(at, at, |out| {
+        splice.replace_with(Span::new(at, at), |out| {
             if let Some(last) = last {
                 out.push(b',');
                 let start = self.tree.node(last).key_start as usize;
@@ -107,7 +107,7 @@ impl<'a> Structure<'a> {
         let end = Entry::of(self.tree, self.lines, last).ok_or(KEY)?.end;
         let at = if end > 0 && end == self.lines.start(end) { end } else { self.lines.next(end) };
         let is_open_end = at == self.tree.source().len() && !self.lines.ends_with_break();
-        splice.replace_with(at, at, |out| match is_open_end {
+        splice.replace_with(Span::new(at, at), |out| match is_open_end {
             true => {
                 out.push_str(self.line_break);
                 out.extend_from_slice(self.lines_before(at, &text, value));
@@ -139,7 +139,7 @@ impl<'a> Structure<'a> {
             return Ok(());
         }
         if self.is_in_brackets(id) {
-            splice.replace_with(start, end, |out| inline(value, out));
+            splice.replace_with(Span::new(start, end), |out| inline(value, out));
             return Ok(());
         }
         if self.tree.documents().contains(&id) {
@@ -149,13 +149,13 @@ impl<'a> Structure<'a> {
         let mut text = SecretBytes::new();
         if is_filled(value) && !self.is_inline {
             self.block(&entry, value, &mut text)?;
-            splice.replace(entry.head, entry.line_end, text.expose_secret());
+            splice.replace(Span::new(entry.head, entry.line_end), text.expose_secret());
         } else {
             text.push(b' ');
             inline(value, &mut text);
             text.extend_from_slice(if entry.is_block { entry.comment } else { b"" });
             let end = if entry.is_block { entry.line_end } else { entry.end };
-            splice.replace(entry.head, end, text.expose_secret());
+            splice.replace(Span::new(entry.head, end), text.expose_secret());
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<'a> Structure<'a> {
             return Ok(());
         }
         let is_alone = self.lines.is_blank(self.lines.start(start), start);
-        splice.replace_with(start, end, |out| {
+        splice.replace_with(Span::new(start, end), |out| {
             if !is_alone || !is_filled(value) || self.is_inline {
                 inline(value, out);
                 return Ok(());
@@ -218,7 +218,7 @@ impl<'a> Structure<'a> {
         let start = node.key_start as usize;
         if self.is_in_brackets(id) {
             let (start, end) = in_brackets(self.tree.source(), start, end_of(self.tree, id).max(start));
-            splice.replace(start, end, b"");
+            splice.delete(Span::new(start, end));
             return Ok(());
         }
         let entry = Entry::of(self.tree, self.lines, id).ok_or(KEY)?;
@@ -230,12 +230,12 @@ impl<'a> Structure<'a> {
         if self.lines.is_blank(line, start) {
             let ends_source = self.lines.next(entry.line_end) == entry.line_end;
             let from = if ends_source && !self.is_inline { self.lines.break_before(line) } else { line };
-            splice.replace(from, self.lines.next(entry.line_end).max(entry.end), b"");
+            splice.delete(Span::new(from, self.lines.next(entry.line_end).max(entry.end)));
         } else {
             // The first entry behind a dash: the next one takes its place.
             let next = self.lines.next(entry.line_end);
             let blanks = self.tree.source()[next..].iter().take_while(|&&byte| byte == b' ').count();
-            splice.replace(start, next + blanks, b"");
+            splice.delete(Span::new(start, next + blanks));
         }
         Ok(())
     }
@@ -255,14 +255,14 @@ impl<'a> Structure<'a> {
             let lines = &self.tree.source()[self.lines.next(around.head).min(start)..start];
             lines.iter().all(u8::is_ascii_whitespace)
         }) {
-            splice.replace_with(around.head, entry.line_end, |out| {
+            splice.replace_with(Span::new(around.head, entry.line_end), |out| {
                 out.push(b' ');
                 out.extend_from_slice(brackets);
                 out.extend_from_slice(around.comment);
             });
             return Ok(());
         }
-        splice.replace(start, entry.line_end, brackets);
+        splice.replace(Span::new(start, entry.line_end), brackets);
         Ok(())
     }
 
