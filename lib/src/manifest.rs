@@ -48,7 +48,7 @@ impl Manifest {
         let selected: BTreeSet<usize> = leaves(format, tree, selector)
             .into_iter()
             .filter(|leaf| leaf.selected && leaf.state != LeafState::Empty)
-            .map(|leaf| leaf.document)
+            .map(|leaf| tree.document_of(leaf.id))
             .collect();
         let of_document = |index: usize| documents.get(index).and_then(Option::as_ref).into_iter().flatten();
         let others = selected.into_iter().flat_map(of_document).filter(|kind| !is_secret(kind));

@@ -27,7 +27,7 @@ pub use cipher::CipherError;
 pub use envelope::{Envelope, MacCheck};
 pub use forecast::Forecast;
 pub use groups::{DEFAULT_DECRYPTION_ORDER, GroupReport, KeyFailure, RecoverError, WrapError};
-pub use leaves::{LeafPlace, LeafState, leaves};
+pub use leaves::{LeafPlace, LeafState, Places, leaves};
 pub use metadata::{Metadata, MetadataError, VERSION};
 pub use opened::{OpenError, Opened};
 pub use pattern::{Pattern, PatternError};

@@ -8,10 +8,12 @@
 //! map; a node has a key exactly if its parent is a map and it is not a comment.
 
 mod difference;
+mod line_index;
 mod path;
 mod same;
 
 pub use difference::{Difference, differences};
+pub(crate) use line_index::LineIndex;
 pub use path::{PathError, Step, TreePath};
 pub(crate) use same::{same_value, same_values, values};
 
@@ -235,6 +237,12 @@ impl Tree {
         &self.documents
     }
 
+    /// Returns the 0-based position of the document that a node is in.
+    #[must_use]
+    pub fn document_of(&self, id: NodeId) -> usize {
+        self.documents.partition_point(|&root| root <= id).saturating_sub(1)
+    }
+
     /// Returns a node.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &Node {
@@ -318,19 +326,19 @@ impl Tree {
     /// Returns the value at `id` as JSON, without comments and metadata.
     ///
     /// Of equal keys the last one stays, bytes that are no UTF-8 are replaced, and numbers that JSON
-    /// does not have become null. The result does not wipe itself: use it for metadata, for reports,
-    /// and for callers that ask for it.
+    /// does not have become null. Below 128 levels there is an ellipsis, as what works on JSON recurses. The
+    /// result does not wipe itself: use it for metadata, for reports, and for callers that ask for it.
     #[must_use]
     pub fn to_json(&self, id: NodeId) -> Json {
-        self.json_of(id, |child| self.node(child).origin != Origin::Metadata)
+        self.json_of(id, 0, |child| self.node(child).origin != Origin::Metadata)
     }
 
     /// Returns an entry of metadata as JSON, whether it is marked as metadata already or not.
     pub(crate) fn metadata_json(&self, id: NodeId) -> Json {
-        self.json_of(id, |_| true)
+        self.json_of(id, 0, |_| true)
     }
 
-    fn json_of(&self, id: NodeId, wanted: impl Fn(NodeId) -> bool + Copy) -> Json {
+    fn json_of(&self, id: NodeId, depth: usize, wanted: impl Fn(NodeId) -> bool + Copy) -> Json {
         let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let is_value = |&child: &NodeId| !matches!(self.node(child).value, Value::Comment(_));
         let items = || self.children(id).filter(is_value).filter(move |&child| wanted(child));
@@ -341,9 +349,13 @@ impl Tree {
             Value::Int(value) => value.into(),
             Value::Unsigned(value) => value.into(),
             Value::Str(text) | Value::Time(text) => lossy(self.bytes(text)).into(),
-            Value::List => items().map(|item| self.json_of(item, wanted)).collect(),
+            Value::List | Value::Map if depth >= MAX_JSON_DEPTH => "…".into(),
+            Value::List => items().map(|item| self.json_of(item, depth + 1, wanted)).collect(),
             Value::Map => {
-                let entry = |item| (lossy(self.key(item).unwrap_or_default()), self.json_of(item, wanted));
+                let entry = |item| {
+                    let key = lossy(self.key(item).unwrap_or_default());
+                    (key, self.json_of(item, depth + 1, wanted))
+                };
                 Json::Object(items().map(entry).collect())
             }
         }
@@ -421,6 +433,9 @@ impl Span {
         Text { start: self.start, length: self.end - self.start }
     }
 }
+
+/// How deep JSON is nested at most.
+const MAX_JSON_DEPTH: usize = 128;
 
 /// The longest source that is read, in bytes.
 pub const MAX_SOURCE: usize = 1 << 30;

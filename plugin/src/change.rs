@@ -2,7 +2,7 @@
 
 use selkie::format::{Format, Place};
 use selkie::secret::SecretBytes;
-use selkie::sops::{Selector, leaves};
+use selkie::sops::{Places, Selector, leaves};
 use selkie::tree::{NodeId, Step, Tree, TreePath, Value};
 use serde_json::{Map, Value as Json};
 
@@ -56,13 +56,14 @@ pub fn refuse_clear(
     selector: &Selector,
     path: &TreePath,
 ) -> Result<(), Failure> {
-    let below = |other: &TreePath| other.steps().starts_with(path.steps());
+    let Some(top) = tree.get(root_of(tree, path)?, path) else { return Ok(()) };
+    let is_below = |id: NodeId| top <= id && id.index() < tree.node(top).end as usize;
     let leaves = leaves(format, tree, selector);
-    let in_clear = leaves.iter().find(|leaf| leaf.document == 0 && !leaf.selected && below(&leaf.path));
+    let in_clear = leaves.iter().find(|leaf| is_below(leaf.id) && !leaf.selected);
     match in_clear {
         None => Ok(()),
         Some(leaf) => Err(Failure::InClear {
-            path: leaf.path.clone(),
+            path: Places::new(tree).advance(leaf.id).1,
             field: selector.field(),
             text: selector.text().to_owned(),
         }),

@@ -4,11 +4,12 @@
 //! the path, with keys joined by colons. See `docs/compatibility.md`.
 
 use super::cipher::Encrypted;
+use super::leaves::Places;
 use super::metadata::Metadata;
 use super::opened::Opened;
 use super::walk::Walk;
 use crate::format::Format;
-use crate::tree::{NodeId, Origin, Step, Tree, TreePath, Value, same_value};
+use crate::tree::{LineIndex, NodeId, Origin, Tree, TreePath, Value, same_value};
 
 /// A reason to doubt a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +55,11 @@ impl DoubtKind {
 /// Returns what can be doubted about an encrypted document without its key.
 #[must_use]
 pub fn inspect(format: Format, tree: &Tree, metadata: &Metadata) -> Vec<Doubt> {
-    let mut doubts = Vec::new();
-    if metadata.selector.is_broken() {
-        doubts.push(Doubt { kind: DoubtKind::BrokenRule, path: TreePath::new(), line: 1 });
-    }
     let has_colon = |id: NodeId| {
         tree.node(id).origin != Origin::Metadata && tree.key(id).is_some_and(|key| key.contains(&b':'))
     };
     let ambiguous = tree.nodes().map(|(id, _)| id).filter(|&id| has_colon(id));
-    doubts.extend(ambiguous.map(|id| doubt(tree, id, DoubtKind::AmbiguousKey)));
+    let mut found: Vec<_> = ambiguous.map(|id| (id, DoubtKind::AmbiguousKey)).collect();
     let mut walk = Walk::new(&metadata.selector, format.store().is_single_value());
     while let Some(leaf) = walk.next(tree) {
         let in_clear = match tree.node(leaf.id).value {
@@ -74,11 +71,12 @@ pub fn inspect(format: Format, tree: &Tree, metadata: &Metadata) -> Vec<Doubt> {
             _ => true,
         };
         if leaf.selected && in_clear {
-            doubts.push(doubt(tree, leaf.id, DoubtKind::InClear));
+            found.push((leaf.id, DoubtKind::InClear));
         }
     }
-    doubts.sort_by_key(|doubt| doubt.line);
-    doubts
+    let rule = Doubt { kind: DoubtKind::BrokenRule, path: TreePath::new(), line: 1 };
+    let broken = metadata.selector.is_broken().then_some(rule);
+    broken.into_iter().chain(doubts(tree, found)).collect()
 }
 
 /// Returns the line of the first value that is encrypted, in a document that may have no metadata.
@@ -97,7 +95,8 @@ pub fn first_encrypted(tree: &Tree) -> Option<usize> {
 /// Returns what can be doubted about a decrypted document, beyond what [`inspect`] finds.
 #[must_use]
 pub fn inspect_opened(opened: &Opened) -> Vec<Doubt> {
-    opened.non_canonical().iter().map(|&id| doubt(opened.tree(), id, DoubtKind::NonCanonical)).collect()
+    let found = opened.non_canonical().iter().map(|&id| (id, DoubtKind::NonCanonical));
+    doubts(opened.tree(), found.collect())
 }
 
 /// Returns the first difference between two encrypted documents that have the same MAC and time: whoever
@@ -121,36 +120,27 @@ pub fn changed_without_key(old: (&Tree, &Metadata), new: (&Tree, &Metadata)) -> 
             (Some(left), Some(right)) => {
                 let same_key = old.key(left) == new.key(right);
                 if !same_key || !same_value(old, left, new, right) {
-                    return Some(doubt(new, right, DoubtKind::ChangedWithoutKey));
+                    return doubts(new, vec![(right, DoubtKind::ChangedWithoutKey)]).pop();
                 }
             }
             (_, right) => {
                 let last = new.nodes().next_back().map(|(id, _)| id);
-                return right.or(last).map(|id| doubt(new, id, DoubtKind::ChangedWithoutKey));
+                let found = right.or(last).map(|id| (id, DoubtKind::ChangedWithoutKey));
+                return doubts(new, found.into_iter().collect()).pop();
             }
         }
     }
 }
 
-fn doubt(tree: &Tree, id: NodeId, kind: DoubtKind) -> Doubt {
-    let node = tree.node(id);
-    Doubt { kind, path: path_of(tree, id), line: tree.line(node.key_start.max(node.span.start)) }
-}
-
-/// Returns the path of a node in its document.
-fn path_of(tree: &Tree, id: NodeId) -> TreePath {
-    let holds = |parent: NodeId| parent <= id && id.index() < tree.node(parent).end as usize;
-    let mut path = TreePath::default();
-    let Some(&root) = tree.documents().iter().rev().find(|&&root| holds(root)) else { return path };
-    let mut parent = root;
-    while let Some((index, child)) = tree.items(parent).enumerate().find(|&(_, child)| holds(child)) {
-        path.push(match tree.key(child) {
-            Some(key) => Step::Key(String::from_utf8_lossy(key).into_owned()),
-            None => Step::Index(index),
-        });
-        parent = child;
-    }
-    path
+/// Returns doubts about nodes of a tree, in order, with their places.
+fn doubts(tree: &Tree, mut found: Vec<(NodeId, DoubtKind)>) -> Vec<Doubt> {
+    found.sort_by_key(|(id, _)| *id);
+    let (lines, mut places) = (LineIndex::new(tree), Places::new(tree));
+    let doubt = |(id, kind): (NodeId, DoubtKind)| {
+        let node = tree.node(id);
+        Doubt { kind, path: places.advance(id).1, line: lines.line(node.key_start.max(node.span.start)) }
+    };
+    found.into_iter().map(doubt).collect()
 }
 
 #[cfg(test)]
@@ -188,8 +178,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                (DoubtKind::AmbiguousKey, r#"["c:d"]"#.to_owned()),
-                (DoubtKind::InClear, r#"["a"][1]["b"]"#.to_owned())
+                (DoubtKind::InClear, r#"["a"][1]["b"]"#.to_owned()),
+                (DoubtKind::AmbiguousKey, r#"["c:d"]"#.to_owned())
             ]
         );
     }

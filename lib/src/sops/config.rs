@@ -11,6 +11,7 @@ use crate::format::{Format, ParseErrorKind};
 use crate::keys::KeyParseError;
 use crate::secret::SecretBytes;
 use crate::sops::{Pattern, PatternError, SelectorError};
+use crate::tree::values;
 
 pub use creation::CreationRule;
 pub use destination::{DestinationRule, Target};
@@ -121,6 +122,10 @@ impl Config {
         }
         let tree = Format::Yaml.read(SecretBytes::from(text));
         let tree = tree.map_err(|error| ConfigError { line: error.line, kind: error.kind.into() })?;
+        // What reads it recurses.
+        if values(&tree).any(|(_, depth)| depth > MAX_NESTING) {
+            return Err(ConfigError { line: 1, kind: ParseErrorKind::Nesting.into() });
+        }
         let Some(root) = Entry::of_first_document(&tree) else { return Ok(Self::empty()) };
         let mut warnings = Vec::new();
         let mut fields = Fields::new(&root, "the configuration", &mut warnings)?;
@@ -250,6 +255,9 @@ impl std::fmt::Display for Warning {
         }
     }
 }
+
+/// How deep a configuration is nested at most; real ones have no more than eight levels.
+const MAX_NESTING: usize = 64;
 
 /// Returns whether a text has only blank lines and comments. That is no document, yet no error either.
 fn says_nothing(text: &[u8]) -> bool {

@@ -4,8 +4,8 @@ use super::cipher::Encrypted;
 use super::sealed::SealError;
 use super::selector::Selector;
 use super::walk::Walk;
-use crate::format::Format;
-use crate::tree::{MetadataEntry, Tree, Value};
+use crate::format::{Format, METADATA_KEY, WriteError};
+use crate::tree::{LineIndex, MetadataEntry, Origin, Tree, Value};
 
 /// What encrypting a document would do, beyond what [`leaves`](super::leaves) tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,10 @@ impl Forecast {
     pub fn of(format: Format, tree: &Tree, selector: &Selector) -> Self {
         let (mut comments, mut unsigned) = (Vec::new(), None);
         let (mut is_any_encrypted, mut is_any_in_clear) = (false, false);
+        let lines = LineIndex::new(tree);
         let mut walk = Walk::new(selector, format.store().is_single_value());
         while let Some(leaf) = walk.next(tree) {
-            let line = || tree.line(tree.node(leaf.id).span.start);
+            let line = || lines.line(tree.node(leaf.id).span.start);
             let is_empty = match tree.node(leaf.id).value {
                 Value::Comment(text) => {
                     let text = tree.bytes(text);
@@ -46,6 +47,8 @@ impl Forecast {
         }
         let refusal = if *tree.metadata() != MetadataEntry::Absent {
             Some(SealError::AlreadyEncrypted)
+        } else if tree.nodes().any(|(_, node)| node.origin == Origin::Metadata) {
+            Some(SealError::Write(WriteError::ReservedKey(METADATA_KEY.to_owned())))
         } else if selector.is_broken() {
             Some(SealError::BrokenRule { field: selector.field(), text: selector.text().to_owned() })
         } else if let Some(line) = unsigned {

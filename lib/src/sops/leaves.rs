@@ -9,12 +9,8 @@ use crate::tree::{NodeId, Origin, Step, Tree, TreePath, Value};
 /// A value of a document that is neither a map nor a list, nor a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeafPlace {
-    /// The value.
+    /// The value; [`Places`] tells where it is.
     pub id: NodeId,
-    /// The 0-based position of the document.
-    pub document: usize,
-    /// Where the value is in its document.
-    pub path: TreePath,
     /// Whether the rule says that the value is encrypted.
     pub selected: bool,
     /// What is written there.
@@ -35,15 +31,12 @@ pub enum LeafState {
 /// Returns all values of a document, encrypted or not, in its order.
 #[must_use]
 pub fn leaves(format: Format, tree: &Tree, selector: &Selector) -> Vec<LeafPlace> {
-    let mut places = Places::new(tree);
     let mut walk = Walk::new(selector, format.store().is_single_value());
     let mut leaves = Vec::new();
     while let Some(leaf) = walk.next(tree) {
         let value = tree.node(leaf.id).value;
         if !matches!(value, Value::Comment(_)) {
-            let (document, path) = places.advance(leaf.id);
-            let state = state_of(tree, value);
-            leaves.push(LeafPlace { id: leaf.id, document, path, selected: leaf.selected, state });
+            leaves.push(LeafPlace { id: leaf.id, selected: leaf.selected, state: state_of(tree, value) });
         }
     }
     leaves
@@ -64,7 +57,9 @@ fn state_of(tree: &Tree, value: Value) -> LeafState {
 }
 
 /// Follows the nodes of a tree in order, and knows the path of each.
-struct Places<'a> {
+///
+/// Ask for the path of what is shown: all paths of a document may be far longer than it is.
+pub struct Places<'a> {
     tree: &'a Tree,
     next: usize,
     documents: usize,
@@ -74,12 +69,15 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    const fn new(tree: &'a Tree) -> Self {
+    /// Returns the places of a tree, from its start on.
+    #[must_use]
+    pub const fn new(tree: &'a Tree) -> Self {
         Self { tree, next: 0, documents: 0, path: TreePath::new(), open: Vec::new() }
     }
 
-    /// Returns the document and the path of a node behind all that were asked for before.
-    fn advance(&mut self, id: NodeId) -> (usize, TreePath) {
+    /// Returns the 0-based position of the document and the path of a value behind all that were asked for
+    /// before.
+    pub fn advance(&mut self, id: NodeId) -> (usize, TreePath) {
         while self.next < id.index() {
             self.pass();
         }
@@ -149,9 +147,13 @@ mod tests {
             tree.close(root);
         }
         let rule = Selector::EncryptedSuffix("b".to_owned());
+        let mut places = Places::new(&tree);
         let found: Vec<_> = leaves(Format::Yaml, &tree, &rule)
             .into_iter()
-            .map(|leaf| (leaf.document, leaf.path.to_string(), leaf.selected, leaf.state))
+            .map(|leaf| {
+                let (document, path) = places.advance(leaf.id);
+                (document, path.to_string(), leaf.selected, leaf.state)
+            })
             .collect();
         assert_eq!(
             found,

@@ -3,6 +3,7 @@
 //! Comments, layout and the order of keys are not compared.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use super::{NodeId, Step, Tree, TreePath, Value};
 
@@ -22,28 +23,101 @@ pub struct Difference {
 /// Returns what differs between two trees, scalar by scalar, in the order of the right one.
 #[must_use]
 pub fn differences(left: &Tree, right: &Tree) -> Vec<Difference> {
-    let mut comparison =
-        Comparison { left, right, document: 0, path: TreePath::default(), found: Vec::new() };
-    let count = left.documents().len().max(right.documents().len());
-    for document in 0..count {
+    let keys = RandomState::new();
+    let (left, right) = (Side::new(left, &keys), Side::new(right, &keys));
+    let mut comparison = Comparison {
+        left,
+        right,
+        document: 0,
+        path: TreePath::default(),
+        work: Vec::new(),
+        found: Vec::new(),
+    };
+    let (left, right) = (comparison.left.tree.documents(), comparison.right.tree.documents());
+    for document in 0..left.len().max(right.len()) {
         comparison.document = document;
-        comparison.pair(left.documents().get(document).copied(), right.documents().get(document).copied());
+        comparison.work.push(Work::Pair(left.get(document).copied(), right.get(document).copied()));
+        comparison.run();
     }
     comparison.found
 }
 
 struct Comparison<'a> {
-    left: &'a Tree,
-    right: &'a Tree,
+    left: Side<'a>,
+    right: Side<'a>,
     document: usize,
     path: TreePath,
+    /// What is to be done, the next one last: documents may be nested deeper than the stack is high.
+    work: Vec<Work>,
     found: Vec<Difference>,
 }
 
+/// One of two trees.
+struct Side<'a> {
+    tree: &'a Tree,
+    /// A hash of every node and what is below it. Two nodes are equal if theirs are.
+    hashes: Vec<u64>,
+}
+
+enum Work {
+    Enter(Step),
+    Leave,
+    Pair(Option<NodeId>, Option<NodeId>),
+}
+
+impl<'a> Side<'a> {
+    fn new(tree: &'a Tree, keys: &RandomState) -> Self {
+        let mut hashes = vec![0; tree.nodes().len()];
+        for (id, node) in tree.nodes().rev() {
+            let mut hash = keys.build_hasher();
+            std::mem::discriminant(&node.value).hash(&mut hash);
+            match node.value {
+                Value::Bool(value) => value.hash(&mut hash),
+                Value::Float(value) => value.to_bits().hash(&mut hash),
+                Value::Int(value) => value.hash(&mut hash),
+                Value::Unsigned(value) => value.hash(&mut hash),
+                Value::Comment(text) | Value::Str(text) | Value::Time(text) => {
+                    tree.bytes(text).hash(&mut hash)
+                }
+                Value::Null => {}
+                Value::List | Value::Map => {
+                    for item in tree.items(id) {
+                        (tree.key(item), hashes[item.index()]).hash(&mut hash);
+                    }
+                }
+            }
+            hashes[id.index()] = hash.finish();
+        }
+        Self { tree, hashes }
+    }
+
+    fn hash(&self, id: NodeId) -> u64 {
+        self.hashes[id.index()]
+    }
+
+    fn items(&self, id: Option<NodeId>) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        let items: Vec<_> = id.into_iter().flat_map(|id| self.tree.items(id)).collect();
+        items.into_iter()
+    }
+}
+
 impl Comparison<'_> {
+    fn run(&mut self) {
+        while let Some(work) = self.work.pop() {
+            match work {
+                Work::Enter(step) => self.path.push(step),
+                Work::Leave => {
+                    self.path.pop();
+                }
+                Work::Pair(left, right) => self.pair(left, right),
+            }
+        }
+    }
+
     fn pair(&mut self, left: Option<NodeId>, right: Option<NodeId>) {
-        let value = |tree: &Tree, id: Option<NodeId>| id.map(|id| tree.node(id).value);
-        match (value(self.left, left), value(self.right, right)) {
+        let value = |side: &Side<'_>, id: Option<NodeId>| id.map(|id| side.tree.node(id).value);
+        match (value(&self.left, left), value(&self.right, right)) {
+            _ if self.are_equal(left, right) => {}
             (Some(Value::Map) | None, Some(Value::Map)) | (Some(Value::Map), None)
                 if self.has_items(left, right) =>
             {
@@ -54,96 +128,73 @@ impl Comparison<'_> {
             {
                 self.lists(left, right);
             }
-            _ if !self.are_equal(left, right) => {
+            _ => {
                 let (document, path) = (self.document, self.path.clone());
                 self.found.push(Difference { document, path, left, right });
             }
-            _ => {}
         }
     }
 
     /// A map or list that appears or vanishes empty is a difference by itself.
     fn has_items(&self, left: Option<NodeId>, right: Option<NodeId>) -> bool {
-        let filled = |tree: &Tree, id: NodeId| tree.items(id).next().is_some();
-        match (left, right) {
-            (Some(_), Some(_)) => true,
-            (left, right) => {
-                left.is_some_and(|id| filled(self.left, id)) || right.is_some_and(|id| filled(self.right, id))
-            }
-        }
+        let filled = |side: &Side<'_>, id: Option<NodeId>| side.items(id).next().is_some();
+        left.is_some() && right.is_some() || filled(&self.left, left) || filled(&self.right, right)
     }
 
     fn maps(&mut self, left: Option<NodeId>, right: Option<NodeId>) {
         let mut of_key: HashMap<&[u8], VecDeque<NodeId>> = HashMap::new();
-        for id in left.into_iter().flat_map(|id| self.left.items(id)) {
-            of_key.entry(self.left.key(id).unwrap_or_default()).or_default().push_back(id);
+        for id in self.left.items(left) {
+            of_key.entry(self.left.tree.key(id).unwrap_or_default()).or_default().push_back(id);
         }
         let mut pairs: Vec<(Option<NodeId>, Option<NodeId>)> = Vec::new();
-        for id in right.into_iter().flat_map(|id| self.right.items(id)) {
-            let twin = of_key.get_mut(self.right.key(id).unwrap_or_default()).and_then(VecDeque::pop_front);
-            pairs.push((twin, Some(id)));
+        for id in self.right.items(right) {
+            let key = self.right.tree.key(id).unwrap_or_default();
+            pairs.push((of_key.get_mut(key).and_then(VecDeque::pop_front), Some(id)));
         }
         let mut gone: Vec<NodeId> = of_key.into_values().flatten().collect();
         gone.sort_unstable();
         pairs.extend(gone.into_iter().map(|id| (Some(id), None)));
-        for (left, right) in pairs {
+        for (left, right) in pairs.into_iter().rev() {
             let key = match right {
-                Some(id) => self.right.key(id),
-                None => left.and_then(|id| self.left.key(id)),
+                Some(id) => self.right.tree.key(id),
+                None => left.and_then(|id| self.left.tree.key(id)),
             };
-            self.path.push(Step::Key(String::from_utf8_lossy(key.unwrap_or_default()).into_owned()));
-            self.pair(left, right);
-            self.path.pop();
+            let key = String::from_utf8_lossy(key.unwrap_or_default()).into_owned();
+            self.below(Step::Key(key), left, right);
         }
     }
 
     /// Items at the start and at the end that are equal are passed over; the rest is compared by position.
     fn lists(&mut self, left: Option<NodeId>, right: Option<NodeId>) {
-        let mut left: VecDeque<NodeId> = left.into_iter().flat_map(|id| self.left.items(id)).collect();
-        let right: Vec<NodeId> = right.into_iter().flat_map(|id| self.right.items(id)).collect();
-        let mut right: VecDeque<(usize, NodeId)> = right.into_iter().enumerate().collect();
+        let mut left: VecDeque<NodeId> = self.left.items(left).collect();
+        let mut right: VecDeque<NodeId> = self.right.items(right).collect();
         let mut next = 0;
-        while let (Some(&first), Some(&(_, other))) = (left.front(), right.front())
+        while let (Some(&first), Some(&other)) = (left.front(), right.front())
             && self.are_equal(Some(first), Some(other))
         {
             left.pop_front();
             right.pop_front();
             next += 1;
         }
-        while let (Some(&last), Some(&(_, other))) = (left.back(), right.back())
+        while let (Some(&last), Some(&other)) = (left.back(), right.back())
             && self.are_equal(Some(last), Some(other))
         {
             left.pop_back();
             right.pop_back();
         }
-        for position in 0..left.len().max(right.len()) {
-            self.path.push(Step::Index(next + position));
-            self.pair(left.get(position).copied(), right.get(position).map(|&(_, id)| id));
-            self.path.pop();
+        for position in (0..left.len().max(right.len())).rev() {
+            let step = Step::Index(next + position);
+            self.below(step, left.get(position).copied(), right.get(position).copied());
         }
+    }
+
+    /// Compares two values further down, before what was asked for earlier.
+    fn below(&mut self, step: Step, left: Option<NodeId>, right: Option<NodeId>) {
+        self.work.extend([Work::Leave, Work::Pair(left, right), Work::Enter(step)]);
     }
 
     fn are_equal(&self, left: Option<NodeId>, right: Option<NodeId>) -> bool {
-        let (Some(left), Some(right)) = (left, right) else { return left.is_none() && right.is_none() };
-        match (self.left.node(left).value, self.right.node(right).value) {
-            (Value::Str(one), Value::Str(other)) | (Value::Time(one), Value::Time(other)) => {
-                self.left.bytes(one) == self.right.bytes(other)
-            }
-            (Value::Float(one), Value::Float(other)) => one.to_bits() == other.to_bits(),
-            (Value::List, Value::List) => {
-                self.items_are_equal(left, right, |one, other| self.are_equal(Some(one), Some(other)))
-            }
-            (Value::Map, Value::Map) => self.items_are_equal(left, right, |one, other| {
-                self.left.key(one) == self.right.key(other) && self.are_equal(Some(one), Some(other))
-            }),
-            (one, other) => one == other,
-        }
-    }
-
-    fn items_are_equal(&self, left: NodeId, right: NodeId, equal: impl Fn(NodeId, NodeId) -> bool) -> bool {
-        let mut others = self.right.items(right);
-        let all = self.left.items(left).all(|one| others.next().is_some_and(|other| equal(one, other)));
-        all && others.next().is_none()
+        left.map(|id| self.left.hash(id)) == right.map(|id| self.right.hash(id))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use selkie::format::Format;
 use selkie::manifest::Manifest;
-use selkie::sops::{Forecast, LeafPlace, LeafState, Metadata, Selector, leaves};
+use selkie::sops::{Forecast, LeafPlace, LeafState, Metadata, Places, Selector, leaves};
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
@@ -56,7 +56,7 @@ struct Explanation {
     passed_over: Option<String>,
     /// The metadata of a file that is encrypted.
     metadata: Option<Metadata>,
-    leaves: Option<Vec<LeafPlace>>,
+    leaves: Option<Vec<Leaf>>,
     /// What encrypting a file would do that is not encrypted.
     forecast: Option<Forecast>,
     manifest: Manifest,
@@ -122,13 +122,26 @@ fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
     Ok(Some(explanation))
 }
 
+/// A value, and what becomes of it.
+struct Leaf {
+    document: usize,
+    path: String,
+    selected: bool,
+    state: LeafState,
+}
+
 impl Explanation {
     fn take(&mut self, tree: &Tree) -> Result<(), Failure> {
         if document::is_encrypted(tree) {
             self.metadata = Some(Metadata::from_entry(tree.metadata())?);
         }
         let Some(selector) = self.selector() else { return Ok(()) };
-        self.leaves = Some(leaves(self.format, tree, &selector));
+        let mut places = Places::new(tree);
+        let leaf = |leaf: LeafPlace| {
+            let (document, path) = places.advance(leaf.id);
+            Leaf { document, path: dotted::show(&path), selected: leaf.selected, state: leaf.state }
+        };
+        self.leaves = Some(leaves(self.format, tree, &selector).into_iter().map(leaf).collect());
         if self.metadata.is_none() {
             self.forecast = Some(Forecast::of(self.format, tree, &selector));
             self.manifest = Manifest::of(self.format, tree, &selector);
@@ -242,10 +255,10 @@ impl Explanation {
     }
 
     fn to_json(&self) -> Json {
-        let leaf = |leaf: &LeafPlace| {
+        let leaf = |leaf: &Leaf| {
             json!({
                 "document": leaf.document,
-                "path": dotted::show(&leaf.path),
+                "path": leaf.path,
                 "selected": leaf.selected,
                 "state": state_name(leaf.state),
             })
@@ -284,10 +297,10 @@ impl Explanation {
     }
 }
 
-fn leaf_line(context: &Context<'_>, leaf: &LeafPlace, is_encrypted: bool) -> String {
+fn leaf_line(context: &Context<'_>, leaf: &Leaf, is_encrypted: bool) -> String {
     let document =
         if leaf.document > 0 { format!("document {}: ", leaf.document + 1) } else { String::new() };
-    let path = dotted::show(&leaf.path);
+    let path = &leaf.path;
     let (style, word) = match (leaf.selected, leaf.state) {
         (true, LeafState::Empty) => (STRONG, "empty"),
         (true, LeafState::Clear) if is_encrypted => (BAD, "in clear, though selected"),

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::sops::Pattern;
 use crate::sops::config::{ConfigError, ConfigErrorKind, Warning};
-use crate::tree::{NodeId, Style, Tree, Value};
+use crate::tree::{LineIndex, NodeId, Style, Tree, Value};
 
 /// A value of the configuration.
 #[derive(Clone, Debug)]
@@ -38,8 +38,7 @@ pub(super) struct Fields<'a> {
 impl Entry {
     /// Returns the first document of a tree.
     pub fn of_first_document(tree: &Tree) -> Option<Self> {
-        let breaks = tree.source().iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-        let reader = Reader { tree, breaks: breaks.map(|(at, _)| at).collect() };
+        let reader = Reader { tree, lines: LineIndex::new(tree) };
         tree.documents().first().map(|&root| reader.entry(root, 1))
     }
 
@@ -175,7 +174,7 @@ impl<'a> Fields<'a> {
 /// Turns nodes into entries.
 struct Reader<'a> {
     tree: &'a Tree,
-    breaks: Vec<usize>,
+    lines: LineIndex,
 }
 
 impl Reader<'_> {
@@ -221,8 +220,8 @@ impl Reader<'_> {
 
     fn line(&self, id: NodeId) -> Option<usize> {
         let node = self.tree.node(id);
-        let start = if node.key.is_some() { node.key_start } else { node.span.start } as usize;
-        (start > 0 || !node.span.is_empty()).then(|| self.breaks.partition_point(|&at| at < start) + 1)
+        let start = if node.key.is_some() { node.key_start } else { node.span.start };
+        (start > 0 || !node.span.is_empty()).then(|| self.lines.line(start))
     }
 }
 

@@ -20,8 +20,9 @@ impl Builder<'_> {
             ..node
         };
         match self.anchors.get(&alias.anchor) {
-            Some(Anchored::Scalar(value, style)) => {
-                Ok(self.tree.push(root(Node::new(*value, None, alias.span, *style))))
+            Some(&Anchored::Scalar(value, style)) => {
+                self.spend(value, alias.span)?;
+                Ok(self.tree.push(root(Node::new(value, None, alias.span, style))))
             }
             Some(&Anchored::Closed(target)) => {
                 let copy = self.tree.push(root(*self.tree.node(target)));
@@ -33,6 +34,18 @@ impl Builder<'_> {
                 Err(self.error(alias.span.start, ParseErrorKind::Syntax(what)))
             }
         }
+    }
+
+    /// Takes a copy of a value out of the budget: long texts cost more, as each is decrypted and kept.
+    fn spend(&mut self, value: Value, alias: Span) -> Result<(), ParseError> {
+        let length = match value {
+            Value::Str(text) => self.tree.bytes(text).len(),
+            _ => 0,
+        };
+        let cost = 1 + length / FREE_LENGTH;
+        let left = self.copies_left.checked_sub(cost);
+        self.copies_left = left.ok_or_else(|| self.error(alias.start, ParseErrorKind::AliasBomb))?;
+        Ok(())
     }
 
     fn copy_below(&mut self, target: NodeId, copy: NodeId, alias: Span) -> Result<(), ParseError> {
@@ -49,10 +62,7 @@ impl Builder<'_> {
             if matches!(node.value, Value::Comment(_)) {
                 continue;
             }
-            self.copies_left = self
-                .copies_left
-                .checked_sub(1)
-                .ok_or_else(|| self.error(alias.start, ParseErrorKind::AliasBomb))?;
+            self.spend(node.value, alias)?;
             let copy = self.tree.push(Node {
                 span: nowhere,
                 key_start: nowhere.start,
@@ -70,3 +80,6 @@ impl Builder<'_> {
         Ok(())
     }
 }
+
+/// How many bytes of text a copy may have that costs no more than one without.
+const FREE_LENGTH: usize = 64;
