@@ -21,6 +21,9 @@ pub enum ShamirError {
     /// The shares are empty or of different lengths.
     #[error("the shares do not have the same length")]
     Length,
+    /// What was recovered is not as long as a data key.
+    #[error("what was recovered is not as long as a data key")]
+    Secret,
     /// Fewer than two shares, more than 255, or a threshold above the number of shares.
     #[error("a threshold of {threshold} is not possible with {shares} shares")]
     Threshold {

@@ -260,6 +260,14 @@ impl Tree {
         (index < self.nodes.len()).then_some(NodeId(index as u32))
     }
 
+    /// Returns the map or list that a node is in; `None` for the root of a document.
+    #[must_use]
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        let before = self.nodes().take(id.index()).rev();
+        let mut around = before.filter(|(_, node)| node.end as usize > id.index());
+        around.next().map(|(id, _)| id)
+    }
+
     /// Returns the nodes directly below `id`, comments and metadata included.
     pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let end = self.node(id).end;

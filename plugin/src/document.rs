@@ -298,14 +298,9 @@ pub fn seal_anew(
 /// Returns an encrypted document with other metadata, and nothing else changed.
 ///
 /// # Errors
-/// If the metadata cannot be written, or does not read back.
+/// If the metadata cannot be written, or the document does not read back.
 pub fn with_metadata(format: Format, tree: &Tree, metadata: &Metadata) -> Result<SecretBytes, Failure> {
-    let entry = metadata.to_json();
-    let rewrite = Rewrite { metadata: MetadataEdit::Put(&entry), ..Rewrite::default() };
-    let written = format.store().rewrite(tree, &rewrite)?;
-    let again = format.read(SecretBytes::from(written.expose_secret()))?;
-    Metadata::from_entry(again.metadata())?;
-    Ok(written)
+    Ok(metadata.replace_in(format, tree)?)
 }
 
 /// Returns a document without its metadata: what the two have in common but for time, MAC and keys.

@@ -147,7 +147,7 @@ pub(crate) async fn recover(
     };
     match secret {
         Ok(Some(key)) => Ok(key),
-        Ok(None) => Err(failed(Some(ShamirError::Length))),
+        Ok(None) => Err(failed(Some(ShamirError::Secret))),
         Err(error) => Err(failed(Some(error))),
     }
 }

@@ -4,7 +4,8 @@
 //! document then still says the same. What spellings of values cannot tell, such as an alias in the place of
 //! a key, is a patch for the one text that it was made for.
 
-use serde_json::json;
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::cipher::{Cipher, Encrypted, IV_LENGTH, ValueType};
@@ -61,11 +62,11 @@ impl Layout {
 
     /// Encrypts the layout for the metadata.
     pub(crate) fn encrypt(&self, cipher: &Cipher, iv: &[u8; IV_LENGTH]) -> String {
-        let text = |token: &SecretBytes| String::from_utf8_lossy(token.expose_secret()).into_owned();
-        let spellings: Vec<_> = self.spellings.iter().map(|(index, token)| (index, text(token))).collect();
-        let patch =
-            self.patch.as_ref().map(|patch| (&patch.digest, patch.start, patch.end, text(&patch.text)));
-        let json = SecretBytes::from(json!([spellings, patch]).to_string());
+        let spellings: Vec<_> = self.spellings.iter().map(|(index, token)| (index, text_of(token))).collect();
+        let patch = self.patch.as_ref();
+        let patch = patch.map(|patch| (&patch.digest, patch.start, patch.end, text_of(&patch.text)));
+        let json = serde_json::to_vec(&(spellings, patch)).expect("lists of numbers and texts are JSON");
+        let json = SecretBytes::from(json);
         let mut encrypted = String::new();
         cipher.encrypt(json.expose_secret(), ValueType::Str, AAD, iv, &mut encrypted);
         encrypted
@@ -140,6 +141,10 @@ fn content(tree: &Tree) -> impl Iterator<Item = NodeId> + '_ {
         node.origin != Origin::Metadata && !is_copied_comment
     };
     tree.nodes().filter(move |(_, node)| is_content(node)).map(|(id, _)| id)
+}
+
+fn text_of(token: &SecretBytes) -> Cow<'_, str> {
+    String::from_utf8_lossy(token.expose_secret())
 }
 
 fn digest(text: &[u8]) -> String {

@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json};
 
 use super::groups::{self, WrapError};
+use super::sealed::SealError;
 use super::selector::{Selector, SelectorError};
-use crate::format::parse_timestamp;
+use crate::format::{Format, MetadataEdit, Rewrite, WriteOptions, parse_timestamp};
 use crate::keys::{KEY_KINDS, KeyGroup, MasterKey};
-use crate::tree::MetadataEntry;
+use crate::secret::SecretBytes;
+use crate::tree::{MetadataEntry, Tree, same_values};
 
 /// The metadata of an encrypted document.
 #[derive(Clone, Debug)]
@@ -152,6 +154,37 @@ impl Metadata {
             }
         }
         sorted(entries)
+    }
+
+    /// Returns an encrypted document with this metadata in place of its own, and nothing else changed.
+    ///
+    /// # Errors
+    /// If the metadata cannot be written, or what was written does not say the same: see [`SealError`].
+    pub fn replace_in(&self, format: Format, tree: &Tree) -> Result<SecretBytes, SealError> {
+        let entry = self.to_json();
+        let rewrite = Rewrite { metadata: MetadataEdit::Put(&entry), ..Rewrite::default() };
+        self.checked(format, tree, format.store().rewrite(tree, &rewrite)?)
+    }
+
+    /// Returns an encrypted document with this metadata written anew in a format, in the style of sops.
+    ///
+    /// # Errors
+    /// As [`Self::replace_in`].
+    pub fn write_with(
+        &self,
+        format: Format,
+        tree: &Tree,
+        options: &WriteOptions,
+    ) -> Result<SecretBytes, SealError> {
+        self.checked(format, tree, format.store().write(tree, Some(&self.to_json()), options)?)
+    }
+
+    /// Reads what was written, and returns it if it holds the values of `tree` and this metadata.
+    fn checked(&self, format: Format, tree: &Tree, written: SecretBytes) -> Result<SecretBytes, SealError> {
+        let again = format.read(written)?;
+        let metadata = Self::from_entry(again.metadata()).map_err(SealError::Metadata)?;
+        let is_same = metadata.to_json() == self.to_json() && same_values(tree, &again);
+        if is_same { Ok(again.into_source()) } else { Err(SealError::Unfaithful) }
     }
 
     /// Returns how many groups must recover their share.

@@ -91,6 +91,8 @@ fn from_re2(pattern: &str) -> String {
                 };
                 if escaped == 'Q' && !in_class {
                     push_quoted(&mut chars, &mut out);
+                } else if is_octal(escaped, chars.peek()) {
+                    push_octal(escaped, &mut chars, &mut out);
                 } else {
                     push_escape(escaped, in_class, &mut out);
                 }
@@ -141,6 +143,9 @@ fn push_escape(escaped: char, in_class: bool, out: &mut String) {
         'W' => "^0-9A-Za-z_",
         'S' => "^\\t\\n\\x0C\\r ",
         'b' if !in_class => return out.push_str("(?-u:\\b)"),
+        'B' if !in_class => return out.push_str("(?-u:\\B)"),
+        // Literal in RE2; the crate takes them for the start and the end of a word.
+        '<' | '>' => return out.push(escaped),
         _ => {
             out.push('\\');
             return out.push(escaped);
@@ -149,6 +154,23 @@ fn push_escape(escaped: char, in_class: bool, out: &mut String) {
     out.push('[');
     out.push_str(set);
     out.push(']');
+}
+
+/// Returns whether a digit behind a backslash starts an octal number: another one that follows tells it from
+/// a back-reference.
+fn is_octal(digit: char, next: Option<&char>) -> bool {
+    digit == '0' || matches!((digit, next), ('1'..='7', Some('0'..='7')))
+}
+
+/// Writes the character of an octal number of up to three digits.
+fn push_octal(first: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
+    let mut number = first.to_digit(8).unwrap_or_default();
+    for _ in 0..2 {
+        let Some(digit) = chars.peek().and_then(|char| char.to_digit(8)) else { break };
+        number = number * 8 + digit;
+        chars.next();
+    }
+    out.push_str(&format!("\\x{{{number:X}}}"));
 }
 
 /// Copies a `\Q…\E` run literally.
@@ -183,6 +205,9 @@ mod tests {
         assert!(matches(r"^[[:alpha:]]+$", "abc"));
         assert!(matches(r"^\Qa.b\E$", "a.b"));
         assert!(!matches(r"^\Qa.b\E$", "axb"));
+        assert!(matches(r"^a\<b\>$", "a<b>"));
+        assert!(matches(r"^\101\x42\x{43}$", "ABC"));
+        assert!(matches(r"a\Bb", "ab"));
     }
 
     #[test]

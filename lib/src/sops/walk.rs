@@ -10,6 +10,8 @@ pub(crate) struct Walk<'a> {
     selector: &'a Selector,
     next: usize,
     frames: Vec<Frame>,
+    /// How many of them a comment covers that matches.
+    matched_frames: usize,
     aad: String,
     /// The additional data of the innermost map or list that ended just now.
     left: String,
@@ -35,7 +37,15 @@ impl<'a> Walk<'a> {
     /// Starts a walk; where `single_value` the rule applies to nothing and everything is selected.
     pub(crate) fn new(selector: &'a Selector, single_value: bool) -> Self {
         let matcher = (!single_value).then(|| Matcher::new(selector));
-        Self { matcher, selector, next: 0, frames: Vec::new(), aad: String::new(), left: String::new() }
+        Self {
+            matcher,
+            selector,
+            next: 0,
+            frames: Vec::new(),
+            matched_frames: 0,
+            aad: String::new(),
+            left: String::new(),
+        }
     }
 
     /// Returns the next leaf; [`Self::aad`] then has its additional data.
@@ -80,6 +90,7 @@ impl<'a> Walk<'a> {
                 self.left.clear();
                 self.left.push_str(&self.aad[..frame.aad_length]);
             }
+            self.matched_frames -= usize::from(frame.comment_matched);
             self.forget_comments();
         }
         let length = self.frames.last().map_or(0, |frame| frame.aad_length);
@@ -106,8 +117,9 @@ impl<'a> Walk<'a> {
         let before = self.comment_matched();
         let is_seen = tree.node(id).style != Style::Unseen;
         let matched = is_seen && self.matcher.as_ref().is_some_and(|matcher| matcher.comment_matches(text));
-        if let Some(frame) = self.frames.last_mut() {
-            frame.comment_matched |= matched;
+        if let Some(frame) = self.frames.last_mut().filter(|frame| matched && !frame.comment_matched) {
+            frame.comment_matched = true;
+            self.matched_frames += 1;
         }
         // A comment that asks for encryption stays readable itself; one that asks for none is covered.
         let covered = match self.selector {
@@ -126,14 +138,14 @@ impl<'a> Walk<'a> {
         self.matcher.is_none() || self.selector.selects(matched)
     }
 
-    fn comment_matched(&self) -> bool {
-        self.frames.iter().any(|frame| frame.comment_matched)
+    const fn comment_matched(&self) -> bool {
+        self.matched_frames > 0
     }
 
     /// A value uses up the comments above it.
     fn forget_comments(&mut self) {
         if let Some(frame) = self.frames.last_mut() {
-            frame.comment_matched = false;
+            self.matched_frames -= usize::from(std::mem::take(&mut frame.comment_matched));
         }
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use selkie::format::{Format, MetadataEdit, ParseError, ParseErrorKind, Rewrite, WriteError, WriteOptions};
+use selkie::format::{Format, ParseError, ParseErrorKind, WriteError, WriteOptions};
 use selkie::keys::KeyGroup;
 use selkie::secret::SecretBytes;
 use selkie::sops::{
@@ -201,16 +201,12 @@ impl Encrypted {
 
     /// Returns the document with the metadata of `envelope` and nothing else changed.
     pub fn with_metadata(&self, envelope: &Envelope) -> Result<SecretBytes, Failure> {
-        let metadata = envelope.metadata().to_json();
-        let rewrite = Rewrite { metadata: MetadataEdit::Put(&metadata), ..Rewrite::default() };
-        self.format.store().rewrite(&self.tree, &rewrite).map_err(|error| marshal_failure(&error))
+        Ok(envelope.metadata().replace_in(self.format, &self.tree)?)
     }
 
     /// Returns the document with the metadata of `envelope`, as sops writes it.
     pub fn with_metadata_anew(&self, envelope: &Envelope, formats: &Formats) -> Result<SecretBytes, Failure> {
-        let metadata = envelope.metadata().to_json();
-        let written = formats.output.store().write(&self.tree, Some(&metadata), &formats.options);
-        written.map_err(|error| marshal_failure(&error))
+        Ok(envelope.metadata().write_with(formats.output, &self.tree, &formats.options)?)
     }
 }
 

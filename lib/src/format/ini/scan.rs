@@ -447,8 +447,20 @@ mod tests {
 
     #[test]
     fn what_is_no_ini_is_refused() {
-        for source in ["a", "=a", "\"\"=a", "\"a=b", "[s", "[]", "a=`b\n", "a=\"\"\"\nb\n", "`a`b", "\u{1}"] {
-            assert!(pieces(source).is_err(), "{source:?}");
+        let cases = [
+            ("a", "a line without \"=\" or \":\""),
+            ("=a", "a value without a key"),
+            ("\"\"=a", "a value without a key"),
+            ("\"a=b", "a key without its closing quote"),
+            ("[s", "a section's name without \"]\""),
+            ("[]", "a section without a name"),
+            ("a=`b\n", "a value without its closing quote"),
+            ("a=\"\"\"\nb\n", "a value without its closing quote"),
+            ("`a`b", "a line without \"=\" or \":\""),
+            ("\u{1}", "a line without \"=\" or \":\""),
+        ];
+        for (source, what) in cases {
+            assert_eq!(refused(source).1, what, "{source:?}");
         }
     }
 }

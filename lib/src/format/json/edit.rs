@@ -64,7 +64,7 @@ pub(super) fn put(tree: &Tree, place: Place<'_>, value: &Json) -> Result<SecretB
 }
 
 pub(super) fn remove(tree: &Tree, node: NodeId) -> Result<SecretBytes, WriteError> {
-    let Some(container) = parent(tree, node) else {
+    let Some(container) = tree.parent(node) else {
         return Err(WriteError::Unsupported { format: NAME, what: "a document without its top" });
     };
     let mut splice = Splice::default();
@@ -197,11 +197,6 @@ fn remove_comments(tree: &Tree, comments: &[NodeId], splice: &mut Splice) {
         let gone = (kept..items.len()).filter(|&index| is_comment(&items[index]));
         gone.for_each(|index| splice.delete(Span { start: end(index - 1), end: end(index) }));
     }
-}
-
-fn parent(tree: &Tree, node: NodeId) -> Option<NodeId> {
-    let holds = |&(id, other): &(NodeId, &crate::tree::Node)| id < node && node.index() < other.end as usize;
-    tree.nodes().take(node.index()).rfind(holds).map(|(id, _)| id)
 }
 
 /// Returns the shape of the text around `position`; its line is the one that `position` is on.

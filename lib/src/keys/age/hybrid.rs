@@ -424,7 +424,7 @@ mod tests {
         bytes[1088..].fill(0);
         let encapsulated = EncappedKey::from_bytes(&bytes).expect("the length is right");
         let (key, _) = Kem::derive_keypair(b"any bytes");
-        assert!(Kem::decap(&key, None, &encapsulated).is_err());
+        assert_eq!(Kem::decap(&key, None, &encapsulated).err(), Some(HpkeError::DecapError));
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl<'a> Structure<'a> {
         if !is_open && !self.is_inline && !matches!(value, Json::Array(_) | Json::Object(_)) {
             let mut values = Tree::new(SecretBytes::new());
             let given = values.push_json(None, value);
-            let parent = self.parent(id).map_or(ROOT, |parent| self.describe(parent));
+            let parent = self.tree.parent(id).map_or(ROOT, |parent| self.describe(parent));
             Scalars::new(self.tree).put(id, &values, values.node(given).value, parent, splice);
             return Ok(());
         }
@@ -222,7 +222,7 @@ impl<'a> Structure<'a> {
             return Ok(());
         }
         let entry = Entry::of(self.tree, self.lines, id).ok_or(KEY)?;
-        let Some(parent) = self.parent(id) else { return Err(KEY) };
+        let Some(parent) = self.tree.parent(id) else { return Err(KEY) };
         if self.tree.children(parent).filter(|&child| self.is_entry(child)).count() == 1 {
             return self.empty(parent, &entry, start, splice);
         }
@@ -271,18 +271,12 @@ impl<'a> Structure<'a> {
     }
 
     fn is_in_brackets(&self, id: NodeId) -> bool {
-        self.parent(id).is_some_and(|parent| self.tree.node(parent).style == Style::Flow)
+        self.tree.parent(id).is_some_and(|parent| self.tree.node(parent).style == Style::Flow)
     }
 
     fn describe(&self, container: NodeId) -> Parent {
         let node = self.tree.node(container);
         Parent { is_flow: node.style == Style::Flow, is_list: node.value == Value::List }
-    }
-
-    fn parent(&self, id: NodeId) -> Option<NodeId> {
-        let nodes = self.tree.nodes().take(id.index());
-        let mut around = nodes.rev().filter(|(_, node)| node.end as usize > id.index());
-        around.next().map(|(id, _)| id)
     }
 }
 
