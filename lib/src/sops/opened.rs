@@ -112,7 +112,8 @@ impl Opened {
         if self.holds_the_same(&plaintext) { Ok(plaintext) } else { Err(OpenError::Unfaithful) }
     }
 
-    /// Returns the decrypted document written anew in a format, in the style of sops.
+    /// Returns the decrypted document written anew in a format, in the style of sops, which does not keep every
+    /// type: an integral float comes out as an integer. What is written is not read back.
     ///
     /// # Errors
     /// If the format cannot hold what the document says.

@@ -157,13 +157,19 @@ impl<'a> Sealed<'a> {
     }
 
     /// Returns the encrypted document written anew in a format, in the style of sops; in its own style if
-    /// that of sops moves a comment to where a rule makes other values of it.
+    /// that of sops moves a comment to where a rule makes other values of it. In another format only the MAC
+    /// tells that the values are the same.
     ///
     /// # Errors
     /// If the format cannot hold the document, or what was written does not decrypt again.
     pub fn write(&self, format: Format, options: &WriteOptions) -> Result<SecretBytes, SealError> {
         let written = format.store().write(&self.tree, Some(&self.metadata.to_json()), options)?;
         match self.settled(format, written) {
+            Ok(opened) if format == self.format => {
+                let original = format.read(SecretBytes::from(self.tree.source()))?;
+                let is_faithful = same_values(&original, opened.tree());
+                if is_faithful { Ok(opened.into_source()) } else { Err(SealError::Unfaithful) }
+            }
             Ok(opened) => Ok(opened.into_source()),
             Err(SealError::Unreadable(_))
                 if format == self.format && self.metadata.selector.looks_at_comments() =>

@@ -8,6 +8,7 @@ mod place;
 mod scalar;
 mod structure;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use super::write::flow::{flow, key_text};
@@ -24,7 +25,10 @@ pub(super) use change::{put, remove};
 
 /// Returns the source of a tree with values, comments and metadata changed in their places.
 pub(super) fn rewrite(tree: &Tree, rewrite: &Rewrite<'_>) -> Result<SecretBytes, WriteError> {
-    let mut changes = Changes { tree, scalars: Scalars::new(tree), splice: Splice::default() };
+    let lines = lines::Lines::new(tree.source());
+    let line_break = lines.line_break();
+    let mut changes =
+        Changes { tree, scalars: Scalars::new(tree), lines, line_break, splice: Splice::default() };
     changes.nodes(rewrite)?;
     let mut splice = changes.splice;
     match rewrite.metadata {
@@ -38,6 +42,8 @@ pub(super) fn rewrite(tree: &Tree, rewrite: &Rewrite<'_>) -> Result<SecretBytes,
 struct Changes<'a> {
     tree: &'a Tree,
     scalars: Scalars<'a>,
+    lines: lines::Lines<'a>,
+    line_break: &'static str,
     splice: Splice,
 }
 
@@ -46,6 +52,8 @@ struct Frame {
     end: usize,
     id: NodeId,
     parent: Parent,
+    /// The item that goes on being one if all others become comments; asked for only then.
+    bare: OnceCell<Option<NodeId>>,
 }
 
 impl Changes<'_> {
@@ -79,7 +87,7 @@ impl Changes<'_> {
             if matches!(node.value, Value::List | Value::Map) {
                 let parent =
                     Parent { is_flow: node.style == Style::Flow, is_list: node.value == Value::List };
-                frames.push(Frame { end: node.end as usize, id, parent });
+                frames.push(Frame { end: node.end as usize, id, parent, bare: OnceCell::new() });
             }
         }
         Ok(())
@@ -167,8 +175,7 @@ impl Changes<'_> {
             });
         };
         let (start, end) = (node.key_start as usize, node.span.end as usize);
-        let lines = lines::Lines::new(self.tree.source());
-        let line_break = lines.line_break();
+        let (lines, line_break) = (self.lines, self.line_break);
         let column = lines.column(start);
         let rest = lines.end(end);
         if parent.is_flow {
@@ -185,10 +192,7 @@ impl Changes<'_> {
             return Ok(());
         }
         // A list of nothing but comments is still a list.
-        let mut items = self.tree.items(frame.id);
-        let is_first =
-            self.tree.children(frame.id).find(|&child| !is_written_comment(self.tree, child)) == Some(id);
-        let is_bare = items.next().is_none() && is_first;
+        let is_bare = *frame.bare.get_or_init(|| bare_item(self.tree, frame.id)) == Some(id);
         let is_last_on_line = lines.is_blank(end, rest);
         let hangs = self.tree.node(frame.id).key.is_some()
             && lines.column(self.tree.node(frame.id).key_start as usize) >= column;
@@ -219,6 +223,12 @@ const ROOT: Parent = Parent { is_flow: false, is_list: false };
 fn touches(changed: &[NodeId], tree: &Tree, node: NodeId) -> bool {
     let first = changed.partition_point(|&changed| changed < node);
     changed.get(first).is_some_and(|changed| changed.index() < tree.node(node).end as usize)
+}
+
+/// Returns the first item of a list that is left without items, as all of them turned out to be comments.
+fn bare_item(tree: &Tree, list: NodeId) -> Option<NodeId> {
+    let first = || tree.children(list).find(|&child| !is_written_comment(tree, child));
+    if tree.items(list).next().is_none() { first() } else { None }
 }
 
 fn is_written_comment(tree: &Tree, id: NodeId) -> bool {
