@@ -158,20 +158,22 @@ impl Tour<'_> {
     }
 
     fn decrypt(&mut self) -> Result<(), Failure> {
-        self.chapter("6. Decrypting", "In place, for once; into a file that only you can read:")?;
-        self.seal(&["decrypt", "-i", "."])?;
+        self.chapter("6. Decrypting", "Into a file of its own, which only you can read:")?;
+        self.seal(&["decrypt", "secret.yaml", "-o", "plain.yaml"])?;
         let expected = SECRET.replace("correct horse battery staple", "a new password");
-        self.check("the original is back, with the new password", self.read("secret.yaml")? == expected)?;
+        self.check("the original is back, with the new password", self.read("plain.yaml")? == expected)?;
+        #[cfg(unix)]
+        self.check("nobody else can read it", self.mode("plain.yaml")? & 0o077 == 0)?;
+        self.remove("plain.yaml")?;
+        self.say("In place, for once. Files then stay as open to others as they were encrypted:\n")?;
+        #[cfg(unix)]
+        let mode = self.mode("secret.yaml")?;
+        self.seal(&["decrypt", "-i", "."])?;
+        self.check("the file is in clear again", self.read("secret.yaml")? == expected)?;
         let expected = PAYMENTS.replace("whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH", "whsec_new");
         self.check("so is the other file", self.read("payments.yaml")? == expected)?;
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-
-            let metadata = fs::metadata(self.folder.join("secret.yaml"));
-            let mode = metadata.map_err(Failure::io("read", "secret.yaml"))?.permissions().mode();
-            self.check("nobody else can read it", mode & 0o077 == 0)?;
-        }
+        self.check("who may read it is as before", self.mode("secret.yaml")? == mode)?;
         self.say(
             "That is the main job. `kubectl seal --help` lists the rest; to start in your own repository:\n\
              kubectl seal init",
@@ -241,6 +243,12 @@ impl Tour<'_> {
 
     fn read(&self, name: &str) -> Result<String, Failure> {
         fs::read_to_string(self.folder.join(name)).map_err(Failure::io("read", name))
+    }
+
+    #[cfg(unix)]
+    fn mode(&self, name: &str) -> Result<u32, Failure> {
+        let metadata = fs::metadata(self.folder.join(name)).map_err(Failure::io("read", name))?;
+        Ok(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
