@@ -114,6 +114,21 @@ impl SettingsFlags {
         Ok(settings)
     }
 
+    /// Finds what a file is encrypted with, as [`resolve()`](Self::resolve) does; `None` if nothing says so.
+    ///
+    /// # Errors
+    /// If what names keys cannot be read: a configuration with a fault in it is not one without a rule.
+    pub fn resolve_if_any(
+        &self,
+        context: &Context<'_>,
+        file: Option<&Path>,
+    ) -> Result<Option<Settings>, Failure> {
+        match self.resolve(context, file) {
+            Err(Failure::NoConfig | Failure::NoRule { .. } | Failure::NoRules(_)) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
     /// Keys come from the flags; the rest comes from the rule, if there is one.
     fn of_flags(&self, context: &Context<'_>, file: Option<&Path>) -> Result<Settings, Failure> {
         let config = context.config_for(file)?;

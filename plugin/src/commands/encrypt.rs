@@ -170,7 +170,7 @@ fn encrypt_against(
     }
     document::refuse_encrypted(&document.tree()?)?;
     let unlocked = base.unlock(context, MacCheck::Require)?;
-    warn_of_other_settings(args, context, target, &unlocked);
+    warn_of_other_settings(args, context, target, &unlocked)?;
     let changed = unlocked.seal_if_changed(context, &document.source)?;
     let Some(resealed) = changed else {
         if !replaces_base(args, context, place) {
@@ -204,11 +204,10 @@ fn warn_of_other_settings(
     context: &Context<'_>,
     target: &Target,
     unlocked: &document::Unlocked,
-) {
+) -> Result<(), Failure> {
+    let path = args.input.path(context, target);
     // Without a rule there is nothing to compare with.
-    let Ok(settings) = args.settings.resolve(context, args.input.path(context, target).as_deref()) else {
-        return;
-    };
+    let Some(settings) = args.settings.resolve_if_any(context, path.as_deref())? else { return Ok(()) };
     let metadata = unlocked.envelope.metadata();
     if !settings.has_keys_of(metadata) {
         context.report.warn(format!(
@@ -225,6 +224,7 @@ fn warn_of_other_settings(
             metadata.selector.text()
         ));
     }
+    Ok(())
 }
 
 /// Says what was done, and where the result is if it is not in place of the file.

@@ -119,7 +119,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 fn look_at(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option<Status>, Failure> {
     let document = args.input.load(context, target)?;
     // A file without a rule has no settings to compare with.
-    let settings = SettingsFlags::default().resolve(context, document.path.as_deref()).ok();
+    let settings = SettingsFlags::default().resolve_if_any(context, document.path.as_deref())?;
     if !target.is_named() && !document.looks_encrypted() && !is_covered(&document, settings.as_ref()) {
         return Ok(None);
     }
