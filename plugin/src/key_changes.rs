@@ -3,7 +3,7 @@
 use selkie::keys::KeyGroup;
 use selkie::sops::Metadata;
 
-use crate::report::{BAD, GOOD, Report};
+use crate::report::{BAD, GOOD, Report, escape};
 
 /// What becomes of the keys of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,9 +77,9 @@ impl KeyChanges {
                 lines.push(format!("  group {}", index + 1));
             }
             lines.extend(group.iter().map(|(change, key)| match change {
-                Change::Added => report.paint(GOOD, format!("  + {key}")),
-                Change::Kept => format!("    {key}"),
-                Change::Removed => report.paint(BAD, format!("  - {key}")),
+                Change::Added => report.paint(GOOD, format!("  + {}", escape(key))),
+                Change::Kept => format!("    {}", escape(key)),
+                Change::Removed => report.paint(BAD, format!("  - {}", escape(key))),
             }));
         }
         lines.join("\n")

@@ -1,6 +1,7 @@
 //! What people read: one line for what was done, warnings, errors with their causes and a hint.
 //!
-//! Nothing here writes to stdout: that is for data.
+//! Nothing here writes to stdout: that is for data. What is told or painted may come from a hostile file: nothing
+//! in it reaches the terminal as anything but letters.
 
 use std::fmt::Display;
 
@@ -44,12 +45,18 @@ impl<'a> Report<'a> {
     pub fn done(&self, verb: &str, subject: impl Display, detail: &str) {
         if !self.quiet {
             let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
-            self.say(format!("{} {subject}{detail}", self.paint(GOOD, verb)));
+            let subject = escape(&subject.to_string());
+            self.say(format!("{} {subject}{}", self.paint(GOOD, verb), escape(&detail)));
         }
     }
 
     /// Says something by the way.
     pub fn note(&self, text: impl Display) {
+        self.note_painted(escape_lines(&text.to_string()));
+    }
+
+    /// Says something by the way that was [painted](Self::paint).
+    pub fn note_painted(&self, text: impl Display) {
         if !self.quiet {
             self.say(text);
         }
@@ -57,13 +64,14 @@ impl<'a> Report<'a> {
 
     /// Says something that only matters to those who ask for every step.
     pub fn detail(&self, text: impl Display) {
-        if self.verbose && !self.quiet {
-            self.say(text);
+        if self.verbose {
+            self.note(text);
         }
     }
 
     /// Warns, however quiet the report is to be.
     pub fn warn(&self, text: impl Display) {
+        let text = escape_lines(&text.to_string());
         self.say(format!("{} {text}", self.paint(WARNING, "warning:")));
     }
 
@@ -75,21 +83,12 @@ impl<'a> Report<'a> {
         // A failure to read or write something names it.
         let names = |subject: &&str| matches!(failure, Failure::Io { what, .. } if what.as_str() == *subject);
         let subject = subject.filter(|subject| !names(subject));
-        let subject = subject.map(|subject| format!("{subject}: ")).unwrap_or_default();
-        self.say(format!("{} {subject}{}", self.paint(ERROR, "error:"), self.describe(failure)));
-    }
-
-    /// Returns a failure with its causes and what may help.
-    #[must_use]
-    pub fn describe(&self, failure: &Failure) -> String {
-        let mut text = failure.to_string();
-        for cause in failure.causes() {
-            text.push_str(&format!("\n  caused by: {cause}"));
-        }
-        if let Some(hint) = hint(failure) {
-            text.push_str(&format!("\n{} {hint}", self.paint(HINT, "hint:")));
-        }
-        text
+        let subject = subject.map(|subject| format!("{}: ", escape(subject))).unwrap_or_default();
+        self.say(format!(
+            "{} {subject}{}",
+            self.paint(ERROR, "error:"),
+            describe(failure, &self.paint(HINT, "hint:"))
+        ));
     }
 
     /// Returns whether only failures and warnings are to be told.
@@ -106,12 +105,14 @@ impl<'a> Report<'a> {
 
     /// Returns a text for stdout in a style, if data is to be coloured.
     pub fn paint_data(&self, style: Style, text: impl Display) -> String {
-        if self.coloured_data { format!("{style}{text}{style:#}") } else { text.to_string() }
+        let text = escape_lines(&text.to_string());
+        if self.coloured_data { format!("{style}{text}{style:#}") } else { text }
     }
 
     /// Returns a text for stderr in a style, if messages are to be coloured.
     pub fn paint(&self, style: Style, text: impl Display) -> String {
-        if self.coloured { format!("{style}{text}{style:#}") } else { text.to_string() }
+        let text = escape_lines(&text.to_string());
+        if self.coloured { format!("{style}{text}{style:#}") } else { text }
     }
 
     fn say(&self, text: impl Display) {
@@ -134,17 +135,43 @@ impl Colour {
     }
 }
 
+/// Returns a failure with its causes and, after this word, what may help.
+#[must_use]
+pub fn describe(failure: &Failure, hint_word: &str) -> String {
+    let mut text = escape_lines(&failure.to_string());
+    for cause in failure.causes() {
+        text.push_str(&format!("\n  caused by: {}", escape_lines(&cause)));
+    }
+    if let Some(hint) = hint(failure) {
+        text.push_str(&format!("\n{hint_word} {hint}"));
+    }
+    text
+}
+
 /// Returns a name without what would change the terminal, or what stands on another line.
 #[must_use]
 pub fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for character in name.chars() {
         match character {
-            character if character.is_control() => escaped.extend(character.escape_default()),
+            character if character.is_control() || turns(character) => {
+                escaped.extend(character.escape_default());
+            }
             character => escaped.push(character),
         }
     }
     escaped
+}
+
+/// Returns a text of several lines, each without what would change the terminal.
+#[must_use]
+pub fn escape_lines(text: &str) -> String {
+    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns whether a character changes the direction of what follows it, so that it reads as another text.
+const fn turns(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns a number of things, in words.
@@ -176,6 +203,7 @@ mod tests {
     #[test]
     fn names_cannot_write_to_the_terminal() {
         assert_eq!(escape("a\u{1b}[31m\nb é"), "a\\u{1b}[31m\\nb é");
+        assert_eq!(escape_lines("a\u{9b}\nb\u{202e}"), "a\\u{9b}\nb\\u{202e}");
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn walk(folder: &Path, shown: &Path, session: &Session, fits: impl Fn(&Path) -> 
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                session.stderr.say(format!("warning: {error}"));
+                session.stderr.say(format!("warning: {}", escape(&error.to_string())));
                 continue;
             }
         };

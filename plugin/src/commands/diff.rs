@@ -289,16 +289,17 @@ impl Args {
                 0 => String::new(),
                 document => format!("document {}: ", document + 1),
             };
-            let path = dotted::show(&change.path);
+            let path = escape(&dotted::show(&change.path));
             let line = match (change.left, change.right) {
                 (None, _) => report.paint_data(GOOD, format!("+ {document}{path}")),
                 (_, None) => report.paint_data(BAD, format!("- {document}{path}")),
                 _ => report.paint_data(STRONG, format!("~ {document}{path}")),
             };
-            text.push_str(&format!("{line}{}\n", self.values(old, new, change)));
+            text.push_str(&format!("{line}{}\n", escape(&self.values(old, new, change))));
         }
         let keys = keys.as_ref().filter(|keys| !keys.is_empty());
         for (change, key) in keys.iter().flat_map(|keys| keys.groups.iter().flatten()) {
+            let key = escape(key);
             match change {
                 Change::Added => {
                     text.push_str(&format!("{}\n", report.paint_data(GOOD, format!("+ key {key}"))))

@@ -13,6 +13,7 @@ use crate::editor::{Dialogue, EditError, Editor};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::files;
+use crate::report::{describe, escape};
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 use crate::{batch, commands, signals};
@@ -98,7 +99,7 @@ fn edit(
     // With --ignore-mac a file may be opened only to be made whole.
     let name = path.file_name().unwrap_or(OsStr::new("text"));
     let edited = editor.edit(name, &plaintext, &context.session.environment, &mut dialogue, &mut |text| {
-        take(text).map_err(|failure| context.report.describe(&failure))
+        take(text).map_err(|failure| describe(&failure, "hint:"))
     });
     match edited {
         Err(EditError::Unchanged) if args.ignore_mac => {
@@ -136,7 +137,7 @@ fn create(
     };
     let name = path.file_name().unwrap_or(OsStr::new("text"));
     let edited = editor.edit(name, &text, &context.session.environment, &mut dialogue, &mut |text| {
-        take(text).map_err(|failure| context.report.describe(&failure))
+        take(text).map_err(|failure| describe(&failure, "hint:"))
     });
     match edited {
         Err(EditError::Unchanged) => Err(Failure::NotModified),
@@ -188,7 +189,7 @@ impl Dialogue for Terminal<'_> {
             return false;
         }
         let stderr = &self.context.session.stderr;
-        stderr.say(format!("{}: {why}", self.subject));
+        stderr.say(format!("{}: {why}", escape(&self.subject)));
         stderr.say("Press Enter to go on editing, or type q to stop; your text is then kept.");
         let answer = self.context.session.stdin.read_line();
         matches!(answer, Ok(Some(answer)) if !answer.trim().eq_ignore_ascii_case("q"))

@@ -14,7 +14,7 @@ use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
-use crate::report::count;
+use crate::report::{count, escape};
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 
@@ -125,7 +125,7 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
 
 /// A rule that is meant for Secrets selects values of what else is in the file, too: says so.
 fn warn_of_others(context: &Context<'_>, target: &Target, kinds: &BTreeSet<String>) {
-    let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
+    let kinds: Vec<_> = kinds.iter().map(|kind| escape(kind)).collect();
     context.report.warn(format!(
         "{target}: the rule also encrypts values of {}; put Secrets into files of their own",
         kinds.join(", ")

@@ -217,7 +217,7 @@ impl Explanation {
 
     fn to_text(&self, context: &Context<'_>) -> String {
         let mut lines = vec![context.report.paint_data(STRONG, escape(&self.target))];
-        let mut field = |name: &str, text: &str| lines.push(format!("  {name:<10} {text}"));
+        let mut field = |name: &str, text: &str| lines.push(format!("  {name:<10} {}", escape(text)));
         field("format", self.format.store().name());
         field("encrypted", if self.metadata.is_some() { "yes" } else { "no" });
         match &self.settings {
@@ -300,7 +300,7 @@ impl Explanation {
 fn leaf_line(context: &Context<'_>, leaf: &Leaf, is_encrypted: bool) -> String {
     let document =
         if leaf.document > 0 { format!("document {}: ", leaf.document + 1) } else { String::new() };
-    let path = &leaf.path;
+    let path = escape(&leaf.path);
     let (style, word) = match (leaf.selected, leaf.state) {
         (true, LeafState::Empty) => (STRONG, "empty"),
         (true, LeafState::Clear) if is_encrypted => (BAD, "in clear, though selected"),

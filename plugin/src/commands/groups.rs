@@ -12,6 +12,7 @@ use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::key_flags::{KeyFlags, Plain};
+use crate::report::escape;
 use crate::targets::{self, Target};
 
 /// List, add and delete the key groups of encrypted files
@@ -178,7 +179,7 @@ fn print(context: &Context<'_>, target: &Target, metadata: &Metadata) -> Result<
     for (index, group) in metadata.groups.iter().enumerate() {
         text.push_str(&format!("  group {}\n", index + 1));
         for key in &group.0 {
-            text.push_str(&format!("    {} {key}\n", key.kind().name));
+            text.push_str(&format!("    {} {}\n", key.kind().name, escape(&key.to_string())));
         }
     }
     context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))

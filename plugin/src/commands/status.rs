@@ -260,14 +260,15 @@ impl Status {
                     context.report.paint_data(GOOD, "encrypted"),
                     self.encrypted,
                     self.encrypted + self.clear,
-                    metadata.last_modified
+                    escape(&metadata.last_modified)
                 ));
                 for key in metadata.groups.iter().flat_map(|group| &group.0) {
-                    text.push_str(&format!("  {} {key}\n", key.kind().name));
+                    text.push_str(&format!("  {} {}\n", key.kind().name, escape(&key.to_string())));
                 }
             }
         }
         for finding in &self.findings {
+            let finding = escape(&finding.to_string());
             text.push_str(&format!("  {} {finding}\n", context.report.paint_data(BAD, "!")));
         }
         text

@@ -80,7 +80,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     for (target, plan) in targets.iter().zip(&plans) {
         if let Ok(Plan::Change(change)) = plan {
             pending += 1;
-            context.report.note(format!("{target}\n{}", change.changes.describe(&context.report)));
+            context.report.note_painted(format!("{target}\n{}", change.changes.describe(&context.report)));
         }
     }
     if args.check {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::report::escape_lines;
 use crate::session::{Output, Session};
 
 /// How urgent a message is.
@@ -79,7 +80,10 @@ fn line(
     let mut line = if is_coloured {
         let (colour, name) = level.colour();
         let padding = if fields.is_empty() { 0 } else { 44 };
-        format!("\u{1b}[1m[{logger}]\u{1b}[0m\t \u{1b}[{colour}m{name}\u{1b}[0m[0000] {message:padding$} ")
+        format!(
+            "\u{1b}[1m[{logger}]\u{1b}[0m\t \u{1b}[{colour}m{name}\u{1b}[0m[0000] {:padding$} ",
+            escape_lines(message)
+        )
     } else {
         format!("[{logger}]\t time={time:?} level={} msg={}", level.name(), quoted(message))
     };
@@ -147,5 +151,7 @@ mod tests {
             line("CMD", Level::Fatal, "no", &[], "", true),
             "\u{1b}[1m[CMD]\u{1b}[0m\t \u{1b}[31mFATA\u{1b}[0m[0000] no"
         );
+        let hostile = line("CMD", Level::Fatal, "\u{1b}]0;", &[], "", true);
+        assert!(hostile.ends_with("[0000] \\u{1b}]0;"), "{hostile:?}");
     }
 }
