@@ -13,6 +13,7 @@ use crate::config_file::{ConfigFile, FILE_NAME, discover};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files::{self, Audience, Expected, folder_of};
 use crate::{document, git, identities};
 
 /// Make an age key and a .sops.yaml, as far as there is none
@@ -158,7 +159,7 @@ fn make_key(args: &Args, context: &Context<'_>, path: &Path) -> Result<String, F
     ));
     text.extend_from_slice(identity.secret.expose_secret());
     text.push(b'\n');
-    write_new(&context.session.absolute(path), text.expose_secret(), 0o600)
+    write_new(&context.session.absolute(path), text.expose_secret(), Audience::Owner)
         .map_err(Failure::io("write", context.shown(path).display().to_string()))?;
     context.report.done(
         "made",
@@ -192,7 +193,7 @@ fn write_config(args: &Args, context: &Context<'_>, recipients: &[String]) -> Re
     let root = || git::root_of(directory).unwrap_or_else(|| directory.clone());
     let path = named.unwrap_or_else(|| root().join(FILE_NAME));
     let shown = context.shown(&path);
-    write_new(&path, config(recipients).as_bytes(), 0o666)
+    write_new(&path, config(recipients).as_bytes(), Audience::Everyone)
         .map_err(Failure::io("write", shown.display().to_string()))?;
     context.report.done(
         "made",
@@ -232,28 +233,22 @@ fn config(recipients: &[String]) -> String {
     )
 }
 
-/// Writes a file that must not exist yet.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        make_folder(folder, mode)?;
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let mut file = options.open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+/// Writes a file that must not exist yet, whole or not at all.
+fn write_new(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
+    make_folder(folder_of(path), audience)?;
+    files::write_expecting(path, content, audience, Expected::Absent)
 }
 
 /// Makes a folder; one for secrets is for its owner alone.
-fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
+fn make_folder(folder: &Path, audience: Audience) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
-    if mode & 0o077 == 0 {
+    if audience == Audience::Owner {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     }
+    #[cfg(not(unix))]
+    let _ = audience;
     builder.create(folder)
 }
 
