@@ -25,12 +25,7 @@ impl Terminal {
         let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut device = device::open()?;
         device.write_all(question.as_bytes())?;
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while device.read(&mut byte)? == 1 && byte[0] != b'\n' {
-            line.push(byte[0]);
-        }
-        String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into())
+        read_line(&mut device)
     }
 
     /// Shows a message; on the standard error stream if there is no terminal.
@@ -42,6 +37,19 @@ impl Terminal {
             Ok(mut device) => device.write_all(line.as_bytes()),
             Err(_) => io::stderr().write_all(line.as_bytes()),
         };
+    }
+}
+
+/// Reads a line, as a terminal sends it that edits lines itself. One that ends without it was not meant to.
+fn read_line(keys: &mut dyn Read) -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        match (keys.read(&mut byte)?, byte[0]) {
+            (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            (_, b'\n') => return String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData.into()),
+            (_, byte) => line.push(byte),
+        }
     }
 }
 
@@ -127,6 +135,14 @@ mod tests {
     fn typed(keys: &str) -> Result<String, io::ErrorKind> {
         let line = read_secret(&mut keys.as_bytes()).map_err(|error| error.kind())?;
         Ok(String::from_utf8(line.expose_secret().to_vec()).expect("the line is text"))
+    }
+
+    #[test]
+    fn nobody_answers_where_the_terminal_is_gone() {
+        let answer = |keys: &str| read_line(&mut keys.as_bytes()).map_err(|error| error.kind());
+        assert_eq!(answer("1\n2"), Ok("1".to_owned()));
+        assert_eq!(answer("\n"), Ok(String::new()));
+        assert_eq!(["", "1"].map(answer), [const { Err(io::ErrorKind::UnexpectedEof) }; 2]);
     }
 
     #[test]
