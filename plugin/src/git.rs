@@ -97,12 +97,30 @@ pub fn is_revision(folder: &Path, name: &str) -> bool {
     !is_option && !name.contains(':') && is_known().is_ok_and(|output| output.status.success())
 }
 
-/// Returns whether Git leaves out a file, given by its path below the root of the repository.
+/// Returns whether Git leaves out a file, given by its path below the root of the repository; `None` without
+/// Git, or where it cannot tell.
 #[must_use]
-pub fn is_ignored(root: &Path, file: &Path) -> bool {
+pub fn is_ignored(root: &Path, file: &Path) -> Option<bool> {
     let file = file.to_string_lossy();
-    // Without Git, what is left out is not known; to name it twice does no harm.
-    git(root, &["check-ignore", "--quiet", "--", &file]).is_ok_and(|output| output.status.success())
+    match git(root, &["check-ignore", "--quiet", "--", &file]).ok()?.status.code()? {
+        0 => Some(true),
+        1 => Some(false),
+        _ => None,
+    }
+}
+
+/// Returns the pattern of a `.gitignore` beside which a file, given by its path from there, is left out.
+#[must_use]
+pub fn pattern_for(file: &Path) -> String {
+    let mut pattern = String::from("/");
+    for character in file.to_string_lossy().chars() {
+        // A blank has a meaning only at the end, but is none the worse for being escaped.
+        if matches!(character, '\\' | '[' | '*' | '?' | ' ') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {
@@ -120,5 +138,10 @@ mod tests {
         assert_eq!(Revision::parse("a/b.yaml"), None);
         assert_eq!(Revision::parse("HEAD:"), None);
         assert_eq!(Revision::parse("--output=x:y"), None);
+    }
+
+    #[test]
+    fn a_pattern_stands_for_one_file() {
+        assert_eq!(pattern_for(Path::new("k/a[b]*? \\")), r"/k/a\[b]\*\?\ \\");
     }
 }

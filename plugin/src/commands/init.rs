@@ -86,7 +86,7 @@ fn own_recipients(args: &Args, context: &Context<'_>, has_others: bool) -> Resul
     let path =
         path.ok_or_else(|| Failure::Usage("there is no home directory; pass --key-file".to_owned()))?;
     if !path.exists() {
-        keep_out_of_git(context, &path)?;
+        keep_out_of_git(context, &path)?.map_or(Ok(()), |why| Err(Failure::Check(why)))?;
         return make_key(args, context, &path).map(|recipient| vec![recipient]);
     }
     let shown = context.shown(&path).display().to_string();
@@ -94,7 +94,8 @@ fn own_recipients(args: &Args, context: &Context<'_>, has_others: bool) -> Resul
     let text = document::read(context, &path)?;
     // One behind a passphrase may lie in a repository.
     if text.expose_secret().windows(SECRET_KEY.len()).any(|window| window == SECRET_KEY) {
-        keep_out_of_git(context, &path)?;
+        // The key is there, whatever is done about it.
+        keep_out_of_git(context, &path)?.into_iter().for_each(|why| context.report.warn(why));
     }
     recipients_of(&shown, &text, has_others)
 }
@@ -127,12 +128,13 @@ fn is_looked_for(context: &Context<'_>, key: &Path) -> bool {
         || [named, identities::default_key_file(environment)].iter().flatten().any(|path| path == key)
 }
 
-/// Adds a key that is to lie within a repository to what Git leaves out.
-fn keep_out_of_git(context: &Context<'_>, key: &Path) -> Result<(), Failure> {
-    let Some(root) = key.parent().and_then(git::root_of) else { return Ok(()) };
-    let Ok(relative) = key.strip_prefix(&root) else { return Ok(()) };
-    if git::is_ignored(&root, relative) {
-        return Ok(());
+/// Adds a key that is to lie within a repository to what Git leaves out; says what speaks against it if Git does
+/// not leave it out even then.
+fn keep_out_of_git(context: &Context<'_>, key: &Path) -> Result<Option<String>, Failure> {
+    let Some(root) = key.parent().and_then(git::root_of) else { return Ok(None) };
+    let Ok(relative) = key.strip_prefix(&root) else { return Ok(None) };
+    if git::is_ignored(&root, relative) == Some(true) {
+        return Ok(None);
     }
     let ignore = root.join(".gitignore");
     let shown = context.shown(&ignore).display().to_string();
@@ -140,13 +142,19 @@ fn keep_out_of_git(context: &Context<'_>, key: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         read => read.map_err(Failure::io("read", shown.clone()))?,
     };
-    let separator = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
-    let line = format!("{separator}/{}\n", relative.display());
-    let mut options = OpenOptions::new();
-    let file = options.append(true).create(true).open(&ignore);
-    file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Failure::io("write", shown.clone()))?;
-    context.report.done("changed", shown, "so that Git leaves out your key");
-    Ok(())
+    let pattern = git::pattern_for(relative);
+    // The line may be there to no effect, such as for a file that was committed.
+    if !before.split(|byte| *byte == b'\n').any(|line| line == pattern.as_bytes()) {
+        let separator = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).open(&ignore);
+        file.and_then(|mut file| file.write_all(format!("{separator}{pattern}\n").as_bytes()))
+            .map_err(Failure::io("write", shown.clone()))?;
+        context.report.done("changed", &shown, "so that Git leaves out your key");
+    }
+    let key = context.shown(key);
+    Ok((git::is_ignored(&root, relative) == Some(false))
+        .then(|| format!("Git does not leave out {}, whatever {shown} says of it", key.display())))
 }
 
 fn make_key(args: &Args, context: &Context<'_>, path: &Path) -> Result<String, Failure> {
