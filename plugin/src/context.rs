@@ -11,9 +11,9 @@ use selkie::keys::KeyService;
 use crate::cli::Options;
 use crate::config_file::{ConfigFile, discover};
 use crate::failure::Failure;
-use crate::identities;
 use crate::report::Report;
 use crate::session::Session;
+use crate::{audit, identities};
 
 /// What every subcommand works with.
 pub struct Context<'a> {
@@ -73,12 +73,16 @@ impl<'a> Context<'a> {
         (self.session.absolute(used) != nearest).then(|| self.shown(&nearest))
     }
 
-    /// Returns what wraps and unwraps data keys.
-    pub fn services(&self) -> Vec<&dyn KeyService> {
+    /// Returns what wraps and unwraps data keys: nothing is encrypted or decrypted without it.
+    ///
+    /// # Errors
+    /// If the administrator of the machine wants to know of it.
+    pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
+        audit::check(self.session)?;
         let services = self
             .services
             .get_or_init(|| vec![Box::new(identities::age_service(self.session, &self.options.identity))]);
-        services.iter().map(AsRef::as_ref).collect()
+        Ok(services.iter().map(AsRef::as_ref).collect())
     }
 
     /// Warns of files with identities that everyone can read, once in a run.

@@ -264,7 +264,7 @@ pub fn unlock(
 /// If no key at hand fits.
 pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Failure> {
     context.warn_of_exposed_identities();
-    let services = context.services();
+    let services = context.services()?;
     Ok(pollster::block_on(Envelope::recover(metadata, &services, DEFAULT_DECRYPTION_ORDER))?)
 }
 
@@ -280,7 +280,7 @@ pub fn seal_anew(
     output: Format,
 ) -> Result<(SecretBytes, usize), Failure> {
     let now = context.session.now();
-    let services = context.services();
+    let services = context.services()?;
     let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
     let sealed = envelope.seal(format, tree, Stash::new(), &now, &mut OsRng)?;
     let count = sealed.encrypted_count();

@@ -11,6 +11,7 @@ use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
 
+use crate::audit::AuditError;
 use crate::config_file::ConfigFileError;
 use crate::dotted;
 use crate::editor::EditError;
@@ -24,6 +25,9 @@ pub enum Failure {
     /// The input is encrypted already.
     #[error("the file is encrypted already")]
     AlreadyEncrypted,
+    /// Nothing may be encrypted or decrypted on this machine.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigFileError),
@@ -200,7 +204,8 @@ impl Failure {
             Self::Recover(_) => Exit::DataKey,
             Self::Seal(_) => Exit::TreeEncryption,
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
-            Self::Check(_)
+            Self::Audit(_)
+            | Self::Check(_)
             | Self::Config(_)
             | Self::Exec(_)
             | Self::Key(_)

@@ -16,6 +16,9 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "change it with `kubectl seal edit` or `set`; bring in an edited plaintext copy with \
              `kubectl seal encrypt COPY --output FILE`; for new keys, see `kubectl seal updatekeys`"
         }
+        Failure::Audit(_) => {
+            "nothing was encrypted or decrypted: do it with sops, which writes the log, or on another machine"
+        }
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {

@@ -221,6 +221,7 @@ mod tests {
             stdout: Output::new(io::sink(), false),
             stderr: Output::new(io::sink(), false),
             clock: time::OffsetDateTime::now_utc,
+            audit: "/nonexistent".into(),
         }
     }
 

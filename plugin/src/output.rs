@@ -174,6 +174,7 @@ mod tests {
             stdout: Output::new(std::io::sink(), false),
             stderr: Output::new(std::io::sink(), false),
             clock: || time::OffsetDateTime::UNIX_EPOCH,
+            audit: "/nonexistent".into(),
         }
     }
 

@@ -13,6 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
+use crate::audit;
+
 /// What a run has from its process.
 pub struct Session {
     /// The variables of the environment.
@@ -27,6 +29,8 @@ pub struct Session {
     pub stderr: Output,
     /// What time it is.
     pub clock: fn() -> OffsetDateTime,
+    /// Where the administrator of the machine turns on the audit log.
+    pub audit: PathBuf,
 }
 
 /// Variables of an environment; those that are not Unicode are left out.
@@ -60,6 +64,7 @@ impl Session {
             stdout: Output::new(io::stdout(), io::stdout().is_terminal()),
             stderr: Output::new(io::stderr(), io::stderr().is_terminal()),
             clock: OffsetDateTime::now_utc,
+            audit: audit::CONFIGURATION.into(),
         })
     }
 

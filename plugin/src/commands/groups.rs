@@ -135,7 +135,7 @@ fn change_all(
         // With one group there is nothing to choose from.
         let wanted = if groups.len() == 1 { 0 } else { wanted };
         let mut envelope = document::recover(context, metadata)?;
-        let (now, services) = (context.session.now(), context.services());
+        let (now, services) = (context.session.now(), context.services()?);
         pollster::block_on(envelope.rewrap(groups, wanted, &services, &now, &mut OsRng))?;
         let text = document::with_metadata(document.format, &tree, envelope.metadata())?;
         let path = target.path().unwrap_or(std::path::Path::new(""));

@@ -65,7 +65,7 @@ fn rotate(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome
     let metadata = args.new_metadata(context, target, unlocked.envelope.metadata().clone())?;
     let plain = document.format.read(unlocked.opened.plaintext()?)?;
     let now = context.session.now();
-    let services = context.services();
+    let services = context.services()?;
     let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
     let sealed = envelope.seal(document.format, plain, Stash::new(), &now, &mut OsRng)?;
     let path = target.path().unwrap_or(std::path::Path::new(""));

@@ -194,6 +194,7 @@ impl Tour<'_> {
             stdout: Output::new(out.clone(), false),
             stderr: Output::new(err.clone(), false),
             clock: self.context.session.clock,
+            audit: self.context.session.audit.clone(),
         };
         let words = ["kubectl-seal"].into_iter().chain(arguments.iter().copied());
         let exit = cli::run(&session, &words.map(Into::into).collect::<Vec<_>>());

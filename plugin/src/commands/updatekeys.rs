@@ -168,7 +168,7 @@ fn rewrap(args: &Args, context: &Context<'_>, change: &Change) -> Result<SecretB
     let does_remove = change.changes.removes();
     let mut envelope = document::recover(context, change.metadata.clone())?;
     let (groups, threshold) = (change.settings.groups.clone(), change.settings.shamir_threshold);
-    let (now, services) = (context.session.now(), context.services());
+    let (now, services) = (context.session.now(), context.services()?);
     pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?;
     // Whoever could read the file is to read it still.
     if does_remove && !args.lock_out && document::recover(context, envelope.metadata().clone()).is_err() {

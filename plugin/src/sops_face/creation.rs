@@ -42,7 +42,7 @@ pub(super) fn create(
     metadata: Metadata,
     services: &Services,
 ) -> Result<Envelope, String> {
-    audit::check().map_err(|error| format!("[{error}]"))?;
+    audit::check(context.session).map_err(|error| format!("[{error}]"))?;
     services.must_exist()?;
     let (now, services, mut rng) = (context.session.now(), services.all(), rand::rngs::OsRng);
     let created = pollster::block_on(Envelope::create(metadata, &services, &now, &mut rng));

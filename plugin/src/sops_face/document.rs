@@ -173,7 +173,7 @@ impl Formats {
 impl Encrypted {
     /// Recovers the data key and decrypts the document.
     pub fn open(self, context: &Context<'_>, services: &Services) -> Result<(Envelope, Opened), Failure> {
-        audit::check().map_err(|error| Failure::generic(error.to_string()).logged())?;
+        audit::check(context.session).map_err(|error| Failure::generic(error.to_string()).logged())?;
         let envelope =
             recover(self.metadata, services, &services.order()).map_err(|(error, threshold)| {
                 Failure::new(Exit::DataKey, report::of_recovery(&error, threshold))
