@@ -1,5 +1,6 @@
 //! What Git knows: files of earlier revisions, and where a repository starts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -40,13 +41,7 @@ impl<'a> Revision<'a> {
     /// If Git does not have it.
     pub fn read(&self, folder: &Path) -> Result<SecretBytes, Failure> {
         let what = format!("{}:{}", self.revision, self.path);
-        let output = git(folder, &["cat-file", "blob", &what]);
-        let output = output.map_err(Failure::io("read", what.clone()))?;
-        if output.status.success() {
-            return Ok(output.stdout.into());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Failure::io("read", what)(std::io::Error::other(said)))
+        said(folder, &["cat-file", "blob", &what], &what).map(SecretBytes::from)
     }
 }
 
@@ -57,34 +52,61 @@ pub fn root_of(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Returns the content that a file has in the last commit, if it is in it.
-#[must_use]
-pub fn committed(file: &Path) -> Option<SecretBytes> {
-    root_of(file.parent()?)?;
-    // A file that was never committed has no content there.
-    at("HEAD", file).ok()
-}
-
-/// Returns the content that a file, given by its absolute path, has in a revision.
 ///
 /// # Errors
-/// If it is not in it.
-pub fn at(revision: &str, file: &Path) -> Result<SecretBytes, Failure> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let path = format!("./{name}");
-    Revision { revision, path: &path }.read(file.parent().unwrap_or(Path::new("/")))
+/// If Git cannot tell.
+pub fn committed(file: &Path) -> Result<Option<SecretBytes>, Failure> {
+    if file.parent().and_then(root_of).is_none() {
+        return Ok(None);
+    }
+    at("HEAD", file)
 }
 
-/// Returns the paths below a folder, relative to it, that are in a revision and no longer there; of those, what
-/// `files` name.
-#[must_use]
-pub fn removed(folder: &Path, revision: &str, files: &[String]) -> Vec<PathBuf> {
-    let arguments =
-        ["diff", "--relative", "--name-only", "--diff-filter=D", "--no-renames", "-z", revision, "--"];
-    let arguments: Vec<&str> = arguments.into_iter().chain(files.iter().map(String::as_str)).collect();
-    // Where Git cannot tell, the files that are there were compared all the same.
-    let Ok(output) = git(folder, &arguments) else { return Vec::new() };
-    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    names.map(|name| String::from_utf8_lossy(name).into_owned().into()).collect()
+/// Returns the content that a file, given by its absolute path, has in a revision, if it is in it.
+///
+/// # Errors
+/// If Git cannot tell.
+pub fn at(revision: &str, file: &Path) -> Result<Option<SecretBytes>, Failure> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let path = format!("./{name}");
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    match (Revision { revision, path: &path }).read(folder) {
+        Ok(content) => Ok(Some(content)),
+        Err(_) if is_unborn(folder, revision) => Ok(None),
+        Err(failure) => {
+            let arguments = ["ls-tree", "--name-only", revision, "--", &path];
+            let listed = said(folder, &arguments, &format!("{revision}:{path}"))?;
+            if listed.is_empty() { Ok(None) } else { Err(failure) }
+        }
+    }
+}
+
+/// Returns the paths that are in a revision and no longer there, of what `files` name: folders, globs and files;
+/// `folder` is the working directory.
+///
+/// # Errors
+/// If Git cannot tell.
+pub fn removed(folder: &Path, revision: &str, files: &[String]) -> Result<BTreeSet<PathBuf>, Failure> {
+    let mut removed = BTreeSet::new();
+    for file in files {
+        let path = folder.join(file);
+        // A folder may be in another repository than the working directory.
+        let (start, below, spec) = match path.is_dir() {
+            true => (path.as_path(), Path::new(file), "."),
+            false => (folder, Path::new(""), file.as_str()),
+        };
+        if path.is_file() || is_unborn(start, revision) {
+            continue;
+        }
+        let arguments = ["diff", "--relative", "--name-only", "--diff-filter=D", "--no-renames", "-z"];
+        let names = said(start, &[&arguments[..], &[revision, "--", spec]].concat(), revision)?;
+        let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        removed.extend(names.map(|name| {
+            let path = below.join(&*String::from_utf8_lossy(name));
+            path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)
+        }));
+    }
+    Ok(removed)
 }
 
 /// Returns whether Git knows a commit by this name.
@@ -121,6 +143,22 @@ pub fn pattern_for(file: &Path) -> String {
         pattern.push(character);
     }
     pattern
+}
+
+/// Returns whether there is no last commit yet.
+fn is_unborn(folder: &Path, revision: &str) -> bool {
+    let head = || git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"]);
+    revision == "HEAD" && head().is_ok_and(|output| output.status.code() == Some(1))
+}
+
+/// Returns what Git says when it is asked for something.
+fn said(folder: &Path, arguments: &[&str], what: &str) -> Result<Vec<u8>, Failure> {
+    let output = git(folder, arguments).map_err(Failure::io("read", what))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Failure::io("read", what)(std::io::Error::other(why)))
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {

@@ -1,6 +1,7 @@
 //! `kubectl seal diff`.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anstyle::Style;
@@ -149,6 +150,7 @@ fn compare_each(
     files: &[String],
 ) -> Result<Exit, Failure> {
     let targets = targets::expand(files, context.session)?;
+    let removed = git::removed(&context.session.directory, revision, files)?;
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
     let (mut all, mut differing) = (Vec::new(), 0);
     let exit = batch::one_by_one(context, &targets, |target| {
@@ -173,10 +175,9 @@ fn compare_each(
         }
         Ok(true)
     });
-    for path in git::removed(&context.session.directory, revision, files) {
-        // What cannot be read is not an encrypted file.
-        let old = git::at(revision, &context.session.absolute(&path));
-        if old.is_ok_and(|old| document::may_be_encrypted(&old)) {
+    for path in removed {
+        let old = git::at(revision, &context.session.absolute(&path))?;
+        if old.is_some_and(|old| document::may_be_encrypted(&old)) {
             differing += 1;
             let name = path.display().to_string();
             args.print_heading(context, BAD, &format!("- {}", escape(&name)))?;
@@ -234,11 +235,14 @@ impl Args {
         let file = context.session.absolute(path);
         // Most of what lies in a folder is none of our concern, and Git need not be asked.
         let document = self.input().load(context, target)?;
-        let old = match git::at(revision, &file) {
-            Err(failure) if target.is_named() => return Err(failure),
-            Err(_) if document.looks_encrypted() => return Ok(Compared::New),
-            Err(_) => return Ok(Compared::Neither),
-            Ok(old) => Document { path: document.path.clone(), format: document.format, source: old },
+        let old = match git::at(revision, &file)? {
+            None if target.is_named() => {
+                let why = io::Error::new(io::ErrorKind::NotFound, format!("it is not in {revision}"));
+                return Err(Failure::io("read", target.to_string())(why));
+            }
+            None if document.looks_encrypted() => return Ok(Compared::New),
+            None => return Ok(Compared::Neither),
+            Some(old) => Document { path: document.path.clone(), format: document.format, source: old },
         };
         if !target.is_named() && !document.looks_encrypted() && !old.looks_encrypted() {
             return Ok(Compared::Neither);

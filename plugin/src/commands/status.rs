@@ -137,7 +137,7 @@ fn look_at(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
     status.clear = places.iter().filter(|leaf| leaf.state == LeafState::Clear).count();
     let mut found = inspect(document.format, &tree, &metadata);
     if let Some(path) = document.path.as_deref().filter(|_| *target != Target::Stdin) {
-        found.extend(changed_since_commit(document.format, path, &tree, &metadata));
+        found.extend(changed_since_commit(document.format, path, &tree, &metadata)?);
     }
     status.add_doubts(&found);
     if let Some(settings) = &settings {
@@ -176,12 +176,12 @@ fn changed_since_commit(
     path: &std::path::Path,
     tree: &Tree,
     metadata: &Metadata,
-) -> Option<Doubt> {
-    let committed = git::committed(path)?;
+) -> Result<Option<Doubt>, Failure> {
+    let Some(committed) = git::committed(path)? else { return Ok(None) };
     // A version that cannot be read, or was not encrypted, has nothing to compare with.
-    let old_tree = format.read(committed).ok()?;
-    let old = Metadata::from_entry(old_tree.metadata()).ok()?;
-    changed_without_key((&old_tree, &old), (tree, metadata))
+    let Ok(old_tree) = format.read(committed) else { return Ok(None) };
+    let Ok(old) = Metadata::from_entry(old_tree.metadata()) else { return Ok(None) };
+    Ok(changed_without_key((&old_tree, &old), (tree, metadata)))
 }
 
 impl Status {
