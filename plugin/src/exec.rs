@@ -181,7 +181,7 @@ impl Run<'_> {
         if self.background {
             return Ok(());
         }
-        let status = child.wait().map_err(ExecError::Start)?;
+        let status = relay.wait_for(&mut child).map_err(ExecError::Start)?;
         if status.success() {
             return Ok(());
         }
@@ -201,6 +201,8 @@ enum RelayState {
     Waiting,
     /// It is not to be started any more, as this signal came.
     Ended(i32),
+    /// It ran, and its number may be that of another process.
+    Over,
     /// It runs as this process.
     Running(i32),
 }
@@ -212,6 +214,7 @@ impl Relay {
         let react = move |signal| {
             let mut state = watched.lock().unwrap_or_else(PoisonError::into_inner);
             match *state {
+                RelayState::Over => {}
                 RelayState::Running(process) => pass_on(signal, process),
                 RelayState::Waiting | RelayState::Ended(_) => *state = RelayState::Ended(signal),
             }
@@ -227,6 +230,13 @@ impl Relay {
         let child = command.spawn().map_err(ExecError::Start)?;
         *state = RelayState::Running(i32::try_from(child.id()).unwrap_or_default());
         Ok(child)
+    }
+
+    /// Waits for the end of the command. Its number is given back only once no signal goes there any more.
+    fn wait_for(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        wait_for_end(child);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = RelayState::Over;
+        child.wait()
     }
 }
 
@@ -336,6 +346,25 @@ fn pass_on(signal: i32, process: i32) {
 #[cfg(not(unix))]
 fn pass_on(_: i32, _: i32) {}
 
+/// Waits until a process has ended, and leaves its status to be asked for.
+#[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux", target_vendor = "apple"))]
+fn wait_for_end(child: &mut Child) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let process = WaitId::Pid(Pid::from_child(child));
+    if rustix::io::retry_on_intr(|| waitid(process.clone(), options)).is_err() {
+        // Whoever asks for the status gets the error.
+        drop(child.wait());
+    }
+}
+
+#[cfg(not(any(target_os = "android", target_os = "freebsd", target_os = "linux", target_vendor = "apple")))]
+fn wait_for_end(child: &mut Child) {
+    // Whoever asks for the status gets it again, or the error.
+    drop(child.wait());
+}
+
 /// Makes this process one of another user, for good; returns the variables that tell of the user.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn become_user(name: &str) -> Result<Vec<Variable>, String> {
@@ -442,6 +471,15 @@ mod tests {
             );
             run(&command).with_file(&file(&content, pipe), &Environment::default(), &|_| ()).expect("it ran");
         }
+    }
+
+    #[test]
+    fn nothing_is_passed_on_once_the_command_has_ended() {
+        let relay = Relay::new().expect("signals are watched");
+        let run = run("exit 3");
+        let ended = run.wait_for(run.command_for(run.command, Vec::new()), &relay);
+        assert!(matches!(ended, Err(ExecError::Ended { status, .. }) if status.code() == Some(3)));
+        assert!(matches!(*relay.state.lock().expect("no panic"), RelayState::Over));
     }
 
     #[test]
