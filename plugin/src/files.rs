@@ -189,7 +189,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(target),
         }
     }
-    Err(io::ErrorKind::QuotaExceeded.into())
+    Err(io::Error::other("the symbolic links on the way lead to no end"))
 }
 
 /// Makes sure, as far as that can be known before, that a file can be made at an absolute path, together with
@@ -380,6 +380,17 @@ mod tests {
             read(folder.path()).map(|_| ()).expect_err("a folder").kind(),
             io::ErrorKind::IsADirectory
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_circle_lead_nowhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        std::os::unix::fs::symlink(&one, &two).expect("linked");
+        std::os::unix::fs::symlink(&two, &one).expect("linked");
+        let error = write(&one, b"x", Audience::Everyone).expect_err("no file");
+        assert_eq!(error.to_string(), "the symbolic links on the way lead to no end");
     }
 
     #[test]
