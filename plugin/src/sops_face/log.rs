@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::escape_lines;
-use crate::session::{Output, Session};
+use crate::report::{Colour, escape_lines};
+use crate::session::Session;
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ impl<'a> Log<'a> {
     /// Says something under the name of a part of sops.
     pub fn say(&self, logger: &str, level: Level, message: &str, fields: &[(&str, &str)]) {
         if level >= self.threshold {
-            let is_coloured = is_coloured(self.session, &self.session.stderr);
+            let is_coloured = Colour::Auto.applies(&self.session.stderr, &self.session.environment);
             let time = self.session.now();
             self.session.stderr.say(line(logger, level, message, fields, &time, is_coloured));
         }
@@ -61,12 +61,6 @@ impl<'a> Log<'a> {
     pub fn fatal(&self, message: &str) {
         self.say(COMMAND, Level::Fatal, message, &[]);
     }
-}
-
-/// Returns whether a stream gets colours.
-pub(super) fn is_coloured(session: &Session, output: &Output) -> bool {
-    let is_dumb = session.environment.get("TERM") == Some("dumb");
-    output.is_terminal() && !is_dumb && session.environment.get("NO_COLOR").is_none()
 }
 
 fn line(

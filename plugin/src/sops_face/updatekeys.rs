@@ -9,11 +9,12 @@ use super::config::Configuration;
 use super::document::{Source, recover, rewrap, write_in_place};
 use super::failure::{Failure, of_file};
 use super::grammar::Flag;
-use super::log::{Level, is_coloured};
+use super::log::Level;
 use super::services::Services;
 use super::{Action, Command, Context, flags, report};
 use crate::exit::Exit;
 use crate::files::{Audience, Expected};
+use crate::report::Colour;
 
 pub(super) static COMMAND: Command = Command {
     name: "updatekeys",
@@ -76,7 +77,8 @@ fn update(
         note(context, &format!("File {shown} already up to date"));
         return Ok(());
     }
-    super::print(context.session, &change.describe(is_coloured(context.session, &context.session.stdout)))?;
+    let is_coloured = Colour::Auto.applies(&context.session.stdout, &context.session.environment);
+    super::print(context.session, &change.describe(is_coloured))?;
     if !context.given.switch("yes") && !is_agreed(context)? {
         note(context, &format!("File {shown} left unchanged"));
         return Ok(());
