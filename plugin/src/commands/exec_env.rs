@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use selkie::format::go_fixed;
+use selkie::format::append_scalar_text;
+use selkie::secret::SecretBytes;
 use selkie::tree::{NodeId, Tree, Value};
 
 use crate::commands::decrypt::ReadingFlags;
@@ -73,10 +74,10 @@ fn read(args: &Args, context: &Context<'_>, target: &Target) -> Result<Vec<Varia
 fn variables_of(tree: &Tree) -> Result<Vec<Variable>, Failure> {
     let Some(&root) = tree.documents().first() else { return Ok(Vec::new()) };
     let entries = if is_secret(tree, root) { secret_entries(tree, root)? } else { entries(tree, root)? };
-    entries.into_iter().map(|(name, value)| variable(&name, value)).collect()
+    entries.into_iter().map(|(name, value)| variable(&name, &value)).collect()
 }
 
-fn entries(tree: &Tree, map: NodeId) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+fn entries(tree: &Tree, map: NodeId) -> Result<Vec<(String, SecretBytes)>, Failure> {
     let mut entries = Vec::new();
     for item in tree.items(map) {
         let name = String::from_utf8_lossy(tree.key(item).unwrap_or_default()).into_owned();
@@ -90,14 +91,14 @@ fn entries(tree: &Tree, map: NodeId) -> Result<Vec<(String, Vec<u8>)>, Failure> 
 }
 
 /// Returns the entries of a Kubernetes Secret as a pod would see them.
-fn secret_entries(tree: &Tree, root: NodeId) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+fn secret_entries(tree: &Tree, root: NodeId) -> Result<Vec<(String, SecretBytes)>, Failure> {
     let below = |name: &str| tree.items(root).find(|&id| tree.key(id) == Some(name.as_bytes()));
     let mut found = Vec::new();
     if let Some(data) = below("data") {
         for (name, value) in entries(tree, data)? {
-            let decoded = crate::base64::decode(&value);
+            let decoded = crate::base64::decode(value.expose_secret());
             let decoded = decoded.ok_or_else(|| Failure::Value(format!("{name} is not base64")))?;
-            found.push((name, decoded.expose_secret().to_vec()));
+            found.push((name, decoded));
         }
     }
     if let Some(data) = below("stringData") {
@@ -109,42 +110,37 @@ fn secret_entries(tree: &Tree, root: NodeId) -> Result<Vec<(String, Vec<u8>)>, F
 fn is_secret(tree: &Tree, root: NodeId) -> bool {
     let has = |key: &str, text: &str| {
         let item = tree.items(root).find(|&id| tree.key(id) == Some(key.as_bytes()));
-        item.and_then(|id| text_of(tree, id)).as_deref() == Some(text.as_bytes())
+        item.and_then(|id| text_of(tree, id)).is_some_and(|found| found.expose_secret() == text.as_bytes())
     };
     has("apiVersion", "v1") && has("kind", "Secret")
 }
 
-fn text_of(tree: &Tree, id: NodeId) -> Option<Vec<u8>> {
-    match tree.node(id).value {
-        Value::Bool(value) => Some(value.to_string().into_bytes()),
-        Value::Float(value) => Some(go_fixed(value).into_bytes()),
-        Value::Int(value) => Some(value.to_string().into_bytes()),
-        Value::Unsigned(value) => Some(value.to_string().into_bytes()),
-        Value::Null => Some(Vec::new()),
-        Value::Str(text) | Value::Time(text) => Some(tree.bytes(text).to_vec()),
-        Value::Comment(_) | Value::List | Value::Map => None,
-    }
+/// Returns a scalar as the library writes it where there is only text.
+fn text_of(tree: &Tree, id: NodeId) -> Option<SecretBytes> {
+    let mut text = SecretBytes::new();
+    append_scalar_text(tree, tree.node(id).value, &mut text).then_some(text)
 }
 
-fn variable(name: &str, value: Vec<u8>) -> Result<Variable, Failure> {
+fn variable(name: &str, value: &SecretBytes) -> Result<Variable, Failure> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(Failure::Value(format!("{name:?} cannot be the name of a variable")));
     }
-    if value.contains(&0) {
+    if value.expose_secret().contains(&0) {
         return Err(Failure::Value(format!("{name} holds a zero byte, which no variable can")));
     }
-    let value = os_string(value).ok_or_else(|| Failure::Value(format!("{name} is not a text")))?;
+    let value =
+        os_string(value.expose_secret()).ok_or_else(|| Failure::Value(format!("{name} is not a text")))?;
     Ok((name.into(), value))
 }
 
 #[cfg(unix)]
-fn os_string(bytes: Vec<u8>) -> Option<OsString> {
-    Some(std::os::unix::ffi::OsStringExt::from_vec(bytes))
+fn os_string(bytes: &[u8]) -> Option<OsString> {
+    Some(std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec()))
 }
 
 #[cfg(not(unix))]
-fn os_string(bytes: Vec<u8>) -> Option<OsString> {
-    String::from_utf8(bytes).ok().map(Into::into)
+fn os_string(bytes: &[u8]) -> Option<OsString> {
+    str::from_utf8(bytes).ok().map(Into::into)
 }
 
 #[cfg(test)]
@@ -165,8 +161,8 @@ mod tests {
 
     #[test]
     fn values_at_the_top_are_variables() {
-        let found = variables(r#"{"A": "x", "B": 7, "C": true, "D": null, "E": 1.5}"#);
-        assert_eq!(found.expect("variables"), named(&[("A", "x"), ("B", "7"), ("C", "true"), ("E", "1.5")]));
+        let found = variables(r#"{"A": "x", "B": 7, "C": true, "D": null, "E": 1.0}"#);
+        assert_eq!(found.expect("variables"), named(&[("A", "x"), ("B", "7"), ("C", "true"), ("E", "1.0")]));
     }
 
     #[test]
