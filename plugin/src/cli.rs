@@ -16,7 +16,8 @@ use crate::session::Session;
 /// Encrypt, view, edit, rotate and check secrets in Git
 ///
 /// Files are those of SOPS: YAML, JSON, dotenv, INI or anything else, with values encrypted one by one.
-/// Every command takes files, globs and folders; folders are read with all below them, as Git sees them.
+/// Commands that work on files take globs and folders, too, but for exec-file, which takes one file; folders are
+/// read with all below them, as Git sees them.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-seal",
