@@ -7,6 +7,7 @@ use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorEr
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
 use crate::failure::{Failure, identity_reports};
+use crate::files;
 
 /// Returns what the user can do about a failure, if there is something to say.
 #[must_use]
@@ -26,6 +27,9 @@ pub fn hint(failure: &Failure) -> Option<String> {
         }
         Failure::Metadata(error) => return metadata_hint(error),
         Failure::Conversion(_) => "choose another --output-type",
+        Failure::Io { source, .. } if files::is_changed(source) => {
+            "nothing was overwritten: look at what is there now, and run this again"
+        }
         Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {

@@ -8,7 +8,7 @@ use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
 
 use crate::context::Context;
-use crate::document::{self, Document, InputFlags};
+use crate::document::{self, InputFlags};
 use crate::editor::{Dialogue, EditError, Editor};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -90,18 +90,17 @@ fn edit(
             None => Ok("unchanged"),
             Some(resealed) => {
                 let _turn = document::turn(context, target);
-                refuse_overwriting(context, path, &document)?;
                 document::replace(context, path, &document.source, &resealed.text)?;
                 Ok("changed")
             }
         }
     };
-    // With --ignore-mac a file may be opened only to be made whole.
     let name = path.file_name().unwrap_or(OsStr::new("text"));
     let edited = editor.edit(name, &plaintext, &context.session.environment, &mut dialogue, &mut |text| {
         take(text).map_err(|failure| describe(&failure, "hint:"))
     });
     match edited {
+        // The file may have been opened only to be made whole.
         Err(EditError::Unchanged) if args.ignore_mac => {
             let resealed = unlocked.seal(context, &plaintext)?;
             let _turn = document::turn(context, target);
@@ -143,17 +142,6 @@ fn create(
         Err(EditError::Unchanged) => Err(Failure::NotModified),
         result => Ok(result?),
     }
-}
-
-/// Somebody may have changed the file while it was edited.
-fn refuse_overwriting(context: &Context<'_>, path: &Path, document: &Document) -> Result<(), Failure> {
-    let now = document::read(context, path)?;
-    if now.expose_secret() == document.source.expose_secret() {
-        return Ok(());
-    }
-    Err(Failure::Check(
-        "the file was changed by something else meanwhile; compare before you save".to_owned(),
-    ))
 }
 
 /// What a new file starts as.
