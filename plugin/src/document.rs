@@ -385,7 +385,12 @@ pub fn make_folder(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
 
 /// Waits for the turn to change the file of a target.
 pub fn turn(context: &Context<'_>, target: &Target) -> Turn {
-    target.path().map_or(Turn::none(), |path| Turn::wait_for(&context.session.absolute(path)))
+    target.path().map_or(Turn::none(), |path| turn_for(context, path))
+}
+
+/// Waits for the turn to change a file, given by its path as it is shown.
+pub fn turn_for(context: &Context<'_>, path: &Path) -> Turn {
+    Turn::wait_for(&context.session.absolute(path), &|text| context.report.note(text))
 }
 
 /// Writes to a file, given by its path as it is shown, if there is what is expected.

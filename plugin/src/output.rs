@@ -121,7 +121,7 @@ impl Place {
     /// Waits for the turn to change the file.
     pub fn turn(&self, context: &Context<'_>) -> Turn {
         match self {
-            Self::File(path) => Turn::wait_for(&context.session.absolute(path)),
+            Self::File(path) => document::turn_for(context, path),
             Self::Stdout => Turn::none(),
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn change(
     let configuration = context.configuration()?;
     let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context)?;
-    let _turn = source.turn(true);
+    let _turn = source.turn(context, true);
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let tree = read_plain(formats.input, plaintext(&opened)?)?;
     let Some(changed) = edit(formats.input, &tree)? else { return Ok(()) };

@@ -48,7 +48,7 @@ pub(super) fn decrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     let formats = Formats::of(context, configuration, &source.name(context));
     let services = Services::of(context)?;
     let path = extract_path(context)?;
-    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
+    let _turn = source.turn(context, context.given.switch(flags::IN_PLACE));
     let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     match source {
         Source::File(file) if context.given.switch(flags::IN_PLACE) => {

@@ -84,9 +84,10 @@ impl Source {
     }
 
     /// Waits for the turn to change the file, if it is to be replaced.
-    pub fn turn(&self, is_replaced: bool) -> Turn {
+    pub fn turn(&self, context: &Context<'_>, is_replaced: bool) -> Turn {
+        let log = &context.log;
         match self {
-            Self::File(path) if is_replaced => Turn::wait_for(path),
+            Self::File(path) if is_replaced => Turn::wait_for(path, &|text| log.warn(text)),
             _ => Turn::none(),
         }
     }

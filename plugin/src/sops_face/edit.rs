@@ -111,7 +111,8 @@ impl Session<'_> {
         editor.edit(base_name(&self.path), &text, environment, &mut terminal, &mut |edited| {
             let tree = self.take(edited, envelope)?;
             let sealed = self.seal(envelope, tree, stash())?;
-            let _turn = Turn::wait_for(&self.path);
+            let log = &self.context.log;
+            let _turn = Turn::wait_for(&self.path, &|text| log.warn(text));
             write_in_place(self.context, &self.path, &sealed, Audience::Everyone, expected).map_err(text_of)
         })?;
         Ok(())

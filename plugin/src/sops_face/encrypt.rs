@@ -48,7 +48,7 @@ pub(super) fn encrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     let formats = Formats::of(context, configuration, &name);
     let services = Services::of(context)?;
     let metadata = creation::metadata(context, configuration, &name, formats.input)?;
-    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
+    let _turn = source.turn(context, context.given.switch(flags::IN_PLACE));
     let tree = read_plain(context, source, &formats, &name)?;
     let read = SecretBytes::from(tree.source());
     let envelope =

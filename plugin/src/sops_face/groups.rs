@@ -93,7 +93,7 @@ fn change(
     let formats = Formats::of(context, configuration, &path);
     let services = Services::of(context)?;
     let source = Source::File(path.clone());
-    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
+    let _turn = source.turn(context, context.given.switch(flags::IN_PLACE));
     let encrypted = source.read_encrypted(context, formats.input);
     let encrypted = encrypted.map_err(log_generic)?;
     let recovered = recover(encrypted.metadata.clone(), &services, &[]);

@@ -42,7 +42,7 @@ pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failu
     let services = Services::of(context)?;
     let added = creation::given_keys(context, "add-")?;
     let removed = creation::given_keys(context, "rm-")?;
-    let _turn = source.turn(context.given.switch(flags::IN_PLACE));
+    let _turn = source.turn(context, context.given.switch(flags::IN_PLACE));
     let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
     let mut metadata = envelope.metadata().clone();
     change_keys(&mut metadata.groups, added, &removed);

@@ -66,7 +66,7 @@ fn update(
     let format = format.unwrap_or_else(|| Format::from_file_name(&path.to_string_lossy()));
     note(context, &format!("Syncing keys for file {shown}"));
     let source = Source::File(path.clone());
-    let _turn = source.turn(true);
+    let _turn = source.turn(context, true);
     let encrypted = source.read_encrypted(context, format)?;
     let rule = configuration.rule(&path)?.ok_or_else(|| {
         let config = configuration.file().map(|file| file.path.display().to_string()).unwrap_or_default();
