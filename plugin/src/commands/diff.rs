@@ -26,8 +26,8 @@ use crate::{batch, commands, dotted};
 /// Two versions are compared with each other; a version is a file, or a file of a Git revision as Git writes
 /// it: HEAD:apps/db.yaml, or :apps/db.yaml for what is staged. A folder, a glob, or any other number of files
 /// is compared with the last commit, or with a revision that stands in front; of what is found in a folder,
-/// every file that is encrypted in one of the versions, new and removed ones included. Values that are in clear in both versions are shown;
-/// what is encrypted in one of them is not.
+/// every file that is encrypted in one of the versions, new and removed ones included. Values that are in clear
+/// in both versions are shown; what is encrypted in one of them is not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

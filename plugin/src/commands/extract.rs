@@ -12,8 +12,8 @@ use crate::{batch, dotted, report, targets};
 
 /// Print one value of encrypted files
 ///
-/// An empty path stands for the whole document, without its metadata. A text is printed as it is, without a line's end, so that it can be piped. Anything else is printed in
-/// the format of the file.
+/// A text is printed as it is, without a line's end, so that it can be piped. Anything else is printed in the
+/// format of the file. An empty path stands for the whole document, without its metadata.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = "kubectl seal extract [OPTIONS] <FILE>... <PATH>")]
 pub struct Args {
