@@ -28,20 +28,12 @@ pub enum Failure {
     /// Nothing may be encrypted or decrypted on this machine.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// The configuration cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigFileError),
     /// Something that was to be checked is not as it should be.
     #[error("{0}")]
     Check(String),
-    /// The path leads into something that cannot be changed there.
-    #[error("{} cannot be set: {why}", dotted::show(.path))]
-    Place {
-        /// Where.
-        path: TreePath,
-        /// Why not.
-        why: &'static str,
-    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigFileError),
     /// A document cannot be written in the format that was asked for.
     #[error("{0}")]
     Conversion(WriteError),
@@ -133,6 +125,14 @@ pub enum Failure {
         text: String,
         /// What is wrong with it.
         source: PathError,
+    },
+    /// The path leads into something that cannot be changed there.
+    #[error("{} cannot be set: {why}", dotted::show(.path))]
+    Place {
+        /// Where.
+        path: TreePath,
+        /// Why not.
+        why: &'static str,
     },
     /// No key recovered the data key.
     #[error("{}", describe_recovery(.0))]
