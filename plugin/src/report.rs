@@ -97,12 +97,6 @@ impl<'a> Report<'a> {
         self.quiet
     }
 
-    /// Returns whether data is to be coloured.
-    #[must_use]
-    pub const fn colours_data(&self) -> bool {
-        self.coloured_data
-    }
-
     /// Returns a text for stdout in a style, if data is to be coloured.
     pub fn paint_data(&self, style: Style, text: impl Display) -> String {
         let text = escape_lines(&text.to_string());
