@@ -4,33 +4,39 @@ use selkie::format::{Format, Place};
 use selkie::secret::SecretBytes;
 use selkie::sops::{Places, Selector, leaves};
 use selkie::tree::{NodeId, Step, Tree, TreePath, Value};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::failure::Failure;
+use crate::reach::{Reach, nest, reach};
 
 /// Returns the text of a document with `value` at `path`; maps on the way are made.
 ///
 /// # Errors
 /// If the path leads where no value can be.
 pub fn set(format: Format, tree: &Tree, path: &TreePath, value: &Json) -> Result<SecretBytes, Failure> {
-    let root = root_of(tree, path)?;
-    let mut node = root;
-    let mut steps = path.steps().iter();
-    while let Some(step) = steps.next() {
-        match child(tree, node, step) {
-            Some(found) => node = found,
-            None => {
-                let rest: Vec<&Step> = steps.collect();
-                let value =
-                    nested(&rest, value).ok_or_else(|| impossible(path, "a list would have a hole"))?;
-                return put_new(format, tree, node, step, path, &value);
-            }
+    let Reach { node, rest } = reach(tree, path).ok_or_else(|| Failure::NotFound(path.clone()))?;
+    let Some((step, below)) = rest.split_first() else {
+        if path.steps().is_empty() {
+            return Err(impossible(path, "it is the whole document"));
         }
-    }
-    if node == root {
-        return Err(impossible(path, "it is the whole document"));
-    }
-    Ok(format.store().put(tree, Place::Node(node), value)?)
+        return Ok(format.store().put(tree, Place::Node(node), value)?);
+    };
+    let is_hole = |step: &Step| matches!(step, Step::Index(1..));
+    let place = match (step, tree.node(node).value) {
+        _ if below.iter().any(is_hole) => return Err(impossible(path, "a list would have a hole")),
+        (Step::Key(key), Value::Map) => Place::Entry(node, key),
+        (Step::Index(index), Value::List) if *index == tree.items(node).count() => Place::Append(node),
+        (Step::Index(_), Value::List) => return Err(impossible(path, "the list is shorter")),
+        (Step::Index(_), Value::Map) => return Err(impossible(path, "a map has keys, not positions")),
+        (Step::Key(_), Value::List) => return Err(impossible(path, "a list has positions, not keys")),
+        (step, Value::Null) if is_hole(step) => return Err(impossible(path, "a list would have a hole")),
+        // An empty place takes whatever is put into it.
+        (_, Value::Null) => {
+            return Ok(format.store().put(tree, Place::Node(node), &nest(rest, value))?);
+        }
+        _ => return Err(impossible(path, "there is a single value on the way")),
+    };
+    Ok(format.store().put(tree, place, &nest(below, value))?)
 }
 
 /// Returns the text of a document without the value at `path`.
@@ -38,12 +44,13 @@ pub fn set(format: Format, tree: &Tree, path: &TreePath, value: &Json) -> Result
 /// # Errors
 /// If there is none.
 pub fn unset(format: Format, tree: &Tree, path: &TreePath) -> Result<SecretBytes, Failure> {
-    let root = root_of(tree, path)?;
-    let found = tree.get(root, path).ok_or_else(|| Failure::NotFound(path.clone()))?;
-    if found == root {
-        return Err(impossible(path, "it is the whole document"));
+    match reach(tree, path) {
+        Some(Reach { rest: [], .. }) if path.steps().is_empty() => {
+            Err(impossible(path, "it is the whole document"))
+        }
+        Some(Reach { node, rest: [] }) => Ok(format.store().remove(tree, node)?),
+        _ => Err(Failure::NotFound(path.clone())),
     }
-    Ok(format.store().remove(tree, found)?)
 }
 
 /// Makes sure that what is below a path is encrypted, or would be, by a rule.
@@ -56,7 +63,7 @@ pub fn refuse_clear(
     selector: &Selector,
     path: &TreePath,
 ) -> Result<(), Failure> {
-    let Some(top) = tree.get(root_of(tree, path)?, path) else { return Ok(()) };
+    let Some(Reach { node: top, rest: [] }) = reach(tree, path) else { return Ok(()) };
     let is_below = |id: NodeId| top <= id && id.index() < tree.node(top).end as usize;
     let leaves = leaves(format, tree, selector);
     let in_clear = leaves.iter().find(|leaf| is_below(leaf.id) && !leaf.selected);
@@ -68,49 +75,6 @@ pub fn refuse_clear(
             text: selector.text().to_owned(),
         }),
     }
-}
-
-fn root_of(tree: &Tree, path: &TreePath) -> Result<NodeId, Failure> {
-    tree.documents().first().copied().ok_or_else(|| Failure::NotFound(path.clone()))
-}
-
-fn child(tree: &Tree, node: NodeId, step: &Step) -> Option<NodeId> {
-    tree.get(node, &TreePath::from_iter([step.clone()]))
-}
-
-fn put_new(
-    format: Format,
-    tree: &Tree,
-    node: NodeId,
-    step: &Step,
-    path: &TreePath,
-    value: &Json,
-) -> Result<SecretBytes, Failure> {
-    let place = match (step, tree.node(node).value) {
-        (Step::Key(key), Value::Map) => Place::Entry(node, key),
-        (Step::Index(index), Value::List) if *index == tree.items(node).count() => Place::Append(node),
-        (Step::Index(_), Value::List) => return Err(impossible(path, "the list is shorter")),
-        (Step::Index(_), Value::Map) => return Err(impossible(path, "a map has keys, not positions")),
-        (Step::Key(_), Value::List) => return Err(impossible(path, "a list has positions, not keys")),
-        // An empty place takes whatever is put into it.
-        (step, Value::Null) => {
-            let Some(value) = nested(&[step], value) else {
-                return Err(impossible(path, "a list would have a hole"));
-            };
-            return Ok(format.store().put(tree, Place::Node(node), &value)?);
-        }
-        _ => return Err(impossible(path, "there is a single value on the way")),
-    };
-    Ok(format.store().put(tree, place, value)?)
-}
-
-/// Returns a value below new maps and lists; `None` if a new list would not start at 0.
-fn nested(steps: &[&Step], value: &Json) -> Option<Json> {
-    steps.iter().rev().try_fold(value.clone(), |value, step| match step {
-        Step::Index(0) => Some(Json::Array(vec![value])),
-        Step::Index(_) => None,
-        Step::Key(key) => Some(Json::Object(Map::from_iter([(key.clone(), value)]))),
-    })
 }
 
 fn impossible(path: &TreePath, why: &'static str) -> Failure {

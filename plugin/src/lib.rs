@@ -24,6 +24,7 @@ pub mod identities;
 mod key_changes;
 mod key_flags;
 mod output;
+mod reach;
 mod report;
 pub mod scratch;
 pub mod session;

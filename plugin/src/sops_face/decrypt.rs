@@ -11,6 +11,7 @@ use super::services::Services;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
 use crate::files::{Audience, Expected};
+use crate::reach::{Reach, reach};
 
 pub(super) static COMMAND: Command = Command {
     name: "decrypt",
@@ -80,20 +81,18 @@ fn extract_path(context: &Context<'_>) -> Result<TreePath, Failure> {
 /// Finds a value in the first document; says at which step it is not there.
 fn find(opened: &Opened, path: &TreePath) -> Result<NodeId, Failure> {
     let tree = opened.tree();
-    let root = tree.documents().first().copied();
-    let mut node = root.ok_or_else(|| Failure::generic("error truncating tree: there is no document"))?;
-    for step in path.steps() {
-        let below = tree.get(node, &TreePath::from_iter([step.clone()]));
-        node = below.ok_or_else(|| {
-            let why = match (step, tree.node(node).value) {
-                (Step::Index(index), Value::List) => format!("component [{index}] accesses out of bounds"),
-                (Step::Index(index), _) => {
-                    format!("component [{index}] is integer, but tree part is not a slice")
-                }
-                (Step::Key(key), _) => format!("component ['{key}'] not found"),
-            };
-            Failure::generic(format!("error truncating tree: {why}"))
-        })?;
+    let truncating = |why: &str| Failure::generic(format!("error truncating tree: {why}"));
+    let Some(Reach { node, rest }) = reach(tree, path) else {
+        return Err(truncating("there is no document"));
+    };
+    match (rest.first(), tree.node(node).value) {
+        (None, _) => Ok(node),
+        (Some(Step::Index(index)), Value::List) => {
+            Err(truncating(&format!("component [{index}] accesses out of bounds")))
+        }
+        (Some(Step::Index(index)), _) => {
+            Err(truncating(&format!("component [{index}] is integer, but tree part is not a slice")))
+        }
+        (Some(Step::Key(key)), _) => Err(truncating(&format!("component ['{key}'] not found"))),
     }
-    Ok(node)
 }

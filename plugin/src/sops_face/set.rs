@@ -6,7 +6,7 @@ use std::path::Path;
 use selkie::format::Place;
 use selkie::secret::SecretBytes;
 use selkie::tree::{Step, Tree, TreePath, Value};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::change::change;
 use super::document::{Source, marshal_failure};
@@ -15,6 +15,7 @@ use super::grammar::Flag;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
 use crate::files;
+use crate::reach::{Reach, nest, reach};
 
 pub(super) static COMMAND: Command = Command {
     name: "set",
@@ -113,38 +114,26 @@ fn wrong_arguments(from_stdin: bool) -> Failure {
 /// Finds where a value goes in the first document, and what goes there: maps and lists that are missing
 /// on the way come with it.
 fn place<'a>(tree: &Tree, path: &'a TreePath, value: &Json) -> Result<(Place<'a>, Json), Failure> {
-    let root = tree.documents().first().copied();
-    let mut node = root.ok_or_else(|| Failure::new(Exit::Set, "there is no document to set a value in"))?;
-    for (at, step) in path.steps().iter().enumerate() {
-        if let Some(below) = tree.get(node, &TreePath::from_iter([step.clone()])) {
-            node = below;
-            continue;
-        }
-        let rest = &path.steps()[at..];
-        return match (step, tree.node(node).value) {
-            (Step::Key(key), Value::Map) => Ok((Place::Entry(node, key), nest(&rest[1..], value))),
-            (Step::Index(_), Value::List) => Ok((Place::Append(node), nest(&rest[1..], value))),
-            (Step::Key(key), Value::List) => {
-                Err(Failure::new(Exit::Set, format!("cannot set ['{key}']: it is in a list, not in a map")))
-            }
-            (Step::Index(index), Value::Map) => {
-                Err(Failure::new(Exit::Set, format!("cannot set [{index}]: it is in a map, not in a list")))
-            }
-            _ => Ok((Place::Node(node), nest(rest, value))),
+    let Some(Reach { node, rest }) = reach(tree, path) else {
+        return Err(Failure::new(Exit::Set, "there is no document to set a value in"));
+    };
+    let Some((step, below)) = rest.split_first() else {
+        return match path.steps() {
+            [] => Err(Failure::new(Exit::Set, "the index is empty: name the key to set")),
+            _ => Ok((Place::Node(node), value.clone())),
         };
+    };
+    match (step, tree.node(node).value) {
+        (Step::Key(key), Value::Map) => Ok((Place::Entry(node, key), nest(below, value))),
+        (Step::Index(_), Value::List) => Ok((Place::Append(node), nest(below, value))),
+        (Step::Key(key), Value::List) => {
+            Err(Failure::new(Exit::Set, format!("cannot set ['{key}']: it is in a list, not in a map")))
+        }
+        (Step::Index(index), Value::Map) => {
+            Err(Failure::new(Exit::Set, format!("cannot set [{index}]: it is in a map, not in a list")))
+        }
+        _ => Ok((Place::Node(node), nest(rest, value))),
     }
-    match path.steps() {
-        [] => Err(Failure::new(Exit::Set, "the index is empty: name the key to set")),
-        _ => Ok((Place::Node(node), value.clone())),
-    }
-}
-
-/// Returns a value below new maps and lists.
-fn nest(steps: &[Step], value: &Json) -> Json {
-    steps.iter().rev().fold(value.clone(), |value, step| match step {
-        Step::Index(_) => Json::Array(vec![value]),
-        Step::Key(key) => Json::Object(Map::from_iter([(key.clone(), value)])),
-    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::grammar::Flag;
 use super::set::parse_path;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
+use crate::reach::{Reach, reach};
 
 pub(super) static COMMAND: Command = Command {
     name: "unset",
@@ -54,23 +55,25 @@ enum Absence {
 }
 
 fn find(tree: &Tree, path: &TreePath) -> Result<NodeId, Absence> {
-    let root = tree.documents().first().copied();
-    let mut node = root.ok_or_else(|| Absence::Missing("there is no document".to_owned()))?;
-    if path.steps().is_empty() {
-        return Err(Absence::Unfit("the index is empty: name the key to unset".to_owned()));
+    let Some(Reach { node, rest }) = reach(tree, path) else {
+        return Err(Absence::Missing("there is no document".to_owned()));
+    };
+    match (rest.first(), tree.node(node).value) {
+        (None, _) if path.steps().is_empty() => {
+            Err(Absence::Unfit("the index is empty: name the key to unset".to_owned()))
+        }
+        (None, _) => Ok(node),
+        (Some(Step::Key(key)), Value::Map) => Err(Absence::Missing(format!("Key not found: {key}"))),
+        (Some(Step::Index(index)), Value::List) => {
+            Err(Absence::Missing(format!("Index {index} out of bounds")))
+        }
+        (Some(Step::Key(key)), _) => {
+            Err(Absence::Unfit(format!("Unsupported type: not a map for item '{key}'")))
+        }
+        (Some(Step::Index(index)), _) => {
+            Err(Absence::Unfit(format!("Unsupported type: not a list for item '{index}'")))
+        }
     }
-    for step in path.steps() {
-        let below = tree.get(node, &TreePath::from_iter([step.clone()]));
-        node = below.ok_or_else(|| match (step, tree.node(node).value) {
-            (Step::Key(key), Value::Map) => Absence::Missing(format!("Key not found: {key}")),
-            (Step::Index(index), Value::List) => Absence::Missing(format!("Index {index} out of bounds")),
-            (Step::Key(key), _) => Absence::Unfit(format!("Unsupported type: not a map for item '{key}'")),
-            (Step::Index(index), _) => {
-                Absence::Unfit(format!("Unsupported type: not a list for item '{index}'"))
-            }
-        })?;
-    }
-    Ok(node)
 }
 
 #[cfg(test)]
