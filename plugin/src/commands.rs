@@ -32,10 +32,11 @@ use serde_json::{Value as Json, json};
 
 use crate::batch::Outcome;
 use crate::context::Context;
-use crate::document::{self, Document, InputFlags, Unlocked};
+use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Place;
+use crate::sealing::Unlocked;
 use crate::targets::Target;
 
 /// What to do, in the order in which people come to need it.

@@ -27,6 +27,7 @@ mod output;
 mod reach;
 mod report;
 pub mod scratch;
+mod sealing;
 pub mod session;
 mod settings;
 pub mod signals;

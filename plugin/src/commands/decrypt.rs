@@ -6,11 +6,12 @@ use selkie::sops::audit::{inspect, inspect_opened};
 use crate::batch::{self, Outcome};
 use crate::commands;
 use crate::context::Context;
-use crate::document::{self, Document, InputFlags, Unlocked};
+use crate::document::{self, Document, InputFlags};
 use crate::dotted;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
+use crate::sealing::Unlocked;
 use crate::targets::{self, Target};
 
 /// Decrypt files

@@ -12,12 +12,13 @@ use selkie::tree::{Difference, NodeId, Tree, Value, differences};
 use serde_json::{Value as Json, json};
 
 use crate::context::Context;
-use crate::document::{self, Document, InputFlags, Unlocked};
+use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::git::{self, Revision};
 use crate::key_changes::{Change, KeyChanges};
 use crate::report::{BAD, GOOD, STRONG, count, escape};
+use crate::sealing::{self, Unlocked};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted};
 
@@ -266,7 +267,7 @@ impl Args {
             return Ok(Version { name, format, source, content: Content::Plain(tree) });
         }
         let check = if self.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
-        let unlocked = document::unlock(context, format, tree, check)?;
+        let unlocked = sealing::unlock(context, format, tree, check)?;
         let secret = unlocked.opened.decrypted().collect();
         Ok(Version { name, format, source, content: Content::Encrypted(Box::new(unlocked), secret) })
     }

@@ -16,7 +16,7 @@ use crate::files;
 use crate::report::{describe, escape};
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
-use crate::{batch, commands, signals};
+use crate::{batch, commands, sealing, signals};
 
 /// Edit encrypted files in your editor
 ///
@@ -130,7 +130,7 @@ fn create(
     let mut dialogue = Terminal { context, subject: path.display().to_string() };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
         let tree = format.read(edited)?;
-        let (sealed, _) = document::seal_anew(context, settings.metadata(), format, tree, format)?;
+        let (sealed, _) = sealing::seal_anew(context, settings.metadata(), format, tree, format)?;
         document::create(context, path, &sealed)?;
         Ok("encrypted")
     };

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
 use crate::report::{count, escape};
+use crate::sealing;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 
@@ -106,7 +107,7 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     document.refuse_unnamed(&tree)?;
-    document::refuse_encrypted(&tree)?;
+    sealing::refuse_encrypted(&tree)?;
     if document.is_unnamed() && args.input.input_type.is_none() {
         context.report.note(format!("{target} has no name, and is encrypted as a whole; see --filename"));
     }
@@ -117,7 +118,7 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         _ => {}
     }
     let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
-    let (sealed, number) = document::seal_anew(context, metadata, document.format, tree, output)?;
+    let (sealed, number) = sealing::seal_anew(context, metadata, document.format, tree, output)?;
     let read = args.output.is_in_place().then_some(&document.source);
     place.write(context, &sealed, Secrecy::Encrypted, read)?;
     Ok(done(count(number, "value"), target, &place))
@@ -168,7 +169,7 @@ fn encrypt_against(
         let text = format!("the encrypted version is {base}, the file {own}; --input-type reads both as one");
         return Err(Failure::Check(text));
     }
-    document::refuse_encrypted(&document.tree()?)?;
+    sealing::refuse_encrypted(&document.tree()?)?;
     let unlocked = base.unlock(context, MacCheck::Require)?;
     warn_of_other_settings(args, context, target, &unlocked)?;
     let changed = unlocked.seal_if_changed(context, &document.source)?;
@@ -203,7 +204,7 @@ fn warn_of_other_settings(
     args: &Args,
     context: &Context<'_>,
     target: &Target,
-    unlocked: &document::Unlocked,
+    unlocked: &sealing::Unlocked,
 ) -> Result<(), Failure> {
     let path = args.input.path(context, target);
     // Without a rule there is nothing to compare with.

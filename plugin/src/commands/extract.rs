@@ -71,7 +71,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 
 fn extract(
     args: &Args,
-    unlocked: &crate::document::Unlocked,
+    unlocked: &crate::sealing::Unlocked,
     path: &TreePath,
 ) -> Result<SecretBytes, Failure> {
     let (tree, format) = (unlocked.opened.tree(), unlocked.opened.format());

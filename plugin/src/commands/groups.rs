@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::key_flags::{KeyFlags, Plain};
 use crate::report::escape;
+use crate::sealing;
 use crate::targets::{self, Target};
 
 /// List, add and delete the key groups of encrypted files
@@ -134,10 +135,10 @@ fn change_all(
         let wanted = threshold.threshold.map_or(metadata.shamir_threshold, usize::from);
         // With one group there is nothing to choose from.
         let wanted = if groups.len() == 1 { 0 } else { wanted };
-        let mut envelope = document::recover(context, metadata)?;
+        let mut envelope = sealing::recover(context, metadata)?;
         let (now, services) = (context.session.now(), context.services()?);
         pollster::block_on(envelope.rewrap(groups, wanted, &services, &now, &mut OsRng))?;
-        let text = document::with_metadata(document.format, &tree, envelope.metadata())?;
+        let text = sealing::with_metadata(document.format, &tree, envelope.metadata())?;
         let path = target.path().unwrap_or(std::path::Path::new(""));
         document::replace(context, path, &document.source, &text)?;
         Ok(Outcome::Done("updated", String::new()))

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
-use crate::{batch, commands, dotted, doubts, git};
+use crate::{batch, commands, dotted, doubts, git, sealing};
 
 /// Say what is encrypted, for whom, and what looks wrong
 ///
@@ -230,7 +230,7 @@ impl Status {
     /// Opens the file, if the keys at hand fit.
     fn open(&mut self, context: &Context<'_>, format: Format, source: &SecretBytes) -> Result<(), Failure> {
         let tree = format.read(SecretBytes::from(source.expose_secret()))?;
-        match document::unlock(context, format, tree, MacCheck::Require) {
+        match sealing::unlock(context, format, tree, MacCheck::Require) {
             Ok(unlocked) => {
                 self.readable = Some(true);
                 self.add_doubts(&inspect_opened(&unlocked.opened));

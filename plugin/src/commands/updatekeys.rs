@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::key_changes::KeyChanges;
 use crate::report::count;
+use crate::sealing;
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
 
@@ -166,15 +167,15 @@ fn up_to_date(context: &Context<'_>, target: &Target, change: Change) -> Result<
 
 fn rewrap(args: &Args, context: &Context<'_>, change: &Change) -> Result<SecretBytes, Failure> {
     let does_remove = change.changes.removes();
-    let mut envelope = document::recover(context, change.metadata.clone())?;
+    let mut envelope = sealing::recover(context, change.metadata.clone())?;
     let (groups, threshold) = (change.settings.groups.clone(), change.settings.shamir_threshold);
     let (now, services) = (context.session.now(), context.services()?);
     pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?;
     // Whoever could read the file is to read it still.
-    if does_remove && !args.lock_out && document::recover(context, envelope.metadata().clone()).is_err() {
+    if does_remove && !args.lock_out && sealing::recover(context, envelope.metadata().clone()).is_err() {
         return Err(Failure::LockedOut);
     }
-    document::with_metadata(change.format, &change.tree, envelope.metadata())
+    sealing::with_metadata(change.format, &change.tree, envelope.metadata())
 }
 
 fn report_check(context: &Context<'_>, targets: &[Target], plans: &[Result<Plan, Failure>]) -> Exit {
