@@ -157,10 +157,15 @@ pub fn escape(name: &str) -> String {
     escaped
 }
 
-/// Returns a text of several lines, each without what would change the terminal.
+/// Returns a text without what would change the terminal; lines and tabs stay.
 #[must_use]
 pub fn escape_lines(text: &str) -> String {
-    text.split('\n').map(escape).collect::<Vec<_>>().join("\n")
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| match part.strip_suffix(['\n', '\t']) {
+            Some(rest) => escape(rest) + &part[rest.len()..],
+            None => escape(part),
+        })
+        .collect()
 }
 
 /// Returns whether a character changes the direction of what follows it, so that it reads as another text.
@@ -197,7 +202,7 @@ mod tests {
     #[test]
     fn names_cannot_write_to_the_terminal() {
         assert_eq!(escape("a\u{1b}[31m\nb é"), "a\\u{1b}[31m\\nb é");
-        assert_eq!(escape_lines("a\u{9b}\nb\u{202e}"), "a\\u{9b}\nb\\u{202e}");
+        assert_eq!(escape_lines("\u{9b}\n\ta\u{202e}"), "\\u{9b}\n\ta\\u{202e}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::exit::Exit;
+use crate::report::escape_lines;
 use crate::session::Session;
 
 use config::Configuration;
@@ -107,7 +108,7 @@ pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
             match form {
                 Form::Fatal => log.fatal(&message),
                 Form::Plain if message.is_empty() => {}
-                Form::Plain => session.stderr.say(&message),
+                Form::Plain => session.stderr.say(escape_lines(&message)),
             }
             exit
         }

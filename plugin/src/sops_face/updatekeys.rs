@@ -14,7 +14,7 @@ use super::services::Services;
 use super::{Action, Command, Context, flags, report};
 use crate::exit::Exit;
 use crate::files::{Audience, Expected};
-use crate::report::Colour;
+use crate::report::{Colour, escape};
 
 pub(super) static COMMAND: Command = Command {
     name: "updatekeys",
@@ -184,7 +184,7 @@ impl GroupChange {
     fn new(old: &KeyGroup, new: &KeyGroup) -> Self {
         let names = |group: &KeyGroup, other: &KeyGroup, in_both: bool| {
             let keys = group.0.iter().filter(|key| other.0.contains(key) == in_both);
-            keys.map(ToString::to_string).collect()
+            keys.map(|key| escape(&key.to_string())).collect()
         };
         Self { common: names(new, old, true), added: names(new, old, false), removed: names(old, new, false) }
     }
