@@ -47,9 +47,12 @@ pub enum Outcome {
 
 /// Returns the tests that need no peer.
 pub fn tests() -> Vec<Trial> {
-    let mut tests = vec![Trial::test("golden::there_are_cases", || {
-        (documents().len() > 100).then_some(()).ok_or_else(|| "testdata/sops is not there".into())
-    })];
+    let mut tests = vec![
+        Trial::test("golden::every_folder_is_a_case", every_folder_is_a_case),
+        Trial::test("golden::there_are_cases", || {
+            (documents().len() > 100).then_some(()).ok_or_else(|| "testdata/sops is not there".into())
+        }),
+    ];
     for document in documents() {
         tests.push(Trial::test(document.test_name("golden::"), move || document.comes_to_what_is_expected()));
     }
@@ -68,14 +71,35 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sops")
 }
 
+/// The cases that can be read; [`every_folder_is_a_case`] fails on the others.
 fn cases() -> Vec<Case> {
-    let folders = fs::read_dir(folder()).into_iter().flatten().filter_map(Result::ok);
-    let case =
-        |folder: PathBuf| fs::read_to_string(folder.join("about")).ok().map(|about| Case { folder, about });
-    folders.filter_map(|entry| case(entry.path())).collect()
+    files(&folder()).into_iter().filter_map(|folder| Case::read(folder).ok()).collect()
+}
+
+fn every_folder_is_a_case() -> Result<(), Failed> {
+    for entry in fs::read_dir(folder())? {
+        let path = entry?.path();
+        if !path.is_dir() {
+            continue;
+        }
+        let at = |error: Failed| format!("{}: {}", path.display(), error.message().unwrap_or_default());
+        let case = Case::read(path.clone()).map_err(|error| at(error.into()))?;
+        for entry in fs::read_dir(&path)? {
+            entry?;
+        }
+        if case.documents().is_empty() {
+            return Err(at("it has no encrypted document".into()).into());
+        }
+    }
+    Ok(())
 }
 
 impl Case {
+    fn read(folder: PathBuf) -> std::io::Result<Self> {
+        let about = fs::read_to_string(folder.join("about"))?;
+        Ok(Self { folder, about })
+    }
+
     /// Returns what `about` says in a line.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
