@@ -6,25 +6,42 @@
 #
 # It fetches and builds what it needs (Rust, and for the peers Go, pip and npm) and keeps it in the
 # user's cache folder. A peer that could not be had is named, and its tests count as skipped; with
-# CI=true a peer that failed to come up although the machine has the means for it is a failure.
+# CI=true a peer that failed to come up although the machine has the means for it is a failure. Run by
+# root, it installs the package `age` with apt-get if there is no age yet.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
+
+refuse() {
+  echo "tests/run.sh: $1" >&2
+  usage >&2
+  exit 2
+}
+
 long=''
-case ${1:-} in
-  --long) long=${2:?usage: tests/run.sh --long N}; shift 2 ;;
-  -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit ;;
-esac
+while [ $# -gt 0 ]; do
+  case $1 in
+    --long)
+      long=${2:-}
+      [[ $long =~ ^[1-9][0-9]*$ ]] || refuse '--long takes a number'
+      shift 2
+      ;;
+    -h | --help) usage; exit ;;
+    *) refuse "there is no option $1" ;;
+  esac
+done
 
 # Peers are built beside the first tests, in a process group of their own, so that they can be ended.
-scratch=$(mktemp -d)
+scratch=$(mktemp -d) peers=''
+trap 'if [ -n "$peers" ]; then kill -- "-$peers" 2>/dev/null; fi; rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 set -m
 "$here/peers/setup.sh" "$scratch" </dev/null >"$scratch/setup.log" 2>&1 &
 peers=$!
 set +m
-trap 'kill -- "-$peers" 2>/dev/null; rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
 
 passed=0 failed=0 skipped=0
 
@@ -45,7 +62,14 @@ echo '== without peers'
 run_tests --workspace -- --skip live::
 
 echo '== peers'
-wait "$peers" || cat "$scratch/setup.log"
+if ! wait "$peers"; then
+  cat "$scratch/setup.log"
+  echo 'FAILED tests/peers/setup.sh'
+  failed=$((failed + 1))
+fi
+# Its number may be that of another group from here on.
+peers=''
+touch "$scratch/found" "$scratch/absent" "$scratch/failed"
 while IFS='=' read -r variable path; do
   echo "have $variable=$path"
   export "$variable=$path"
@@ -56,7 +80,12 @@ if [ "${CI:-}" = true ]; then failed=$((failed + $(wc -l <"$scratch/failed"))); 
 
 echo '== against peers'
 if [ -n "$long" ]; then export SELKIE_LONG=$long; fi
+passed_before=$passed failed_before=$failed
 run_tests --package selkie-decryptor --test main -- live::
+if [ -s "$scratch/found" ] && [ "$passed" -eq "$passed_before" ] && [ "$failed" -eq "$failed_before" ]; then
+  echo 'FAILED there are peers, and no test ran against them'
+  failed=$((failed + 1))
+fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
