@@ -7,6 +7,7 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
+# Run by root, it installs the package `age` of the system with apt-get, if there is no age yet.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,6 +19,13 @@ cd "$here" || exit
 : >"$report/found"
 : >"$report/failed"
 : >"$report/absent"
+
+# What a run leaves behind that was ended, and what earlier ones left that nothing could stop.
+work=''
+trap 'if [ -n "$work" ]; then rm -rf "$work" "$work.log"; fi' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+find "$cache" -maxdepth 1 -name 'new.*' -mmin +1440 -exec rm -rf {} +
 
 # Cheap ones first. Each is a variable, a peer, and the function that brings it up.
 main() {
@@ -33,14 +41,14 @@ main() {
 # peer VARIABLE NAME FUNCTION [PIN ...]: the function gets an empty folder to fill, and prints the path
 # of the peer below it. It returns 1 if it failed, and 2 if the machine lacks the means.
 peer() {
-  local variable=$1 name=$2 function=$3 folder work path status
+  local variable=$1 name=$2 function=$3 folder path status
   shift 3
   folder=$cache/$name-$(cat -- /dev/null "$@" | sha256)
   if [ -f "$folder/path" ]; then
     echo "$variable=$folder/$(cat "$folder/path")" >>"$report/found"
     return
   fi
-  work=$(mktemp -d "$cache/new.XXXXXX")
+  work=$(mktemp -d "$cache/new.XXXXXX") || { echo "$name: no folder to make it in" >>"$report/failed"; return; }
   path=$("$function" "$work" 2>"$work.log")
   status=$?
   if [ $status -eq 0 ] && [ "${path#/}" != "$path" ]; then
@@ -60,6 +68,7 @@ peer() {
     rm -rf "$work"
   fi
   rm -f "$work.log"
+  work=''
 }
 
 # age of the system, which is not kept in the cache.
