@@ -4,6 +4,22 @@
 //! one, so that it can be reviewed and diffed; its keys, comments and layout stay as they are. Files
 //! written here open in sops, and the other way round.
 //!
+//! # Example
+//! ```no_run
+//! # #[cfg(feature = "age")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use selkie::format::Format;
+//! use selkie::keys::age::{AgeService, Identities};
+//!
+//! let identities = Identities::parse("keys.txt", &std::fs::read("keys.txt")?.into())?;
+//! let age = AgeService::new(identities);
+//! let plain = selkie::decrypt(std::fs::read("secrets.yaml")?, Format::Yaml, &[&age])?;
+//! println!("{} bytes", plain.expose_secret().len());
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "age"))]
+//! # fn main() {}
+//! ```
 //!
 //! # Layers
 //! [`mod@format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
@@ -64,7 +80,39 @@ pub enum EncryptError {
 /// Decrypts a document in place: what was not encrypted stays byte for byte, the metadata is taken out.
 ///
 /// # Errors
-/// If the document is not encrypted, no service recovers its data key, or it was changed without it.
+/// - [`DecryptError::Parse`] if the source is not of its format,
+/// - [`DecryptError::Metadata`] if it is not encrypted, or its metadata cannot be used,
+/// - [`DecryptError::Recover`] if no service recovers its data key,
+/// - [`DecryptError::Open`] if it was changed by somebody who did not have the data key.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "age")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use selkie::DecryptError;
+/// use selkie::format::Format;
+/// use selkie::keys::age::{AgeService, Identities, IdentityKind, generate};
+/// # use selkie::keys::{KeyGroup, MasterKey, age};
+/// # use selkie::sops::Metadata;
+///
+/// let identity = generate(IdentityKind::X25519, &mut rand::rngs::OsRng);
+/// let service = AgeService::new(Identities::parse("a new key", &identity.secret)?);
+/// # let keys = KeyGroup(MasterKey::parse_list(&age::KIND, &identity.recipient)?);
+/// # let (metadata, now) = (Metadata::new(vec![keys]), "2026-01-02T03:04:05Z");
+/// # let rng = &mut rand::rngs::OsRng;
+/// # let encrypted =
+/// #     selkie::encrypt("password: seal # of the sea\n", Format::Yaml, metadata, &[&service], now, rng)?;
+/// // `encrypted` is a document for `identity.recipient`.
+/// let plain = selkie::decrypt(encrypted, Format::Yaml, &[&service])?;
+/// assert_eq!(plain.expose_secret(), b"password: seal # of the sea\n");
+///
+/// let error = selkie::decrypt("password: seal\n", Format::Yaml, &[&service]).err();
+/// assert!(matches!(error, Some(DecryptError::Metadata(_))));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "age"))]
+/// # fn main() {}
+/// ```
 pub fn decrypt(
     source: impl Into<SecretBytes>,
     format: Format,
@@ -79,7 +127,37 @@ pub fn decrypt(
 /// Encrypts a document in place, for the groups of `metadata` and by its rule. `now` is RFC 3339.
 ///
 /// # Errors
-/// If the document is encrypted already, a master key fails, or the rule selects nothing.
+/// - [`EncryptError::Parse`] if the source is not of its format,
+/// - [`EncryptError::Wrap`] if a master key cannot wrap the data key, or there is none,
+/// - [`EncryptError::Seal`] if the document is encrypted already, or the rule selects nothing.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "age")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use selkie::format::Format;
+/// use selkie::keys::age::{AgeService, Identities, IdentityKind, generate};
+/// use selkie::keys::{KeyGroup, MasterKey, age};
+/// use selkie::sops::{Metadata, Selector};
+///
+/// let identity = generate(IdentityKind::X25519, &mut rand::rngs::OsRng);
+/// // Encrypting needs no identity.
+/// let service = AgeService::new(Identities::new());
+///
+/// let keys = MasterKey::parse_list(&age::KIND, &identity.recipient)?;
+/// let mut metadata = Metadata::new(vec![KeyGroup(keys)]);
+/// metadata.selector = Selector::EncryptedSuffix("_secret".to_owned());
+///
+/// let (source, now) = ("user: selkie\npassword_secret: seal\n", "2026-01-02T03:04:05Z");
+/// let encrypted =
+///     selkie::encrypt(source, Format::Yaml, metadata, &[&service], now, &mut rand::rngs::OsRng)?;
+/// let text = str::from_utf8(encrypted.expose_secret())?;
+/// assert!(text.starts_with("user: selkie\npassword_secret: ENC[AES256_GCM,data:"));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "age"))]
+/// # fn main() {}
+/// ```
 pub fn encrypt(
     source: impl Into<SecretBytes>,
     format: Format,
