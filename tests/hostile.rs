@@ -12,6 +12,8 @@ use proptest::prelude::{Strategy, any};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use selkie::format::Format;
+use selkie::sops::{Metadata, Stash};
+use selkie::tree::{NodeId, Tree, Value};
 
 use crate::{envelope, golden};
 
@@ -19,10 +21,20 @@ pub fn tests() -> Vec<Trial> {
     let mutilated = targets::TARGETS.iter().map(|&(name, target)| {
         Trial::test(format!("hostile::mutilated::{name}"), move || mutilated(name, target))
     });
-    let exhausting = EXHAUSTING.iter().map(|&(name, format, make)| {
-        Trial::test(format!("hostile::exhausting::{name}"), move || is_read_in_time(format, &make()))
+    let exhausting = EXHAUSTING.iter().map(|&(name, format, expected, make)| {
+        Trial::test(format!("hostile::exhausting::{name}"), move || {
+            in_time(|| comes_to(format, expected, &make()))
+        })
     });
-    mutilated.chain(exhausting).collect()
+    let configs = EXHAUSTING_CONFIGS.iter().map(|&(name, make)| {
+        Trial::test(format!("hostile::exhausting::config::{name}"), move || {
+            in_time(|| {
+                targets::config(&make());
+                Ok(())
+            })
+        })
+    });
+    mutilated.chain(exhausting).chain(configs).collect()
 }
 
 /// Runs a target on pieces of golden files, cut, doubled and overwritten.
@@ -71,33 +83,75 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             .enumerate()
             .for_each(|(index, seed)| drop(seed.splice(0..0, [index as u8 % 13, index as u8])));
     }
+    if name == "compare" {
+        seeds.iter_mut().for_each(|seed| *seed = [&[4], &seed[..], &[targets::DIVIDER], seed].concat());
+    }
     if name == "encrypted" {
         seeds.iter_mut().for_each(|seed| seed.insert(0, 4));
     }
     seeds
 }
 
-/// Reading ends soon, whatever it comes to; what is read can be encrypted in proportion.
-fn is_read_in_time(format: Format, text: &[u8]) -> Result<(), Failed> {
-    let start = Instant::now();
-    if let Ok(tree) = format.read(text) {
-        let envelope = envelope::envelope(&serde_json::Map::new(), 1)?;
-        let sealed =
-            envelope.seal(format, tree, selkie::sops::Stash::new(), envelope::NOW, &mut envelope::rng(1));
-        // That it ends is what matters.
-        let _ = sealed.map(|sealed| sealed.in_place());
+/// A document is refused as expected, or is read, and can be looked at and encrypted.
+fn comes_to(format: Format, expected: Expected, text: &[u8]) -> Result<(), Failed> {
+    let tree = match (format.read(text), expected) {
+        (Ok(tree), Expected::Read) => tree,
+        (Ok(_), Expected::Refused(why)) => return Err(format!("it is read, and not refused: {why}").into()),
+        (Err(error), Expected::Refused(why)) if error.kind.to_string().contains(why) => return Ok(()),
+        (Err(error), _) => return Err(error.into()),
+    };
+    let envelope = envelope::envelope(&serde_json::Map::new(), 1)?;
+    let mut other = format.read(text)?;
+    if let Some(last) = last_scalar(&other) {
+        other.set_value(last, Value::Bool(true));
     }
+    targets::looks_at(format, &tree, &other, envelope.metadata());
+    // That it ends is what matters: metadata without keys is none.
+    let _ = Metadata::from_entry(tree.metadata());
+    let sealed = envelope.seal(format, tree, Stash::new(), envelope::NOW, &mut envelope::rng(1));
+    // Here too: some formats cannot hold what is encrypted.
+    let _ = sealed.map(|sealed| sealed.in_place());
+    Ok(())
+}
+
+fn last_scalar(tree: &Tree) -> Option<NodeId> {
+    let is_scalar = |value| !matches!(value, Value::Comment(_) | Value::List | Value::Map);
+    tree.nodes().rev().find(|(_, node)| is_scalar(node.value)).map(|(id, _)| id)
+}
+
+/// Runs what must end soon.
+fn in_time(run: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
+    let start = Instant::now();
+    run()?;
     let took = start.elapsed();
     if took < LIMIT { Ok(()) } else { Err(format!("it took {took:?}").into()) }
 }
+
+/// What reading comes to.
+#[derive(Clone, Copy)]
+enum Expected {
+    /// It is read.
+    Read,
+    /// It is refused, with an error that says this.
+    Refused(&'static str),
+}
+
+use Expected::{Read, Refused};
 
 /// Generous, as tests run without optimisation and beside others; what is not linear takes minutes.
 const LIMIT: Duration = Duration::from_secs(20);
 
 type Make = fn() -> Vec<u8>;
 
-const EXHAUSTING: &[(&str, Format, Make)] = &[
-    ("alias_bomb", Format::Yaml, || {
+/// How often a map or list may be in another.
+const DEEPEST: usize = 10_000;
+
+const BOMB: Expected = Refused("aliases expand");
+const NESTING: Expected = Refused("nested too deeply");
+const RECURSIVE: Expected = Refused("contains it");
+
+const EXHAUSTING: &[(&str, Format, Expected, Make)] = &[
+    ("alias_bomb", Format::Yaml, BOMB, || {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let item = format!("*a{}, ", level - 1);
@@ -105,7 +159,7 @@ const EXHAUSTING: &[(&str, Format, Make)] = &[
         }
         text.into_bytes()
     }),
-    ("alias_bomb_in_second_document", Format::Yaml, || {
+    ("alias_bomb_in_second_document", Format::Yaml, BOMB, || {
         let mut text = "a: b\n---\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let item = format!("*a{}, ", level - 1);
@@ -113,52 +167,106 @@ const EXHAUSTING: &[(&str, Format, Make)] = &[
         }
         text.into_bytes()
     }),
-    ("deep_block_lists", Format::Yaml, || ["a: ", &"- ".repeat(100_000), "x"].concat().into_bytes()),
-    ("deep_block_maps", Format::Yaml, || {
+    ("alias_bomb_of_texts", Format::Yaml, BOMB, || {
+        let text = "x".repeat(1 << 20);
+        format!("l: [&x {text}{}]\n", ", *x".repeat(100_000)).into_bytes()
+    }),
+    ("deep_block_lists", Format::Yaml, NESTING, || {
+        ["a:\n  ", &"- ".repeat(100_000), "x"].concat().into_bytes()
+    }),
+    ("deep_block_maps", Format::Yaml, Read, || {
         (0..1_500).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>().into_bytes()
     }),
-    ("deep_flow_lists", Format::Yaml, || ["a: ", &"[".repeat(200_000)].concat().into_bytes()),
-    ("deep_flow_maps", Format::Yaml, || ["a: ", &"{a: ".repeat(100_000)].concat().into_bytes()),
-    ("deep_json", Format::Json, || {
+    ("deep_flow_lists", Format::Yaml, NESTING, || ["a: ", &"[".repeat(200_000)].concat().into_bytes()),
+    ("deep_flow_maps", Format::Yaml, NESTING, || ["a: ", &"{a: ".repeat(100_000)].concat().into_bytes()),
+    ("deepest_block_lists", Format::Yaml, Read, || {
+        ["a:\n  ", &"- ".repeat(DEEPEST - 1), "x\n"].concat().into_bytes()
+    }),
+    ("deepest_flow_lists", Format::Yaml, Read, || nested("a: ", "[", "x", "]", DEEPEST - 1)),
+    ("deepest_flow_maps", Format::Yaml, Read, || nested("a: ", "{a: ", "x", "}", DEEPEST - 1)),
+    ("deepest_json_lists", Format::Json, Read, || {
+        [nested("{\"a\":", "[", "1", "]", DEEPEST - 1), b"}".to_vec()].concat()
+    }),
+    ("deepest_json_maps", Format::Json, Read, || nested("", "{\"a\":", "1", "}", DEEPEST)),
+    ("deep_and_wide_flow_lists", Format::Yaml, Read, || {
+        let list = String::from_utf8_lossy(&nested("", "[", "x, y", "]", 2_000)).into_owned();
+        (0..50).map(|index| format!("a{index}: {list}\n")).collect::<String>().into_bytes()
+    }),
+    ("deep_and_wide_json", Format::Json, Read, || {
+        let items = vec!["1"; 1_000].join(",");
+        nested("", "{\"a\":[1,", &items, "]}", 1_000)
+    }),
+    ("wide_at_every_depth", Format::Yaml, Read, || nested("a: ", "{a: x, \"b:\": y, c: ", "z", "}", 1_500)),
+    ("deep_json", Format::Json, NESTING, || {
         ["{\"a\":", &"[".repeat(100_000), &"]".repeat(100_000), "}"].concat().into_bytes()
     }),
-    ("deep_question_marks", Format::Yaml, || "? ".repeat(100_000).into_bytes()),
-    ("equal_keys", Format::Json, || {
+    ("deep_question_marks", Format::Yaml, Refused("cannot be a key"), || "? ".repeat(100_000).into_bytes()),
+    ("equal_keys", Format::Json, Read, || {
         let entries = vec!["\"a\":1"; 20_000].join(",");
         format!("{{{entries}}}").into_bytes()
     }),
-    ("huge_scalar", Format::Yaml, || ["a: ", &"x".repeat(4 << 20)].concat().into_bytes()),
-    ("long_quoted_line", Format::Yaml, || ["a: \"", &"\\n".repeat(1 << 20), "\""].concat().into_bytes()),
-    ("many_anchors", Format::Yaml, || {
+    ("huge_scalar", Format::Yaml, Read, || ["a: ", &"x".repeat(4 << 20)].concat().into_bytes()),
+    ("long_quoted_line", Format::Yaml, Read, || {
+        ["a: \"", &"\\n".repeat(1 << 20), "\""].concat().into_bytes()
+    }),
+    ("many_anchors", Format::Yaml, Read, || {
         (0..20_000).map(|index| format!("k{index}: &a{index} x\n")).collect::<String>().into_bytes()
     }),
-    ("many_comments", Format::Yaml, || {
+    ("many_comments", Format::Yaml, Read, || {
         ["a:\n", &"# note\n".repeat(100_000), " b: c\n"].concat().into_bytes()
     }),
-    ("many_continued_lines", Format::Ini, || ["a = ", &"x \\\n".repeat(100_000)].concat().into_bytes()),
-    ("many_documents", Format::Yaml, || "---\na: b\n".repeat(2_000).into_bytes()),
-    ("many_flat_metadata", Format::Dotenv, || {
+    ("many_continued_lines", Format::Ini, Read, || ["a = ", &"x \\\n".repeat(100_000)].concat().into_bytes()),
+    ("many_documents", Format::Yaml, Read, || "---\na: b\n".repeat(2_000).into_bytes()),
+    ("many_flat_metadata", Format::Dotenv, Read, || {
         (0..20_000)
             .map(|index| format!("sops_age__list_{index}__map_enc=x\n"))
             .collect::<String>()
             .into_bytes()
     }),
-    ("many_keys", Format::Yaml, || {
+    ("many_keys", Format::Yaml, Read, || {
         (0..20_000).map(|index| format!("key{index}: value{index}\n")).collect::<String>().into_bytes()
     }),
-    ("list_index_of_flat_metadata", Format::Dotenv, || {
+    ("list_index_of_flat_metadata", Format::Dotenv, Refused("a list has gaps"), || {
         b"sops_age__list_4000000000__map_enc=x\nA=b\n".to_vec()
     }),
-    ("many_lines_above_a_section", Format::Ini, || {
+    ("many_lines_above_a_section", Format::Ini, Read, || {
         [&"; note\n".repeat(100_000), "[a] ; beside\n"].concat().into_bytes()
     }),
-    ("many_open_quotes", Format::Ini, || ["a = \"\"\"", &"\n`".repeat(100_000)].concat().into_bytes()),
-    ("many_repeated_keys", Format::Ini, || "a = x\n".repeat(100_000).into_bytes()),
-    ("many_sections", Format::Ini, || "; note\n[a]\nb = c ; d\n\n".repeat(10_000).into_bytes()),
-    ("nul_bytes", Format::Yaml, || vec![0; 1 << 16]),
-    ("recursive_alias", Format::Yaml, || b"a: &a [*a]\n".to_vec()),
-    ("recursive_alias_in_second_document", Format::Yaml, || b"a: b\n---\na: &a {b: *a}\n".to_vec()),
+    ("many_open_quotes", Format::Ini, Refused("closing quote"), || {
+        ["a = \"\"\"", &"\n`".repeat(100_000)].concat().into_bytes()
+    }),
+    ("many_repeated_keys", Format::Ini, Read, || "a = x\n".repeat(100_000).into_bytes()),
+    ("many_sections", Format::Ini, Read, || "; note\n[a]\nb = c ; d\n\n".repeat(10_000).into_bytes()),
+    ("nul_bytes", Format::Yaml, Refused("control character"), || vec![0; 1 << 16]),
+    ("recursive_alias", Format::Yaml, RECURSIVE, || b"a: &a [*a]\n".to_vec()),
+    ("recursive_alias_in_second_document", Format::Yaml, RECURSIVE, || {
+        b"a: b\n---\na: &a {b: *a}\n".to_vec()
+    }),
 ];
+
+const EXHAUSTING_CONFIGS: &[(&str, Make)] = &[
+    ("deep_creation_rules", || nested("creation_rules: ", "[", "x", "]", DEEPEST - 1)),
+    ("deep_key_groups", || {
+        nested("creation_rules:\n- key_groups: ", "[{merge: ", "x", "}]", DEEPEST / 2 - 2)
+    }),
+    ("deep_stores", || nested("stores: ", "{yaml: ", "x", "}", DEEPEST - 1)),
+    ("deep_unknown_field", || nested("x: ", "{a: [", "x", "]}", DEEPEST / 2 - 1)),
+    ("deep_unknown_field_of_rule", || {
+        nested("creation_rules:\n- age: age1\n  x: ", "[", "x", "]", DEEPEST - 3)
+    }),
+    ("many_rules", || {
+        let rules = (0..20_000).map(|index| format!("- path_regex: x{index}\n  age: age1\n"));
+        ["creation_rules:\n".to_owned()].into_iter().chain(rules).collect::<String>().into_bytes()
+    }),
+    ("many_unknown_fields", || {
+        (0..20_000).map(|index| format!("k{index}: x\n")).collect::<String>().into_bytes()
+    }),
+];
+
+/// Returns `inner` in brackets, many times over, behind `before`.
+fn nested(before: &str, open: &str, inner: &str, close: &str, depth: usize) -> Vec<u8> {
+    [before, &open.repeat(depth), inner, &close.repeat(depth)].concat().into_bytes()
+}
 
 /// What parsers look at.
 const INTERESTING: &[&str] = &[

@@ -7,9 +7,10 @@ use std::ops::Range;
 use selkie::format::{Format, Place, Rewrite, WriteError};
 use selkie::keys::age::Identities;
 use selkie::secret::SecretBytes;
+use selkie::sops::audit::{DoubtKind, inspect};
 use selkie::sops::config::Config;
-use selkie::sops::{MacCheck, Metadata, SealError, Selector, Stash};
-use selkie::tree::{NodeId, Origin, Tree, TreePath, Value};
+use selkie::sops::{Envelope, Forecast, LeafState, MacCheck, Metadata, SealError, Selector, Stash, leaves};
+use selkie::tree::{NodeId, Origin, Tree, TreePath, Value, differences};
 use serde_json::{Map, Value as Json, json};
 
 use crate::envelope::{self, NOW};
@@ -20,6 +21,7 @@ type Target = fn(&[u8]);
 /// All of them, by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("binary", binary),
+    ("compare", compare),
     ("config", config),
     ("dotenv", dotenv),
     ("edit_dotenv", edit_dotenv),
@@ -39,6 +41,17 @@ pub const TARGETS: &[(&str, Target)] = &[
 /// Reads, rewrites, encrypts and decrypts.
 pub fn binary(data: &[u8]) {
     survives(Format::Binary, data);
+}
+
+/// Compares two documents, and looks at them without a key; the first byte chooses their format.
+pub fn compare(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let format = FORMATS[usize::from(choice) % FORMATS.len()];
+    let mut trees = data.split(|&byte| byte == DIVIDER).map(|text| format.read(text));
+    let (Some(Ok(one)), Some(Ok(other))) = (trees.next(), trees.next()) else { return };
+    let envelope = envelope::envelope(&Map::new(), 0).expect("there are no rules");
+    looks_at(format, &one, &other, envelope.metadata());
+    looks_at(format, &other, &one, envelope.metadata());
 }
 
 /// Reads the rules of `.sops.yaml`.
@@ -76,7 +89,6 @@ pub fn edit_yaml(data: &[u8]) {
 
 /// Decrypts what pretends to be an encrypted document; the first byte chooses its format.
 pub fn encrypted(data: &[u8]) {
-    const FORMATS: [Format; 5] = [Format::Binary, Format::Dotenv, Format::Ini, Format::Json, Format::Yaml];
     let Some((&choice, data)) = data.split_first() else { return };
     decrypts(FORMATS[usize::from(choice) % FORMATS.len()], data);
 }
@@ -139,6 +151,7 @@ fn survives(format: Format, data: &[u8]) {
     seals(format, data, tree, choice);
 }
 
+/// Encrypts, as was foreseen, and decrypts.
 fn seals(format: Format, data: &[u8], tree: Tree, choice: u8) {
     let mut rules = Map::new();
     if let Some(&(field, text)) = RULES.get(usize::from(choice) % (RULES.len() + 1)) {
@@ -146,7 +159,15 @@ fn seals(format: Format, data: &[u8], tree: Tree, choice: u8) {
     }
     let seed = u64::from(choice);
     let envelope = envelope::envelope(&rules, seed).expect("the rules are valid");
-    let sealed = match envelope.seal(format, tree, Stash::new(), NOW, &mut envelope::rng(seed)) {
+    let foreseen = Forecast::of(format, &tree, &envelope.metadata().selector).refusal;
+    let selected = selected_leaves(format, &tree, &envelope);
+    let sealed = envelope.seal(format, tree, Stash::new(), NOW, &mut envelope::rng(seed));
+    match (&foreseen, sealed.as_ref().err()) {
+        // Only the one that encrypts knows of these.
+        (None, Some(SealError::AmbiguousComment { .. } | SealError::Write(_))) => {}
+        (foreseen, error) => assert_eq!(foreseen.as_ref(), error, "it was foreseen otherwise"),
+    }
+    let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(
             SealError::AlreadyEncrypted
@@ -162,17 +183,51 @@ fn seals(format: Format, data: &[u8], tree: Tree, choice: u8) {
         Err(SealError::Write(_)) => return,
         Err(error) => panic!("it cannot be encrypted in place: {error}"),
     };
+    is_sealed(format, encrypted.expose_secret(), &envelope, selected);
     let opened =
         envelope::open(format, encrypted.expose_secret(), envelope::DATA_KEY).expect("the key is right");
     let plain = opened.plaintext().expect("what was read can be written");
     assert!(plain.expose_secret() == data, "it changes by encrypting and decrypting");
 }
 
+/// Without the key, a document that was encrypted here raises no doubt but of keys that SOPS mistakes.
+fn is_sealed(format: Format, encrypted: &[u8], envelope: &Envelope, selected: usize) {
+    let tree = format.read(encrypted).expect("what is written can be read");
+    let doubts = inspect(format, &tree, envelope.metadata());
+    assert!(doubts.iter().all(|doubt| doubt.kind == DoubtKind::AmbiguousKey), "a doubt: {doubts:?}");
+    assert_eq!(selected_leaves(format, &tree, envelope), selected, "other values are selected");
+    let left = leaves(format, &tree, &envelope.metadata().selector);
+    let is_clear = |state| state == LeafState::Clear;
+    assert!(!left.iter().any(|leaf| leaf.selected && is_clear(leaf.state)), "a value is left in clear");
+}
+
+fn selected_leaves(format: Format, tree: &Tree, envelope: &Envelope) -> usize {
+    let leaves = leaves(format, tree, &envelope.metadata().selector);
+    leaves.iter().filter(|leaf| leaf.selected).count()
+}
+
+/// Looks at a document without a key, in every way there is, and compares it with itself and with another.
+pub fn looks_at(format: Format, tree: &Tree, other: &Tree, metadata: &Metadata) {
+    let last = Forecast::of(format, tree, &metadata.selector).comments.len();
+    assert!(last <= tree.nodes().len(), "there are more comments than nodes");
+    let leaves = leaves(format, tree, &metadata.selector);
+    assert!(leaves.is_sorted_by_key(|leaf| leaf.id), "leaves are out of order");
+    let lines = tree.source().iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let doubts = inspect(format, tree, metadata);
+    assert!(doubts.iter().all(|doubt| (1..=lines).contains(&doubt.line)), "a doubt is nowhere");
+    assert!(differences(tree, tree).is_empty(), "a document differs from itself");
+    let there = differences(tree, other);
+    assert_eq!(there.len(), differences(other, tree).len(), "there and back are not equally far");
+}
+
 fn decrypts(format: Format, data: &[u8]) {
     let Ok(tree) = format.read(data) else { return };
     let Ok(metadata) = Metadata::from_entry(tree.metadata()) else { return };
+    let again = format.read(data).expect("it was read before");
+    looks_at(format, &tree, &again, &metadata);
     let Ok(envelope) = envelope::recover(metadata, envelope::DATA_KEY) else { return };
     let Ok(opened) = envelope.open(format, tree, MacCheck::Ignore) else { return };
+    looks_at(format, opened.tree(), &again, envelope.metadata());
     // A document that nobody encrypted may hold what cannot be written.
     let _ = opened.plaintext();
     let _ = opened.stash();
@@ -191,18 +246,15 @@ fn edit(format: Format, data: &[u8]) {
     let value = &VALUES[usize::from(*kind) % VALUES.len()];
     let value: Json = serde_json::from_str(value).expect("the values are JSON");
     let has_only_texts = matches!(format, Format::Dotenv | Format::Ini);
-    let expected = match &value {
-        Json::Bool(_) | Json::Number(_) if has_only_texts => value.to_string().into(),
-        value => value.clone(),
-    };
     let (start, end) = (place.index(), tree.node(place).end as usize);
     if let Ok(changed) = format.store().put(&tree, Place::Node(place), &value) {
         let again = format.read(changed).expect("what was put in can be read");
-        same_but(&tree, &again, start..end, Some((key_of(&tree, place), &expected)));
+        let expected = shape_of(key_of(&tree, place), &value, has_only_texts);
+        same_but(format, &tree, &again, start..end, expected);
     }
     if let Ok(changed) = format.store().remove(&tree, place) {
         let again = format.read(changed).expect("what is left can be read");
-        same_but(&tree, &again, start..end, None);
+        same_but(format, &tree, &again, start..end, vec![]);
     }
     let (below, key) = match tree.node(place).value {
         Value::List => (Place::Append(place), None),
@@ -211,32 +263,54 @@ fn edit(format: Format, data: &[u8]) {
     };
     if let Ok(changed) = format.store().put(&tree, below, &value) {
         let again = format.read(changed).expect("what was put in can be read");
-        same_but(&tree, &again, end..end, Some((key, &expected)));
+        same_but(format, &tree, &again, end..end, shape_of(key, &value, has_only_texts));
     }
 }
 
-/// Values before and behind those in `range` are the same in both trees, and an entry is in their place.
-fn same_but(before: &Tree, after: &Tree, range: Range<usize>, entry: Option<(Option<Vec<u8>>, &Json)>) {
-    let containers = matches!(entry, Some((_, Json::Array(_) | Json::Object(_))));
-    let mut expected: Vec<_> = shape(before, |id| id.index() < range.start);
-    expected.extend(entry.map(|(key, value)| (key, value.to_string())));
+/// Values before and behind those in `range` are the same in both trees, and others are in their place.
+fn same_but(format: Format, before: &Tree, after: &Tree, range: Range<usize>, entry: Shape) {
+    let mut expected = shape(before, |id| id.index() < range.start);
+    expected.extend(entry);
     expected.extend(shape(before, |id| id.index() >= range.end));
-    let found = shape(after, |_| true);
-    let flat = |shape: Vec<(Option<Vec<u8>>, String)>| {
-        shape.into_iter().filter(|(_, text)| text != "open").collect::<Vec<_>>()
+    // A comment keeps the section of INI in which the lines above all sections are.
+    let kept = |mut shape: Shape| {
+        shape.retain(|(_, text)| format != Format::Ini || text != MAP);
+        shape
     };
-    if !containers {
-        assert!(flat(found) == flat(expected), "an edit changed more than its place");
-    }
+    let (expected, found, source) =
+        (kept(expected), kept(shape(after, |_| true)), kept(shape(before, |_| true)));
+    assert!(found == expected, "an edit changed more than its place");
+    assert!(found == source || !differences(before, after).is_empty(), "an edit makes no difference");
+}
+
+/// Keys and values, in order.
+type Shape = Vec<(Option<Vec<u8>>, String)>;
+
+/// The keys and values of what is put in.
+fn shape_of(key: Option<Vec<u8>>, value: &Json, has_only_texts: bool) -> Shape {
+    let below: Vec<_> = match value {
+        Json::Array(items) => items.iter().map(|item| (None, item)).collect(),
+        Json::Object(entries) => {
+            entries.iter().map(|(key, entry)| (Some(key.clone().into_bytes()), entry)).collect()
+        }
+        Json::Bool(_) | Json::Number(_) if has_only_texts => {
+            return vec![(key, Json::from(value.to_string()).to_string())];
+        }
+        value => return vec![(key, value.to_string())],
+    };
+    let open = if value.is_array() { LIST } else { MAP };
+    let below = below.into_iter().flat_map(|(key, value)| shape_of(key, value, has_only_texts));
+    [(key, open.to_owned())].into_iter().chain(below).collect()
 }
 
 /// The keys and values of all nodes that are wanted, in order.
-fn shape(tree: &Tree, wanted: impl Fn(NodeId) -> bool) -> Vec<(Option<Vec<u8>>, String)> {
+fn shape(tree: &Tree, wanted: impl Fn(NodeId) -> bool) -> Shape {
     let nodes = tree.nodes().filter(|(id, node)| {
         wanted(*id) && node.origin != Origin::Metadata && !matches!(node.value, Value::Comment(_))
     });
     let text = |id, value| match value {
-        Value::List | Value::Map => "open".to_owned(),
+        Value::List => LIST.to_owned(),
+        Value::Map => MAP.to_owned(),
         _ => tree.to_json(id).to_string(),
     };
     nodes.map(|(id, node)| (key_of(tree, id), text(id, node.value))).collect()
@@ -256,6 +330,14 @@ fn check_spans(tree: &Tree) {
         assert!(is_boundary(start) && is_boundary(end), "a span cuts a character");
     }
 }
+
+/// What no text holds stands between two of them.
+pub const DIVIDER: u8 = 0xFF;
+
+const FORMATS: [Format; 5] = [Format::Binary, Format::Dotenv, Format::Ini, Format::Json, Format::Yaml];
+
+const LIST: &str = "list";
+const MAP: &str = "map";
 
 const RULES: [(&str, &str); 6] = [
     (Selector::FIELDS[0], "_clear"),
