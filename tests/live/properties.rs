@@ -238,7 +238,13 @@ impl Case<'_> {
             other => return fail(format!("a wrong key leads to {:?}", other.err())),
         }
         let theirs = self.ask("decrypt", json!({ "text": gotree::text(encrypted), "key": hex(&wrong) }));
-        if theirs.is_ok() { fail("sops decrypts with a wrong key".to_owned()) } else { Ok(()) }
+        match theirs {
+            Err(Refusal { stage, .. }) if matches!(&stage[..], "decrypt" | "mac") => Ok(()),
+            Err(Refusal { stage, error }) => {
+                fail(format!("a wrong key leads sops to {stage}: {error}\n{}", lossy(encrypted)))
+            }
+            Ok(_) => fail("sops decrypts with a wrong key".to_owned()),
+        }
     }
 
     fn ask(&self, operation: &str, mut request: Json) -> Result<Json, Refusal> {
