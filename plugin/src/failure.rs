@@ -41,6 +41,9 @@ pub enum Failure {
     /// A document cannot be written in the format that was asked for.
     #[error("{0}")]
     Conversion(WriteError),
+    /// A path does not tell which document of the file is meant.
+    #[error("{0}")]
+    Document(String),
     /// The editor failed.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -196,7 +199,7 @@ impl Failure {
             Self::Open(_) => Exit::TreeDecryption,
             Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
             Self::Parse(_) => Exit::Read,
-            Self::Path { .. } | Self::NotFound(_) => Exit::Path,
+            Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) => Exit::DataKey,
             Self::Seal(_) => Exit::TreeEncryption,
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,

@@ -23,6 +23,9 @@ pub fn hint(failure: &Failure) -> Option<String> {
         }
         Failure::Metadata(error) => return metadata_hint(error),
         Failure::Conversion(_) => "choose another --output-type",
+        Failure::Document(_) => {
+            "name the document with --document N; `kubectl seal explain FILE` shows their numbers"
+        }
         Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {

@@ -4,6 +4,7 @@ use selkie::format::WriteOptions;
 use selkie::secret::SecretBytes;
 use selkie::tree::{Step, TreePath, Value};
 
+use crate::change::DocumentFlag;
 use crate::commands::decrypt::ReadingFlags;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -24,6 +25,9 @@ pub struct Args {
     /// Print what the value holds in base64, as `data` of a Kubernetes Secret does
     #[arg(long)]
     base64: bool,
+
+    #[command(flatten)]
+    document: DocumentFlag,
 
     #[command(flatten)]
     reading: ReadingFlags,
@@ -75,14 +79,14 @@ fn extract(
     path: &TreePath,
 ) -> Result<SecretBytes, Failure> {
     let (tree, format) = (unlocked.opened.tree(), unlocked.opened.format());
-    let root = tree.documents().first().copied();
     // What is not YAML, JSON and so on is one value.
     let path = if format.store().is_single_value() && path.steps().is_empty() {
         TreePath::from_iter([Step::Key("data".to_owned())])
     } else {
         path.clone()
     };
-    let node = root.and_then(|root| tree.get(root, &path));
+    let root = args.document.having(tree, &path)?;
+    let node = tree.get(root, &path);
     let node = node.ok_or_else(|| Failure::NotFound(path.clone()))?;
     match tree.node(node).value {
         Value::Str(text) if args.base64 => crate::base64::decode(tree.bytes(text))

@@ -8,6 +8,7 @@ use selkie::tree::TreePath;
 use serde_json::Value as Json;
 
 use crate::batch::{self, Outcome};
+use crate::change::DocumentFlag;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -41,6 +42,9 @@ pub struct Args {
     /// Take the value from stdin instead, without its last line's end
     #[arg(long)]
     value_stdin: bool,
+
+    #[command(flatten)]
+    document: DocumentFlag,
 
     /// Allow a path that the rule of the file leaves in clear
     #[arg(long)]
@@ -128,10 +132,13 @@ fn set(
     value: &Json,
 ) -> Result<Outcome, Failure> {
     commands::change_in_place(context, target, mac_check(args.ignore_mac), |format, tree, unlocked| {
-        let changed = change::set(format, tree, path, value)?;
+        let root = args.document.taking(tree, path)?;
+        let changed = change::set(format, tree, root, path, value)?;
         if !args.in_clear {
             let again = format.read(SecretBytes::from(changed.expose_secret()))?;
-            change::refuse_clear(format, &again, &unlocked.envelope.metadata().selector, path)?;
+            let root = again.documents().get(tree.document_of(root)).copied();
+            let root = root.ok_or_else(|| Failure::NotFound(path.clone()))?;
+            change::refuse_clear(format, &again, &unlocked.envelope.metadata().selector, root, path)?;
         }
         Ok(changed)
     })
