@@ -158,6 +158,7 @@ fn overwrite(target: &Path, content: &[u8], expected: Expected<'_>) -> io::Resul
     reserve(&file, content.len())?;
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
+    successor::count_written();
     file.sync_all()
 }
 
