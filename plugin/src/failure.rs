@@ -15,6 +15,7 @@ use crate::config_file::ConfigFileError;
 use crate::dotted;
 use crate::editor::EditError;
 use crate::exit::Exit;
+use crate::json_value::JsonValueError;
 use crate::report::escape;
 
 /// Why a command failed.
@@ -70,6 +71,9 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A value that is given as JSON cannot be used.
+    #[error(transparent)]
+    Json(#[from] JsonValueError),
     /// A key of the command line cannot be read.
     #[error(transparent)]
     Key(#[from] KeyParseError),
@@ -188,7 +192,7 @@ impl Failure {
             Self::Exec(crate::exec::ExecError::Interrupted(signal)) => {
                 Exit::Child(crate::signals::exit_code(*signal))
             }
-            Self::InClear { .. } | Self::Place { .. } | Self::Value(_) => Exit::Set,
+            Self::InClear { .. } | Self::Json(_) | Self::Place { .. } | Self::Value(_) => Exit::Set,
             Self::Io { action: "write", .. } => Exit::Write,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoFile,
             Self::Io { .. } => Exit::Read,

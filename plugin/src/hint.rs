@@ -7,6 +7,7 @@ use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorEr
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
 use crate::failure::{Failure, identity_reports};
+use crate::json_value::JsonValueError;
 
 /// Returns what the user can do about a failure, if there is something to say.
 #[must_use]
@@ -26,6 +27,8 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Document(_) => {
             "name the document with --document N; `kubectl seal explain FILE` shows their numbers"
         }
+        Failure::Json(JsonValueError::Integer) => "put the number in quotes",
+        Failure::Json(JsonValueError::Malformed { .. }) => "a text goes without --json",
         Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
@@ -57,6 +60,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Check(_)
         | Failure::Exec(_)
         | Failure::Io { .. }
+        | Failure::Json(_)
         | Failure::Key(_)
         | Failure::NoFile(_)
         | Failure::NotModified

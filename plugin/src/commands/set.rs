@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::targets::{self, Target};
-use crate::{change, commands, document, dotted};
+use crate::{change, commands, document, dotted, json_value};
 
 /// Change one value of encrypted files
 ///
@@ -113,8 +113,7 @@ impl Args {
     fn value(&self, text: &SecretBytes) -> Result<Json, Failure> {
         let malformed = |why: &str| Failure::Value(format!("the value {why}"));
         if self.json {
-            // The cause would quote the value.
-            return serde_json::from_slice(text.expose_secret()).map_err(|_| malformed("is not JSON"));
+            return Ok(json_value::parse(text)?);
         }
         if self.base64 {
             return Ok(crate::base64::encode(text).into());

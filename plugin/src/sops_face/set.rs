@@ -15,6 +15,7 @@ use super::grammar::Flag;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
 use crate::files;
+use crate::json_value::{self, JsonValueError};
 
 pub(super) static COMMAND: Command = Command {
     name: "set",
@@ -80,9 +81,12 @@ pub(super) fn parse_path(text: &str, what: &str) -> Result<TreePath, Failure> {
 
 /// Reads a value that is given as JSON.
 pub(super) fn parse_value(text: &SecretBytes) -> Result<Json, Failure> {
-    // What the parser says may cite the value.
-    serde_json::from_slice(text.expose_secret())
-        .map_err(|_| Failure::new(Exit::Set, "Value for --set is not valid JSON"))
+    let message = |error| match error {
+        JsonValueError::Integer => format!("Value for --set: {error}; put the number in quotes"),
+        JsonValueError::Malformed { .. } => "Value for --set is not valid JSON".to_owned(),
+        JsonValueError::Range => format!("Value for --set is not valid JSON: {error}"),
+    };
+    json_value::parse(text).map_err(|error| Failure::new(Exit::Set, message(error)))
 }
 
 fn read_value(context: &Context<'_>, argument: Option<&OsStr>) -> Result<SecretBytes, Failure> {
