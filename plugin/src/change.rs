@@ -5,7 +5,7 @@
 
 use std::num::NonZeroUsize;
 
-use selkie::format::{Format, Place};
+use selkie::format::{Format, METADATA_KEY, Place, WriteError};
 use selkie::secret::SecretBytes;
 use selkie::sops::{Places, Selector, leaves};
 use selkie::tree::{NodeId, Step, Tree, TreePath, Value};
@@ -111,6 +111,19 @@ pub fn unset(format: Format, tree: &Tree, root: NodeId, path: &TreePath) -> Resu
         return Err(impossible(path, "it is the whole document"));
     }
     Ok(format.store().remove(tree, found)?)
+}
+
+/// Makes sure that a path does not lead into what is reserved for the metadata.
+///
+/// # Errors
+/// If it does.
+pub fn refuse_reserved(format: Format, path: &TreePath) -> Result<(), WriteError> {
+    // The metadata of dotenv is flat, and so are the names it takes.
+    let is_reserved = |step: &Step| matches!(step, Step::Key(key) if key == METADATA_KEY);
+    if format != Format::Dotenv && path.steps().first().is_some_and(is_reserved) {
+        return Err(WriteError::ReservedKey(METADATA_KEY.to_owned()));
+    }
+    Ok(())
 }
 
 /// Makes sure that what is below a path is encrypted, or would be, by a rule.

@@ -131,6 +131,7 @@ fn set(
     value: &Json,
 ) -> Result<Outcome, Failure> {
     commands::change_in_place(context, target, mac_check(args.ignore_mac), |format, tree, unlocked| {
+        change::refuse_reserved(format, path)?;
         let root = args.document.taking(tree, path)?;
         let changed = change::set(format, tree, root, path, value)?;
         if !args.in_clear {

@@ -10,9 +10,10 @@ use serde_json::{Map, Value as Json};
 
 use super::change::change;
 use super::document::{Source, marshal_failure};
-use super::failure::{Failure, cause, of_file};
+use super::failure::{Failure, already_encrypted, cause, of_file};
 use super::grammar::Flag;
 use super::{Action, Command, Context, flags};
+use crate::change::refuse_reserved;
 use crate::exit::Exit;
 use crate::files;
 use crate::json_value::{self, JsonValueError};
@@ -63,6 +64,8 @@ pub(super) fn set(
     value: &Json,
 ) -> Result<(), Failure> {
     change(context, source, &|format, tree| {
+        refuse_reserved(format, path)
+            .map_err(|_| Failure::new(Exit::AlreadyEncrypted, already_encrypted()))?;
         let (place, value) = place(tree, path, value)?;
         if context.given.switch("idempotent")
             && matches!(place, Place::Node(node) if tree.to_json(node) == value)
