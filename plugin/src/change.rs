@@ -96,7 +96,7 @@ pub fn set(
         }
     }
     if node == root {
-        return Err(impossible(path, "it is the whole document"));
+        return Err(whole());
     }
     Ok(format.store().put(tree, Place::Node(node), value)?)
 }
@@ -108,7 +108,7 @@ pub fn set(
 pub fn unset(format: Format, tree: &Tree, root: NodeId, path: &TreePath) -> Result<SecretBytes, Failure> {
     let found = tree.get(root, path).ok_or_else(|| Failure::NotFound(path.clone()))?;
     if found == root {
-        return Err(impossible(path, "it is the whole document"));
+        return Err(whole());
     }
     Ok(format.store().remove(tree, found)?)
 }
@@ -203,6 +203,10 @@ fn nested(steps: &[&Step], value: &Json) -> Option<Json> {
     })
 }
 
+fn whole() -> Failure {
+    Failure::Value("the path is empty, and means the whole document".to_owned())
+}
+
 fn impossible(path: &TreePath, why: &'static str) -> Failure {
     Failure::Place { path: path.clone(), why }
 }
@@ -253,7 +257,16 @@ mod tests {
         assert_eq!(why("b.x"), "there is a single value on the way");
         assert_eq!(why("x[1]"), "a list would have a hole");
         assert_eq!(why("[0]"), "a map has keys, not positions");
-        assert_eq!(why(""), "it is the whole document");
+    }
+
+    #[test]
+    fn whole_document_is_neither_set_nor_removed() {
+        let expected = "the path is empty, and means the whole document";
+        let set = changed(r#"{"a": 1}"#, "", &json!(2)).expect_err("it cannot be set");
+        assert_eq!(set.to_string(), expected);
+        let tree = Format::Json.read(r#"{"a": 1}"#).expect("the text is JSON");
+        let unset = unset(Format::Json, &tree, tree.documents()[0], &TreePath::new());
+        assert_eq!(unset.map(|_| ()).expect_err("it cannot be removed").to_string(), expected);
     }
 
     #[test]
