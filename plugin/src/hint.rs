@@ -57,6 +57,9 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
         Failure::Write(WriteError::ReservedKey(_)) => RESERVED,
+        Failure::Write(WriteError::Unsupported { format: "ini", what }) if what.contains("section") => {
+            "a key above all sections is one of DEFAULT: write DEFAULT.KEY"
+        }
         Failure::Check(_)
         | Failure::Exec(_)
         | Failure::Io { .. }
@@ -128,7 +131,10 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
             "put at least one key and a value into the file"
         }
         ParseErrorKind::NonStringKey => "put the key in quotes",
-        ParseErrorKind::Syntax(_) => "if the file has another format than its name says, pass --input-type",
+        // Text that is no INI or dotenv at all.
+        ParseErrorKind::Syntax(what) if what.starts_with("a line without") => {
+            "if the file has another format than its name says, pass --input-type, such as binary"
+        }
         _ => return None,
     };
     Some(hint.to_owned())
