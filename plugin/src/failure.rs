@@ -80,6 +80,9 @@ pub enum Failure {
     /// The keys that stay are those of others.
     #[error("none of your identities could read the file any more")]
     LockedOut,
+    /// A merge left a conflict in the file.
+    #[error("line {0}: an unresolved merge conflict")]
+    MergeConflict(usize),
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -202,7 +205,7 @@ impl Failure {
             Self::Conversion(_) | Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
             Self::Open(_) => Exit::TreeDecryption,
             Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
-            Self::Parse(_) => Exit::Read,
+            Self::MergeConflict(_) | Self::Parse(_) => Exit::Read,
             Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) => Exit::DataKey,
             Self::Seal(_) => Exit::TreeEncryption,

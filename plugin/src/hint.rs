@@ -22,6 +22,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::InClear { .. } => {
             "choose a path that the rule selects, or pass --in-clear if everyone may read the value"
         }
+        Failure::MergeConflict(_) => {
+            "take one side, such as with `git checkout --ours FILE`, and bring in the changes of the other with \
+             `kubectl seal edit`; encrypted values cannot be merged by hand"
+        }
         Failure::Metadata(error) => return metadata_hint(error),
         Failure::Conversion(_) => "choose another --output-type",
         Failure::Document(_) => {
