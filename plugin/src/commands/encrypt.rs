@@ -88,6 +88,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    if let Some(path) = target.path() {
+        // Else a rule would be missed that nobody needs.
+        let found = std::fs::metadata(context.session.absolute(path));
+        found.map_err(Failure::io("read", path.display().to_string()))?;
+    }
     let place = args.output.place(context, target);
     let _turn = place.turn(context);
     let path = args.input.path(context, target);
