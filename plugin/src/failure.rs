@@ -25,6 +25,14 @@ pub enum Failure {
     /// The input is encrypted already.
     #[error("the file is encrypted already")]
     AlreadyEncrypted,
+    /// The encrypted version of a file cannot be used.
+    #[error("{name}: {source}")]
+    Base {
+        /// The name of the version.
+        name: String,
+        /// Why not.
+        source: Box<Failure>,
+    },
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigFileError),
@@ -187,6 +195,7 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Base { source, .. } => source.exit(),
             Self::AlreadyEncrypted | Self::Seal(SealError::AlreadyEncrypted) => Exit::AlreadyEncrypted,
             Self::Io { .. } if self.is_broken_pipe() => Exit::BROKEN_PIPE,
             Self::Edit(EditError::Unchanged) | Self::NotModified => Exit::NotModified,
@@ -232,8 +241,10 @@ impl Failure {
     /// Returns what led to the failure, the nearest first.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
-        if let Self::Recover(error) = self {
-            return recovery_causes(error);
+        match self {
+            Self::Base { source, .. } => return source.causes(),
+            Self::Recover(error) => return recovery_causes(error),
+            _ => {}
         }
         let mut causes = Vec::new();
         let mut next = std::error::Error::source(self);

@@ -17,6 +17,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "change it with `kubectl seal edit` or `set`; bring in an edited plaintext copy with \
              `kubectl seal encrypt COPY --output FILE`; for new keys, see `kubectl seal updatekeys`"
         }
+        Failure::Base { source, .. } => return self::hint(source),
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
 use crate::report::count;
+use crate::report::escape;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 
@@ -174,7 +175,14 @@ fn encrypt_against(
         return Err(Failure::Check(text));
     }
     document::refuse_encrypted(&document.tree()?)?;
-    let unlocked = base.unlock(context, MacCheck::Require)?;
+    let unlocked = base.unlock(context, MacCheck::Require).map_err(|source| {
+        let name = match (&args.against, place) {
+            (Some(name), _) => name.clone(),
+            (None, Place::File(path)) => path.display().to_string(),
+            (None, Place::Stdout) => String::new(),
+        };
+        Failure::Base { name: escape(&name), source: Box::new(source) }
+    })?;
     warn_of_other_settings(args, context, target, &unlocked);
     let changed = unlocked.seal_if_changed(context, &document.source)?;
     let Some(resealed) = changed else {
