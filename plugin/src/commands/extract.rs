@@ -19,7 +19,7 @@ use crate::{batch, dotted, report, targets};
 #[command(after_help = EXAMPLES, override_usage = "kubectl seal extract [OPTIONS] <FILE>... <PATH>")]
 pub struct Args {
     /// Files, globs or folders, or - for stdin; then the path, such as data.password
-    #[arg(value_name = "FILE... PATH", required = true, num_args = 2..)]
+    #[arg(value_name = "FILE... PATH", required = true, num_args = 1..)]
     arguments: Vec<String>,
 
     /// Print what the value holds in base64, as `data` of a Kubernetes Secret does
@@ -46,7 +46,8 @@ Examples:
 /// If the arguments name nothing.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let needed = || Failure::Usage("a file and a path are needed".to_owned());
-    let (path, files) = args.arguments.split_last().ok_or_else(needed)?;
+    let (path, files) =
+        args.arguments.split_last().filter(|(_, files)| !files.is_empty()).ok_or_else(needed)?;
     let path = dotted::parse(path)?;
     let targets = targets::expand(files, context.session)?;
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
