@@ -222,6 +222,9 @@ impl Explanation {
         field("encrypted", if self.metadata.is_some() { "yes" } else { "no" });
         match &self.settings {
             Ok(settings) => field("keys from", &self.source_of(settings)),
+            Err(failure) if self.metadata.is_some() => {
+                field("keys from", &format!("the file itself; for a new one: {failure}"));
+            }
             Err(failure) => field("no keys", &failure.to_string()),
         }
         let groups = self.groups();
