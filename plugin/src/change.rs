@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use selkie::format::{Format, METADATA_KEY, Place, WriteError};
 use selkie::secret::SecretBytes;
 use selkie::sops::{Places, Selector, leaves};
-use selkie::tree::{NodeId, Step, Tree, TreePath, Value};
+use selkie::tree::{NodeId, Origin, Step, Tree, TreePath, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::dotted;
@@ -111,6 +111,20 @@ pub fn unset(format: Format, tree: &Tree, root: NodeId, path: &TreePath) -> Resu
         return Err(whole());
     }
     Ok(format.store().remove(tree, found)?)
+}
+
+/// Returns the paths of the aliases of a document that a change wrote out: they keep the value they stood for.
+/// One that the changed path leads through is none: it was to be changed.
+#[must_use]
+pub fn written_out(before: &Tree, after: &Tree, changed: &TreePath) -> Vec<TreePath> {
+    let mut places = Places::new(before);
+    let aliases = before.nodes().filter(|(_, node)| node.origin == Origin::Alias).map(|(id, _)| id);
+    let was_written_out = |(document, path): (usize, TreePath)| {
+        let node = after.get(*after.documents().get(document)?, &path)?;
+        let is_meant = changed.steps().starts_with(path.steps());
+        (after.node(node).origin == Origin::Source && !is_meant).then_some(path)
+    };
+    aliases.map(|id| places.advance(id)).filter_map(was_written_out).collect()
 }
 
 /// Makes sure that a path does not lead into what is reserved for the metadata.

@@ -134,8 +134,12 @@ fn set(
         change::refuse_reserved(format, path)?;
         let root = args.document.taking(tree, path)?;
         let changed = change::set(format, tree, root, path, value)?;
+        let again = format.read(SecretBytes::from(changed.expose_secret()))?;
+        for alias in change::written_out(tree, &again, path) {
+            let alias = dotted::show(&alias);
+            context.report.note(format!("{target}: {alias} was an alias, and keeps the value it had"));
+        }
         if !args.in_clear {
-            let again = format.read(SecretBytes::from(changed.expose_secret()))?;
             let root = again.documents().get(tree.document_of(root)).copied();
             let root = root.ok_or_else(|| Failure::NotFound(path.clone()))?;
             change::refuse_clear(format, &again, &unlocked.envelope.metadata().selector, root, path)?;
