@@ -61,18 +61,26 @@ fn kinds(tree: &Tree, root: NodeId) -> Option<Vec<String>> {
     let kind = kind(tree, root)?;
     let items = entry(tree, root, "items").filter(|_| kind.ends_with("List"));
     match items.filter(|&items| tree.node(items).value == Value::List) {
-        Some(items) => Some(tree.items(items).filter_map(|item| self::kind(tree, item)).collect()),
+        // The list says what its items leave out.
+        Some(items) => {
+            let of_list = kind.strip_suffix("List").filter(|kind| !kind.is_empty()).map(str::to_owned);
+            let kind = |item| text(tree, item, "kind").or_else(|| of_list.clone());
+            Some(tree.items(items).filter_map(kind).collect())
+        }
         None => Some(vec![kind]),
     }
 }
 
 fn kind(tree: &Tree, object: NodeId) -> Option<String> {
-    let text = |name: &str| match tree.node(entry(tree, object, name)?).value {
+    text(tree, object, "apiVersion")?;
+    text(tree, object, "kind")
+}
+
+fn text(tree: &Tree, object: NodeId, name: &str) -> Option<String> {
+    match tree.node(entry(tree, object, name)?).value {
         Value::Str(text) => Some(String::from_utf8_lossy(tree.bytes(text)).into_owned()),
         _ => None,
-    };
-    text("apiVersion")?;
-    text("kind")
+    }
 }
 
 fn entry(tree: &Tree, map: NodeId, name: &str) -> Option<NodeId> {
@@ -115,6 +123,16 @@ mod tests {
             manifest(&list.replace("ConfigMap", "Secret"), RULE),
             Manifest::Secrets { others: BTreeSet::new() }
         );
+    }
+
+    #[test]
+    fn items_of_a_list_need_not_say_what_it_says() {
+        let with_kind = "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eA==}}\n";
+        let without = "apiVersion: v1\nkind: SecretList\nitems:\n- {data: {a: eA==}}\n";
+        for list in [with_kind, without] {
+            assert_eq!(manifest(list, RULE), Manifest::Secrets { others: BTreeSet::new() });
+            assert_eq!(manifest(&list.replace("Secret", "ConfigMap"), RULE), Manifest::NoSecret);
+        }
     }
 
     #[test]

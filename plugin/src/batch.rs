@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,6 +13,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::signals::{self, Watch};
+use crate::successor;
 use crate::targets::Target;
 
 /// What became of a file.
@@ -119,9 +118,9 @@ where
 {
     let items = items.into_par_iter();
     let progress = Progress::new(context, items.len());
-    let (total, done) = (items.len(), Arc::clone(&progress.done));
+    let (total, before) = (items.len(), successor::written());
     // Without a watch, a signal ends the run without a word.
-    let _watch = Watch::new(move |signal| interrupted(signal, done.load(Ordering::SeqCst), total));
+    let _watch = Watch::new(move |signal| interrupted(signal, before, total));
     let results = items.map(|item| {
         let result = job(item);
         progress.advance();
@@ -142,11 +141,13 @@ pub fn exit_of(exits: &[Exit]) -> Exit {
     }
 }
 
-fn interrupted(signal: i32, done: usize, total: usize) {
-    let text = format!("interrupted: {done} of {total} done, and every other file is as it was\n");
-    // Nobody is left who could be told that this cannot be written.
-    drop(io::stderr().write_all(text.as_bytes()));
-    signals::exit(signals::exit_code(signal));
+fn interrupted(signal: i32, before: usize, total: usize) {
+    signals::exit_saying(signals::exit_code(signal), || {
+        let written = successor::written() - before;
+        let text = format!("interrupted: {written} of {total} written, and every other file is as it was\n");
+        // Nobody is left who could be told that this cannot be written.
+        drop(io::stderr().write_all(text.as_bytes()));
+    });
 }
 
 fn summary(counts: &BTreeMap<&str, usize>, skipped: &BTreeMap<&str, usize>, failed: usize) -> String {
@@ -164,7 +165,6 @@ fn summary(counts: &BTreeMap<&str, usize>, skipped: &BTreeMap<&str, usize>, fail
 /// A bar that shows up when work takes long and somebody watches.
 struct Progress {
     bar: ProgressBar,
-    done: Arc<AtomicUsize>,
     since: Instant,
     is_watched: bool,
 }
@@ -176,12 +176,11 @@ impl Progress {
             bar.set_style(style);
         }
         let is_watched = context.session.stderr.is_terminal() && !context.report.is_quiet();
-        Self { bar, done: Arc::default(), since: Instant::now(), is_watched }
+        Self { bar, since: Instant::now(), is_watched }
     }
 
     fn advance(&self) {
         self.bar.inc(1);
-        self.done.fetch_add(1, Ordering::SeqCst);
         if self.is_watched && self.bar.is_hidden() && self.since.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }

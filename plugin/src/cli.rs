@@ -63,7 +63,7 @@ pub struct Options {
 
 /// Runs `kubectl seal` with these arguments, the name of the program first.
 pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
-    match Cli::try_parse_from(arguments) {
+    match Cli::try_parse_from(without_help_for_help(arguments)) {
         Ok(cli) => {
             let context = Context::new(session, &cli.options);
             let checked = identities::check_named(session, &cli.options.identity);
@@ -76,6 +76,14 @@ pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
             }
         }
         Err(error) => explain_usage(&error, session),
+    }
+}
+
+/// `help` is no command of its own to the parser, and has no help.
+fn without_help_for_help(arguments: &[OsString]) -> &[OsString] {
+    match arguments {
+        [_, help, flag] if help == "help" && (flag == "--help" || flag == "-h") => &arguments[..2],
+        _ => arguments,
     }
 }
 

@@ -102,7 +102,11 @@ impl Document {
     /// # Errors
     /// If it is not of its format.
     pub fn tree(&self) -> Result<Tree, Failure> {
-        Ok(self.format.read(SecretBytes::from(self.source.expose_secret()))?)
+        let source = self.source.expose_secret();
+        self.format.read(SecretBytes::from(source)).map_err(|error| match conflict_line(source) {
+            Some(line) if self.format != Format::Binary => Failure::MergeConflict(line),
+            _ => error.into(),
+        })
     }
 
     /// Reads the document's text, or returns why a file that was found by a glob or in a folder is none of
@@ -169,6 +173,13 @@ impl Document {
             opened => opened,
         }
     }
+}
+
+/// Returns the 1-based line of the first conflict that a merge left in a text.
+fn conflict_line(text: &[u8]) -> Option<usize> {
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let line = lines.position(|line| line.starts_with(b"<<<<<<< "))? + 1;
+    lines.any(|line| line.starts_with(b">>>>>>> ")).then_some(line)
 }
 
 /// Returns whether a text can be that of an encrypted document: none without an encrypted MAC is.
@@ -263,3 +274,15 @@ pub fn format_names() -> Vec<&'static str> {
 
 /// How every encrypted value starts.
 const ENCRYPTED: &[u8] = b"ENC[AES256_GCM,";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conflict_has_both_its_ends() {
+        let text = b"a: x\n<<<<<<< HEAD\nb: x\n=======\nb: y\n>>>>>>> other\n";
+        assert_eq!(conflict_line(text), Some(2));
+        assert_eq!(conflict_line(&text[..20]), None);
+    }
+}

@@ -307,9 +307,14 @@ pub fn signal_of(_: ExitStatus) -> Option<i32> {
     None
 }
 
+/// Returns what to call a command: its first word, unless that is only the first of several commands.
 fn program_of(command: &OsStr) -> PathBuf {
     let line = command.to_string_lossy();
     let words = shlex::split(&line).unwrap_or_default();
+    let is_one_program = line.starts_with("exec ") || !line.contains([';', '|', '&', '\n', '(', '`']);
+    if !is_one_program {
+        return "the shell command".into();
+    }
     words.into_iter().find(|word| word != "exec").unwrap_or_else(|| "the command".to_owned()).into()
 }
 

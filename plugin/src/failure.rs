@@ -16,6 +16,7 @@ use crate::config_file::ConfigFileError;
 use crate::dotted;
 use crate::editor::EditError;
 use crate::exit::Exit;
+use crate::json_value::JsonValueError;
 use crate::report::escape;
 
 /// Why a command failed.
@@ -28,6 +29,14 @@ pub enum Failure {
     /// Nothing may be encrypted or decrypted on this machine.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The encrypted version of a file cannot be used.
+    #[error("{name}: {source}")]
+    Base {
+        /// The name of the version.
+        name: String,
+        /// Why not.
+        source: Box<Failure>,
+    },
     /// Something that was to be checked is not as it should be.
     #[error("{0}")]
     Check(String),
@@ -37,6 +46,9 @@ pub enum Failure {
     /// A document cannot be written in the format that was asked for.
     #[error("{0}")]
     Conversion(WriteError),
+    /// A path does not tell which document of the file is meant.
+    #[error("{0}")]
+    Document(String),
     /// The editor failed.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -63,12 +75,18 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A value that is given as JSON cannot be used.
+    #[error(transparent)]
+    Json(#[from] JsonValueError),
     /// A key of the command line cannot be read.
     #[error(transparent)]
     Key(#[from] KeyParseError),
     /// The keys that stay are those of others.
     #[error("none of your identities could read the file any more")]
     LockedOut,
+    /// A merge left a conflict in the file.
+    #[error("line {0}: an unresolved merge conflict")]
+    MergeConflict(usize),
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -181,6 +199,7 @@ impl Failure {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Base { source, .. } => source.exit(),
             Self::AlreadyEncrypted | Self::Seal(SealError::AlreadyEncrypted) => Exit::AlreadyEncrypted,
             Self::Io { .. } if self.is_broken_pipe() => Exit::BROKEN_PIPE,
             Self::Edit(EditError::Unchanged) | Self::NotModified => Exit::NotModified,
@@ -189,7 +208,7 @@ impl Failure {
             Self::Exec(crate::exec::ExecError::Interrupted(signal)) => {
                 Exit::Child(crate::signals::exit_code(*signal))
             }
-            Self::InClear { .. } | Self::Place { .. } | Self::Value(_) => Exit::Set,
+            Self::InClear { .. } | Self::Json(_) | Self::Place { .. } | Self::Value(_) => Exit::Set,
             Self::Io { action: "write", .. } => Exit::Write,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NoFile,
             Self::Io { .. } => Exit::Read,
@@ -199,8 +218,8 @@ impl Failure {
             Self::Conversion(_) | Self::Open(OpenError::Write(_)) | Self::Write(_) => Exit::Serialise,
             Self::Open(_) => Exit::TreeDecryption,
             Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
-            Self::Parse(_) => Exit::Read,
-            Self::Path { .. } | Self::NotFound(_) => Exit::Path,
+            Self::MergeConflict(_) | Self::Parse(_) => Exit::Read,
+            Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) => Exit::DataKey,
             Self::Seal(_) => Exit::TreeEncryption,
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
@@ -227,8 +246,10 @@ impl Failure {
     /// Returns what led to the failure, the nearest first.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
-        if let Self::Recover(error) = self {
-            return recovery_causes(error);
+        match self {
+            Self::Base { source, .. } => return source.causes(),
+            Self::Recover(error) => return recovery_causes(error),
+            _ => {}
         }
         let mut causes = Vec::new();
         let mut next = std::error::Error::source(self);

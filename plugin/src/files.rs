@@ -101,6 +101,10 @@ pub fn write_expecting(
     let target = follow_links(path)?;
     match fs::metadata(&target) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        // A file may be read-only where its folder is not: to take its place would go around that.
+        Ok(metadata) if metadata.is_file() && is_read_only(&target) => {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
         Ok(metadata) if has_other_names(&metadata) => overwrite(&target, content, expected),
         Ok(metadata) if metadata.is_file() => replace(&target, content, &metadata, expected),
         Ok(_) => OpenOptions::new().write(true).open(&target)?.write_all(content),
@@ -158,6 +162,7 @@ fn overwrite(target: &Path, content: &[u8], expected: Expected<'_>) -> io::Resul
     reserve(&file, content.len())?;
     file.write_all(content)?;
     file.set_len(content.len() as u64)?;
+    successor::count_written();
     file.sync_all()
 }
 
@@ -204,6 +209,19 @@ pub fn check_creation(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     check_access(folder)
+}
+
+#[cfg(unix)]
+fn is_read_only(path: &Path) -> bool {
+    use rustix::fs::{Access, access};
+
+    // That it cannot be told shows up in writing.
+    access(path, Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS)
+}
+
+#[cfg(not(unix))]
+fn is_read_only(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().readonly())
 }
 
 #[cfg(unix)]

@@ -8,6 +8,7 @@ use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
 use crate::failure::{Failure, identity_reports};
 use crate::files;
+use crate::json_value::JsonValueError;
 
 /// Returns what the user can do about a failure, if there is something to say.
 #[must_use]
@@ -20,16 +21,26 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Audit(_) => {
             "nothing was encrypted or decrypted: do it with sops, which writes the log, or on another machine"
         }
+        Failure::Base { source, .. } => return self::hint(source),
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {
             "choose a path that the rule selects, or pass --in-clear if everyone may read the value"
+        }
+        Failure::MergeConflict(_) => {
+            "take one side, such as with `git checkout --ours FILE`, and bring in the changes of the other with \
+             `kubectl seal edit`; encrypted values cannot be merged by hand"
         }
         Failure::Metadata(error) => return metadata_hint(error),
         Failure::Conversion(_) => "choose another --output-type",
         Failure::Io { source, .. } if files::is_changed(source) => {
             "nothing was overwritten: look at what is there now, and run this again"
         }
+        Failure::Document(_) => {
+            "name the document with --document N; `kubectl seal explain FILE` shows their numbers"
+        }
+        Failure::Json(JsonValueError::Integer) => "put the number in quotes",
+        Failure::Json(JsonValueError::Malformed { .. }) => "a text goes without --json",
         Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
@@ -58,9 +69,13 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
         Failure::Write(WriteError::ReservedKey(_)) => RESERVED,
+        Failure::Write(WriteError::Unsupported { format: "ini", what }) if what.contains("section") => {
+            "a key above all sections is one of DEFAULT: write DEFAULT.KEY"
+        }
         Failure::Check(_)
         | Failure::Exec(_)
         | Failure::Io { .. }
+        | Failure::Json(_)
         | Failure::Key(_)
         | Failure::NoFile(_)
         | Failure::NotModified
@@ -128,7 +143,10 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
             "put at least one key and a value into the file"
         }
         ParseErrorKind::NonStringKey => "put the key in quotes",
-        ParseErrorKind::Syntax(_) => "if the file has another format than its name says, pass --input-type",
+        // Text that is no INI or dotenv at all.
+        ParseErrorKind::Syntax(what) if what.starts_with("a line without") => {
+            "if the file has another format than its name says, pass --input-type, such as binary"
+        }
         _ => return None,
     };
     Some(hint.to_owned())

@@ -21,6 +21,7 @@ mod git;
 mod hardening;
 mod hint;
 pub mod identities;
+mod json_value;
 mod key_changes;
 mod key_flags;
 mod output;

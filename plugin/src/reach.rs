@@ -12,17 +12,23 @@ pub struct Reach<'a> {
     pub rest: &'a [Step],
 }
 
-/// Goes along a path in the first document, as far as it leads; `None` if there is no document.
+/// Goes along a path in a document, as far as it leads.
 #[must_use]
-pub fn reach<'a>(tree: &Tree, path: &'a TreePath) -> Option<Reach<'a>> {
-    let mut node = *tree.documents().first()?;
+pub fn reach<'a>(tree: &Tree, root: NodeId, path: &'a TreePath) -> Reach<'a> {
+    let mut node = root;
     for (at, step) in path.steps().iter().enumerate() {
         match tree.get(node, &TreePath::from_iter([step.clone()])) {
             Some(below) => node = below,
-            None => return Some(Reach { node, rest: &path.steps()[at..] }),
+            None => return Reach { node, rest: &path.steps()[at..] },
         }
     }
-    Some(Reach { node, rest: &[] })
+    Reach { node, rest: &[] }
+}
+
+/// Goes along a path in the first document, as sops does; `None` if there is no document.
+#[must_use]
+pub fn reach_in_first<'a>(tree: &Tree, path: &'a TreePath) -> Option<Reach<'a>> {
+    tree.documents().first().map(|&root| reach(tree, root, path))
 }
 
 /// Returns a value below new maps and lists, whatever its position in a list is to be.
@@ -46,7 +52,7 @@ mod tests {
         let tree = Format::Json.read(r#"{"a": {"b": 1}}"#).expect("the text is JSON");
         let end = |text| {
             let path = TreePath::parse(text).expect("a path");
-            let Reach { node, rest } = reach(&tree, &path).expect("there is a document");
+            let Reach { node, rest } = reach(&tree, tree.documents()[0], &path);
             (tree.to_json(node), nest(rest, &json!(2)))
         };
         assert_eq!(end(r#"["a"]["b"]"#), (json!(1), json!(2)));

@@ -66,7 +66,13 @@ pub fn listen() -> std::io::Result<()> {
 
 /// Ends the process once what is being put in place is whole or gone.
 pub fn exit(code: u8) -> ! {
+    exit_saying(code, || {})
+}
+
+/// Ends the process as [`exit`] does; `say` is called when nothing can be put in place any more.
+pub fn exit_saying(code: u8, say: impl FnOnce()) -> ! {
     successor::abandon();
+    say();
     std::process::exit(code.into())
 }
 

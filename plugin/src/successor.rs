@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
@@ -66,6 +67,7 @@ impl Successor<'_> {
         } else {
             link(file, self.target).map_err(files::changed_if_there)?;
         }
+        count_written();
         flush_folder(self.target);
         Ok(())
     }
@@ -75,6 +77,16 @@ impl Successor<'_> {
 pub fn hold() -> MutexGuard<'static, Vec<PathBuf>> {
     // The list is whole at every moment, whatever panicked.
     NAMED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts a file that was written. The caller holds signals back, so that the count is right when one comes.
+pub fn count_written() {
+    WRITTEN.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Returns how many files were written until now.
+pub fn written() -> usize {
+    WRITTEN.load(Ordering::SeqCst)
 }
 
 /// Takes away what is not whole, and lets nothing be put in place any more: the process is about to end.
@@ -126,6 +138,7 @@ impl Named {
         // A file that could not be put in place was removed.
         held.retain(|other| *other != path);
         persisted?;
+        count_written();
         flush_folder(target);
         Ok(())
     }
@@ -198,6 +211,9 @@ fn flush_folder(target: &Path) {
 
 /// The files that have a name and are not whole.
 static NAMED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// How many files were written.
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
 const SUFFIX: &str = ".selkie-tmp";
 

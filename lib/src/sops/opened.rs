@@ -124,7 +124,7 @@ impl Opened {
     /// Returns what every decrypted value looked like encrypted, for sealing a changed copy.
     #[must_use]
     pub fn stash(&self) -> Stash {
-        let mut stash = Stash::new();
+        let mut stash = Stash::of_document();
         let mut walk = Walk::new(&self.metadata.selector, false);
         let mut decrypted = self.decrypted.iter().peekable();
         let mut plaintext = SecretBytes::new();

@@ -107,7 +107,7 @@ impl<'a> Sealed<'a> {
         }
         let cipher = envelope.cipher();
         let mut rng = ChaCha20Rng::from_rng(rng).expect("a cryptographic generator does not fail");
-        let is_new = stash.is_empty();
+        let is_new = stash.is_of_new_document();
         let mut encryption =
             Encryption { cipher: &cipher, rng: &mut rng, stash, encrypted: Vec::new(), reused: 0 };
         let mut mac = Mac::new(metadata.mac_only_encrypted);

@@ -14,6 +14,7 @@ use super::cipher::ValueType;
 #[derive(Default)]
 pub struct Stash {
     known: HashMap<Fingerprint, VecDeque<String>>,
+    of_document: bool,
 }
 
 type Fingerprint = [u8; 32];
@@ -23,6 +24,16 @@ impl Stash {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns the stash of a document that was encrypted before, even if nothing in it was.
+    pub(crate) fn of_document() -> Self {
+        Self { of_document: true, ..Self::default() }
+    }
+
+    /// Returns whether what is sealed with the stash was not encrypted before.
+    pub(crate) fn is_of_new_document(&self) -> bool {
+        !self.of_document
     }
 
     /// Returns whether the stash knows nothing.

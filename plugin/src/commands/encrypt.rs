@@ -89,6 +89,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    if let Some(path) = target.path() {
+        // Else a rule would be missed that nobody needs.
+        let found = std::fs::metadata(context.session.absolute(path));
+        found.map_err(Failure::io("read", path.display().to_string()))?;
+    }
     let place = args.output.place(context, target);
     let _turn = place.turn(context);
     let path = args.input.path(context, target);
@@ -170,7 +175,14 @@ fn encrypt_against(
         return Err(Failure::Check(text));
     }
     sealing::refuse_encrypted(&document.tree()?)?;
-    let unlocked = base.unlock(context, MacCheck::Require)?;
+    let unlocked = base.unlock(context, MacCheck::Require).map_err(|source| {
+        let name = match (&args.against, place) {
+            (Some(name), _) => name.clone(),
+            (None, Place::File(path)) => path.display().to_string(),
+            (None, Place::Stdout) => String::new(),
+        };
+        Failure::Base { name: escape(&name), source: Box::new(source) }
+    })?;
     warn_of_other_settings(args, context, target, &unlocked)?;
     let changed = unlocked.seal_if_changed(context, &document.source)?;
     let Some(resealed) = changed else {

@@ -72,7 +72,14 @@ fn read(args: &Args, context: &Context<'_>, target: &Target) -> Result<Vec<Varia
 
 /// Returns the variables that a document stands for.
 fn variables_of(tree: &Tree) -> Result<Vec<Variable>, Failure> {
-    let Some(&root) = tree.documents().first() else { return Ok(Vec::new()) };
+    let root = match tree.documents() {
+        [] => return Ok(Vec::new()),
+        [root] => *root,
+        several => {
+            let number = several.len();
+            return Err(Failure::Check(format!("the file has {number} documents; variables come from one")));
+        }
+    };
     let entries = if is_secret(tree, root) { secret_entries(tree, root)? } else { entries(tree, root)? };
     entries.into_iter().map(|(name, value)| variable(&name, &value)).collect()
 }

@@ -21,7 +21,8 @@ use crate::{batch, commands, dotted};
 ///
 /// No key is needed, and nothing is written. A file that does not exist yet is explained as far as its
 /// name goes. Says also why `encrypt` would refuse a file, or pass over it in a folder: a Kubernetes manifest
-/// without a Secret, if the rule selects data or stringData. Fails if the rule of a file cannot be used.
+/// without a Secret, if the rule selects data or stringData. Fails if the rule of a file cannot be used, and
+/// as `encrypt` would for a file that is named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -77,7 +78,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
             let text = explanation.to_text(context);
             context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))?;
         }
-        explanation.into_fault().map_or(Ok(true), Err)
+        explanation.into_fault(target.is_named()).map_or(Ok(true), Err)
     });
     if args.json {
         commands::print_json(context, &all.into())?;
@@ -149,11 +150,15 @@ impl Explanation {
         Ok(())
     }
 
-    /// Returns why what a new file would be encrypted with cannot be used. That there is no rule for a file
-    /// is no fault.
-    fn into_fault(self) -> Option<Failure> {
+    /// Returns why what a new file would be encrypted with cannot be used, or why a file that is named could
+    /// not be encrypted. That there is no rule for a file is no fault.
+    fn into_fault(self, is_named: bool) -> Option<Failure> {
+        let refusal = self.forecast.and_then(|forecast| forecast.refusal).filter(|_| is_named);
         match self.settings {
-            Ok(settings) => settings.metadata().check_groups().err().map(Failure::from),
+            Ok(settings) => {
+                let of_groups = settings.metadata().check_groups().err().map(Failure::from);
+                of_groups.or(refusal.map(Failure::from))
+            }
             Err(Failure::NoConfig | Failure::NoRule { .. } | Failure::NoRules(_)) => None,
             Err(failure) => Some(failure),
         }
@@ -222,6 +227,9 @@ impl Explanation {
         field("encrypted", if self.metadata.is_some() { "yes" } else { "no" });
         match &self.settings {
             Ok(settings) => field("keys from", &self.source_of(settings)),
+            Err(failure) if self.metadata.is_some() => {
+                field("keys from", &format!("the file itself; for a new one: {failure}"));
+            }
             Err(failure) => field("no keys", &failure.to_string()),
         }
         let groups = self.groups();

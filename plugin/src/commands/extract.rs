@@ -4,6 +4,7 @@ use selkie::format::WriteOptions;
 use selkie::secret::SecretBytes;
 use selkie::tree::{Step, TreePath, Value};
 
+use crate::change::DocumentFlag;
 use crate::commands::decrypt::ReadingFlags;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -18,12 +19,15 @@ use crate::{batch, dotted, report, targets};
 #[command(after_help = EXAMPLES, override_usage = "kubectl seal extract [OPTIONS] <FILE>... <PATH>")]
 pub struct Args {
     /// Files, globs or folders, or - for stdin; then the path, such as data.password
-    #[arg(value_name = "FILE... PATH", required = true, num_args = 2..)]
+    #[arg(value_name = "FILE... PATH", required = true, num_args = 1..)]
     arguments: Vec<String>,
 
     /// Print what the value holds in base64, as `data` of a Kubernetes Secret does
     #[arg(long)]
     base64: bool,
+
+    #[command(flatten)]
+    document: DocumentFlag,
 
     #[command(flatten)]
     reading: ReadingFlags,
@@ -42,7 +46,8 @@ Examples:
 /// If the arguments name nothing.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let needed = || Failure::Usage("a file and a path are needed".to_owned());
-    let (path, files) = args.arguments.split_last().ok_or_else(needed)?;
+    let (path, files) =
+        args.arguments.split_last().filter(|(_, files)| !files.is_empty()).ok_or_else(needed)?;
     let path = dotted::parse(path)?;
     let targets = targets::expand(files, context.session)?;
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
@@ -75,14 +80,14 @@ fn extract(
     path: &TreePath,
 ) -> Result<SecretBytes, Failure> {
     let (tree, format) = (unlocked.opened.tree(), unlocked.opened.format());
-    let root = tree.documents().first().copied();
     // What is not YAML, JSON and so on is one value.
     let path = if format.store().is_single_value() && path.steps().is_empty() {
         TreePath::from_iter([Step::Key("data".to_owned())])
     } else {
         path.clone()
     };
-    let node = root.and_then(|root| tree.get(root, &path));
+    let root = args.document.having(tree, &path)?;
+    let node = tree.get(root, &path);
     let node = node.ok_or_else(|| Failure::NotFound(path.clone()))?;
     match tree.node(node).value {
         Value::Str(text) if args.base64 => crate::base64::decode(tree.bytes(text))

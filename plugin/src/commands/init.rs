@@ -66,6 +66,13 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let own = own.iter().map(|recipient| format!("{recipient}\n")).collect::<String>();
     context.session.stdout.write(own.as_bytes()).map_err(Failure::io("write", "stdout"))?;
     context.report.note(NEXT);
+    if let Some(config) = &context.options.config {
+        context.report.note(format!(
+            "\nYour configuration is not where it is looked for: pass --config to these commands, or\n  \
+             export SOPS_CONFIG={}",
+            shlex::try_quote(&context.session.absolute(config).display().to_string()).unwrap_or_default()
+        ));
+    }
     if let Some(path) = key_path(args, context).filter(|path| !is_looked_for(context, path)) {
         context.report.note(format!(
             "\nYour key is not where it is looked for:\n  export SOPS_AGE_KEY_FILE={}",

@@ -8,11 +8,12 @@ use selkie::tree::TreePath;
 use serde_json::Value as Json;
 
 use crate::batch::{self, Outcome};
+use crate::change::DocumentFlag;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::targets::{self, Target};
-use crate::{change, commands, document, dotted};
+use crate::{change, commands, document, dotted, json_value};
 
 /// Change one value of encrypted files
 ///
@@ -41,6 +42,9 @@ pub struct Args {
     /// Take the value from stdin instead, without its last line's end
     #[arg(long)]
     value_stdin: bool,
+
+    #[command(flatten)]
+    document: DocumentFlag,
 
     /// Allow a path that the rule of the file leaves in clear
     #[arg(long)]
@@ -109,8 +113,7 @@ impl Args {
     fn value(&self, text: &SecretBytes) -> Result<Json, Failure> {
         let malformed = |why: &str| Failure::Value(format!("the value {why}"));
         if self.json {
-            // The cause would quote the value.
-            return serde_json::from_slice(text.expose_secret()).map_err(|_| malformed("is not JSON"));
+            return Ok(json_value::parse(text)?);
         }
         if self.base64 {
             return Ok(crate::base64::encode(text).into());
@@ -128,10 +131,18 @@ fn set(
     value: &Json,
 ) -> Result<Outcome, Failure> {
     commands::change_in_place(context, target, mac_check(args.ignore_mac), |format, tree, unlocked| {
-        let changed = change::set(format, tree, path, value)?;
+        change::refuse_reserved(format, path)?;
+        let root = args.document.taking(tree, path)?;
+        let changed = change::set(format, tree, root, path, value)?;
+        let again = format.read(SecretBytes::from(changed.expose_secret()))?;
+        for alias in change::written_out(tree, &again, path) {
+            let alias = dotted::show(&alias);
+            context.report.note(format!("{target}: {alias} was an alias, and keeps the value it had"));
+        }
         if !args.in_clear {
-            let again = format.read(SecretBytes::from(changed.expose_secret()))?;
-            change::refuse_clear(format, &again, &unlocked.envelope.metadata().selector, path)?;
+            let root = again.documents().get(tree.document_of(root)).copied();
+            let root = root.ok_or_else(|| Failure::NotFound(path.clone()))?;
+            change::refuse_clear(format, &again, &unlocked.envelope.metadata().selector, root, path)?;
         }
         Ok(changed)
     })

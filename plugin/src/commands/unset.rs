@@ -3,6 +3,7 @@
 use selkie::sops::MacCheck;
 
 use crate::batch::{self, Outcome};
+use crate::change::DocumentFlag;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -19,6 +20,9 @@ pub struct Args {
     /// Do not fail where there is no such value
     #[arg(long)]
     idempotent: bool,
+
+    #[command(flatten)]
+    document: DocumentFlag,
 }
 
 const EXAMPLES: &str = "\
@@ -41,7 +45,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     commands::refuse_missing(context, &targets)?;
     Ok(batch::run(context, &targets, |target| {
         let changed = commands::change_in_place(context, target, MacCheck::Require, |format, tree, _| {
-            change::unset(format, tree, &path)
+            change::unset(format, tree, args.document.having(tree, &path)?, &path)
         });
         match changed {
             Err(Failure::NotFound(_)) if args.idempotent => Ok(Outcome::Unchanged),

@@ -11,7 +11,7 @@ use super::services::Services;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
 use crate::files::{Audience, Expected};
-use crate::reach::{Reach, reach};
+use crate::reach::{Reach, reach_in_first};
 
 pub(super) static COMMAND: Command = Command {
     name: "decrypt",
@@ -82,7 +82,7 @@ fn extract_path(context: &Context<'_>) -> Result<TreePath, Failure> {
 fn find(opened: &Opened, path: &TreePath) -> Result<NodeId, Failure> {
     let tree = opened.tree();
     let truncating = |why: &str| Failure::generic(format!("error truncating tree: {why}"));
-    let Some(Reach { node, rest }) = reach(tree, path) else {
+    let Some(Reach { node, rest }) = reach_in_first(tree, path) else {
         return Err(truncating("there is no document"));
     };
     match (rest.first(), tree.node(node).value) {

@@ -10,12 +10,14 @@ use serde_json::Value as Json;
 
 use super::change::change;
 use super::document::{Source, marshal_failure};
-use super::failure::{Failure, cause, of_file};
+use super::failure::{Failure, already_encrypted, cause, of_file};
 use super::grammar::Flag;
 use super::{Action, Command, Context, flags};
+use crate::change::refuse_reserved;
 use crate::exit::Exit;
 use crate::files;
-use crate::reach::{Reach, nest, reach};
+use crate::json_value::{self, JsonValueError};
+use crate::reach::{Reach, nest, reach_in_first};
 
 pub(super) static COMMAND: Command = Command {
     name: "set",
@@ -63,6 +65,8 @@ pub(super) fn set(
     value: &Json,
 ) -> Result<(), Failure> {
     change(context, source, &|format, tree| {
+        refuse_reserved(format, path)
+            .map_err(|_| Failure::new(Exit::AlreadyEncrypted, already_encrypted()))?;
         let (place, value) = place(tree, path, value)?;
         if context.given.switch("idempotent")
             && matches!(place, Place::Node(node) if tree.to_json(node) == value)
@@ -81,9 +85,12 @@ pub(super) fn parse_path(text: &str, what: &str) -> Result<TreePath, Failure> {
 
 /// Reads a value that is given as JSON.
 pub(super) fn parse_value(text: &SecretBytes) -> Result<Json, Failure> {
-    // What the parser says may cite the value.
-    serde_json::from_slice(text.expose_secret())
-        .map_err(|_| Failure::new(Exit::Set, "Value for --set is not valid JSON"))
+    let message = |error| match error {
+        JsonValueError::Integer => format!("Value for --set: {error}; put the number in quotes"),
+        JsonValueError::Malformed { .. } => "Value for --set is not valid JSON".to_owned(),
+        JsonValueError::Range => format!("Value for --set is not valid JSON: {error}"),
+    };
+    json_value::parse(text).map_err(|error| Failure::new(Exit::Set, message(error)))
 }
 
 fn read_value(context: &Context<'_>, argument: Option<&OsStr>) -> Result<SecretBytes, Failure> {
@@ -114,7 +121,7 @@ fn wrong_arguments(from_stdin: bool) -> Failure {
 /// Finds where a value goes in the first document, and what goes there: maps and lists that are missing
 /// on the way come with it.
 fn place<'a>(tree: &Tree, path: &'a TreePath, value: &Json) -> Result<(Place<'a>, Json), Failure> {
-    let Some(Reach { node, rest }) = reach(tree, path) else {
+    let Some(Reach { node, rest }) = reach_in_first(tree, path) else {
         return Err(Failure::new(Exit::Set, "there is no document to set a value in"));
     };
     let Some((step, below)) = rest.split_first() else {

@@ -11,7 +11,7 @@ use super::grammar::Flag;
 use super::set::parse_path;
 use super::{Action, Command, Context, flags};
 use crate::exit::Exit;
-use crate::reach::{Reach, reach};
+use crate::reach::{Reach, reach_in_first};
 
 pub(super) static COMMAND: Command = Command {
     name: "unset",
@@ -55,7 +55,7 @@ enum Absence {
 }
 
 fn find(tree: &Tree, path: &TreePath) -> Result<NodeId, Absence> {
-    let Some(Reach { node, rest }) = reach(tree, path) else {
+    let Some(Reach { node, rest }) = reach_in_first(tree, path) else {
         return Err(Absence::Missing("there is no document".to_owned()));
     };
     match (rest.first(), tree.node(node).value) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Editor, NO_TEXT};
+use super::{Editor, NO_TEXT, append_lines};
 use crate::format::ini::quote::{Position, quoted_key};
 use crate::format::ini::scan::{Entry, line_end, line_start, pieces};
 use crate::format::ini::write::{OUTSIDE, append_entries, append_scalar, append_section};
@@ -74,6 +74,7 @@ impl Editor<'_> {
     fn replace_entries(&mut self, section: NodeId, values: &Tree, map: NodeId) -> Result<(), WriteError> {
         let mut lines = SecretBytes::new();
         append_entries(values, map, &mut lines)?;
+        let lines = self.broken_as_here(values, lines);
         let span = self.tree.node(section).span;
         let start = if self.is_written(section) {
             line_end(self.source, span.start as usize)
@@ -93,6 +94,7 @@ impl Editor<'_> {
     fn add_section(&mut self, values: &Tree, section: NodeId) -> Result<(), WriteError> {
         let mut lines = SecretBytes::new();
         append_section(values, section, &mut lines)?;
+        let mut lines = self.broken_as_here(values, lines);
         let Some(metadata) = self.metadata_section() else {
             let separator = if self.source.is_empty() { "" } else { self.line_break };
             let end = self.end_of_lines();
@@ -102,7 +104,7 @@ impl Editor<'_> {
             });
             return Ok(());
         };
-        lines.push(b'\n');
+        lines.push_str(self.line_break);
         let start = line_start(self.source, metadata.start as usize);
         self.splice.replace(Span::new(start, start), lines.expose_secret());
         Ok(())
@@ -178,6 +180,17 @@ impl Editor<'_> {
         [indent, key, &" ".repeat(padding), sign, behind].concat()
     }
 
+    /// Returns new lines with the line breaks of the document, unless a value has some of its own.
+    fn broken_as_here(&self, values: &Tree, lines: SecretBytes) -> SecretBytes {
+        let has_own = |value| matches!(value, Value::Str(text) if values.bytes(text).contains(&b'\n'));
+        if values.nodes().any(|(_, node)| has_own(node.value)) {
+            return lines;
+        }
+        let mut broken = SecretBytes::new();
+        append_lines(lines.expose_secret(), self.line_break, &mut broken);
+        broken
+    }
+
     /// Returns whether a value would go on in a line put behind it.
     fn is_open(&self, entry: &Entry) -> bool {
         let token = &entry.value.token;
@@ -251,6 +264,27 @@ mod tests {
         ] {
             assert!(matches!(put(place, value), Err(WriteError::Unsupported { .. })));
         }
+    }
+
+    #[test]
+    fn new_lines_end_as_the_others_do() {
+        let source = "[s]\r\nk = v\r\n";
+        for (source, expected) in [
+            (source.to_owned(), format!("{source}\r\n[u]\r\na = x\r\n")),
+            (
+                format!("{source}\r\n[sops]\r\nmac = x\r\n"),
+                format!("{source}\r\n[u]\r\na = x\r\n\r\n[sops]\r\nmac = x\r\n"),
+            ),
+        ] {
+            let tree = read(&source);
+            let place = Place::Entry(tree.documents()[0], "u");
+            let written = put(&tree, place, &json!({"a": "x"})).map(|written| text(&written));
+            assert_eq!(written, Ok(expected));
+        }
+        let tree = read(source);
+        let place = Place::Node(find(&tree, "s", ""));
+        let written = put(&tree, place, &json!({"a": "x"})).map(|written| text(&written));
+        assert_eq!(written.as_deref(), Ok("[s]\r\na = x\r\n"));
     }
 
     #[test]
