@@ -110,7 +110,8 @@ fn compare_pair(args: &Args, context: &Context<'_>, old: &str, new: &str) -> Res
         })
     };
     let (Ok(old), Ok(new)) = (load(old, new), load(new, old)) else { return Ok(exit) };
-    let comparison = Comparison::between(old, new);
+    let is_one_file = path_of(&old.name) == path_of(&new.name);
+    let comparison = Comparison::between(old, new, is_one_file);
     if args.json {
         commands::print_json(context, &comparison.to_json(args.show_values))?;
     } else {
@@ -165,9 +166,15 @@ fn compare_each(
         let report = if is_one { all.pop().unwrap_or_default() } else { all.into() };
         commands::print_json(context, &report)?;
     } else if !is_one {
-        context.report.note(format!("{} since {revision}", count(differing, "changed file")));
+        let rest = if exit == Exit::Success { "" } else { "; not all could be compared" };
+        context.report.note(format!("{} since {revision}{rest}", count(differing, "changed file")));
     }
     Ok(if exit == Exit::Success && differing > 0 && args.exit_code { Exit::Failure } else { exit })
+}
+
+/// Returns the path of the file that a version is of.
+fn path_of(version: &str) -> PathBuf {
+    Revision::parse(version).map_or(PathBuf::from(version), |revision| revision.path.into())
 }
 
 impl Args {
@@ -198,8 +205,7 @@ impl Args {
 
     /// Reads one version of two; what its name does not tell of its format, that of the other may.
     fn load(&self, context: &Context<'_>, name: &str, other: &str) -> Result<Version, Failure> {
-        let path = |name: &str| Revision::parse(name).map_or(PathBuf::from(name), |it| it.path.into());
-        let document = self.input().load_version(context, name, document::format_of(&path(other)))?;
+        let document = self.input().load_version(context, name, document::format_of(&path_of(other)))?;
         self.open(context, name, document.format, document.source)
     }
 
@@ -227,7 +233,7 @@ impl Args {
         let name = format!("{revision}:./{}", path.display());
         let old = self.open(context, &name, old.format, old.source)?;
         let new = self.open(context, &path.display().to_string(), document.format, document.source)?;
-        Ok(Compared::Both(Box::new(Comparison::between(old, new))))
+        Ok(Compared::Both(Box::new(Comparison::between(old, new, true))))
     }
 
     fn open(

@@ -80,8 +80,7 @@ struct Finding {
 /// # Errors
 /// If the arguments name nothing, or stdout cannot be written.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
-    let is_asked_of_stdin = !args.files.is_empty() || !context.session.stdin.is_terminal();
-    let files = if is_asked_of_stdin { args.files.clone() } else { vec![".".to_owned()] };
+    let files = if args.files.is_empty() { vec![".".to_owned()] } else { args.files.clone() };
     let targets = targets::expand(&files, context.session)?;
     let statuses = batch::map(context, &targets, |target| look_at(args, context, target));
     let (mut exits, mut all, mut looked) = (Vec::new(), Vec::new(), false);

@@ -39,19 +39,27 @@ pub(super) struct Comparison {
     new: Version,
     changes: Vec<Difference>,
     keys: Option<KeyChanges>,
+    /// Whether both are versions of one file, of which it matters that one is encrypted and the other not.
+    is_one_file: bool,
 }
 
 impl Comparison {
     /// Compares two versions.
-    pub(super) fn between(old: Version, new: Version) -> Self {
+    pub(super) fn between(old: Version, new: Version, is_one_file: bool) -> Self {
         let changes = differences(old.tree(), new.tree());
         let keys = key_changes(&old, &new);
-        Self { old, new, changes, keys }
+        Self { old, new, changes, keys, is_one_file }
+    }
+
+    /// Returns whether the file was encrypted, or decrypted, between the two versions.
+    fn is_sealed_otherwise(&self) -> bool {
+        self.is_one_file && self.old.is_encrypted() != self.new.is_encrypted()
     }
 
     /// Returns whether anything differs.
     pub(super) fn differ(&self) -> bool {
-        !self.changes.is_empty() || self.keys.as_ref().is_some_and(|keys| !keys.is_empty())
+        let keys_differ = self.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+        !self.changes.is_empty() || keys_differ || self.is_sealed_otherwise()
     }
 
     /// Says so if nothing differs.
@@ -66,6 +74,13 @@ impl Comparison {
     pub(super) fn to_text(&self, report: &Report<'_>, with_values: bool) -> String {
         let Self { changes, keys, .. } = self;
         let mut text = String::new();
+        if self.is_sealed_otherwise() {
+            let line = match self.new.is_encrypted() {
+                true => report.paint_data(GOOD, "! is encrypted now"),
+                false => report.paint_data(BAD, "! is no longer encrypted"),
+            };
+            text.push_str(&format!("{line}\n"));
+        }
         for change in changes {
             let document = match change.document {
                 0 => String::new(),
@@ -121,7 +136,7 @@ impl Comparison {
 
     /// Returns the difference as JSON; with secret values only with `with_values`.
     pub(super) fn to_json(&self, with_values: bool) -> Json {
-        let Self { old, new, changes, keys } = self;
+        let Self { old, new, changes, keys, .. } = self;
         let change = |change: &Difference| {
             let kind = match (change.left, change.right) {
                 (None, _) => "added",
@@ -147,6 +162,7 @@ impl Comparison {
             all.filter(|(change, _)| *change == wanted).map(|(_, key)| key.as_str()).collect()
         };
         json!({
+            "encrypted": [old.is_encrypted(), new.is_encrypted()],
             "old": old.name,
             "new": new.name,
             "changes": changes.iter().map(change).collect::<Json>(),
@@ -161,6 +177,10 @@ impl Version {
             Content::Encrypted(unlocked, _) => unlocked.opened.tree(),
             Content::Plain(tree) => tree,
         }
+    }
+
+    const fn is_encrypted(&self) -> bool {
+        matches!(self.content, Content::Encrypted(..))
     }
 
     /// Returns whether a value is encrypted; `None` if the version is not, so that it cannot tell.
