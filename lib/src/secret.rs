@@ -3,12 +3,14 @@
 //!
 //! Invariant: growing a buffer never leaves a copy of its old content in freed memory.
 
+use std::hint::black_box;
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes that are wiped when they are dropped, and that have no `Debug`, `Display` or `Clone`.
-#[derive(Default, Zeroize, ZeroizeOnDrop)]
+#[derive(Default)]
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
@@ -36,7 +38,7 @@ impl SecretBytes {
         if needed > self.0.capacity() {
             let mut grown = Vec::with_capacity(needed.max(self.0.capacity() * 2));
             grown.extend_from_slice(&self.0);
-            self.0.zeroize();
+            self.zeroize();
             self.0 = grown;
         }
         self.0.extend_from_slice(bytes);
@@ -55,7 +57,7 @@ impl SecretBytes {
     /// Shortens the secret to `length` bytes and wipes the rest; does nothing if it is shorter.
     pub fn truncate(&mut self, length: usize) {
         if let Some(rest) = self.0.get_mut(length..) {
-            rest.zeroize();
+            wipe(rest);
             self.0.truncate(length);
         }
     }
@@ -77,6 +79,30 @@ impl SecretBytes {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+impl Zeroize for SecretBytes {
+    fn zeroize(&mut self) {
+        self.0.resize(self.0.capacity(), 0);
+        wipe(&mut self.0);
+        self.0.clear();
+    }
+}
+
+impl ZeroizeOnDrop for SecretBytes {}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+/// Writes zeros, all at once: `zeroize` writes one byte after the other, which takes longer than encrypting
+/// them. That the bytes are looked at keeps the writes from being left out.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    black_box(&*bytes);
+    compiler_fence(Ordering::SeqCst);
 }
 
 impl From<Vec<u8>> for SecretBytes {

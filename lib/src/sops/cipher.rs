@@ -154,11 +154,23 @@ impl<'a> Encrypted<'a> {
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text.strip_prefix(PREFIX.as_bytes())?).ok()?;
         let (rest, _) = text.rsplit_once(']')?;
-        let (rest, type_name) = rest.rsplit_once(TYPE)?;
-        let (rest, tag) = rest.rsplit_once(TAG)?;
-        let (data, iv) = rest.rsplit_once(IV)?;
+        let (rest, type_name) = rsplit_field(rest, TYPE)?;
+        let (rest, tag) = rsplit_field(rest, TAG)?;
+        let (data, iv) = rsplit_field(rest, IV)?;
         let parts = [data, iv, tag, type_name];
         parts.iter().all(|part| !part.is_empty()).then_some(Self { data, iv, tag, type_name })
+    }
+}
+
+/// Divides a text at the last place where a field starts, which is at a comma.
+fn rsplit_field<'a>(text: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
+    let mut end = text.len();
+    loop {
+        let comma = text[..end].rfind(',')?;
+        if let Some(field) = text[comma..].strip_prefix(start) {
+            return Some((&text[..comma], field));
+        }
+        end = comma;
     }
 }
 

@@ -71,10 +71,18 @@ impl Marks {
     fn of(text: &str) -> Self {
         let is_marker = text.starts_with("---") || text.starts_with("...");
         let mut marks = Self { block_indicator: is_marker, ..Self::default() };
-        let mut previous = None;
-        let mut chars = text.chars().peekable();
-        while let Some(char) = chars.next() {
-            let ends_word = chars.peek().is_none_or(|&next| matches!(next, ' ' | '\t'));
+        let bytes = text.as_bytes();
+        let mut next = 0;
+        while let Some(&byte) = bytes.get(next) {
+            // Most characters of most texts, ciphertexts above all, are in the way of no style.
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'.') {
+                next += 1;
+                continue;
+            }
+            let previous = next.checked_sub(1).map(|before| char::from(bytes[before]));
+            let Some(char) = text[next..].chars().next() else { break };
+            next += char.len_utf8();
+            let ends_word = bytes.get(next).is_none_or(|next| matches!(next, b' ' | b'\t'));
             marks.indicator(char, previous, ends_word);
             match char {
                 '\n' => {
@@ -84,7 +92,6 @@ impl Marks {
                 '\t' => marks.tab = true,
                 _ => marks.special |= !is_printable(char) || is_line_separator(char),
             }
-            previous = Some(char);
         }
         marks
     }
