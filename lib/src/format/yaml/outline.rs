@@ -286,7 +286,7 @@ impl Reader<'_> {
             // A key stands on one line.
             _ if self.frames.last().is_some_and(|frame| frame.is_map && frame.awaits_key) => None,
             ScalarStyle::DoubleQuoted | ScalarStyle::SingleQuoted => separators::join_quoted(token, &text),
-            ScalarStyle::Literal => separators::join_literal(&text, indent.unwrap_or_default()),
+            ScalarStyle::Literal => indent.and_then(|indent| separators::join_literal(&text, indent)),
             ScalarStyle::Folded | ScalarStyle::Plain => None,
         };
         let joined = joined.ok_or_else(|| syntax(line, separators::ESCAPE))?;
