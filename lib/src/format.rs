@@ -15,6 +15,8 @@ mod json;
 mod number;
 mod scalar;
 mod splice;
+#[cfg(test)]
+mod test_kit;
 mod timestamp;
 mod yaml;
 

@@ -325,20 +325,10 @@ mod tests {
 
     use super::*;
     use crate::format::Format;
+    use crate::format::test_kit::{metadata, text};
 
     fn read(source: &str) -> Tree {
         Dotenv.read(source.into()).expect(source)
-    }
-
-    fn text(bytes: &SecretBytes) -> String {
-        String::from_utf8(bytes.expose_secret().to_vec()).expect("UTF-8")
-    }
-
-    fn metadata() -> Map<String, Json> {
-        let Json::Object(metadata) = json!({"age": [{"enc": "a\nb"}], "mac": "ENC[x]"}) else {
-            panic!("not a map")
-        };
-        metadata
     }
 
     fn edit(source: &str, metadata: MetadataEdit<'_>) -> String {

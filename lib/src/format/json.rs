@@ -75,6 +75,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::test_kit::{metadata, text};
     use crate::format::{MetadataEdit, ParseErrorKind};
     use crate::tree::{MetadataEntry, Origin, Style, TreePath, Value};
 
@@ -86,10 +87,6 @@ mod tests {
         JsonStore.read(source.into()).err().expect("a document that cannot be read").kind
     }
 
-    fn text(bytes: &SecretBytes) -> String {
-        String::from_utf8(bytes.expose_secret().to_vec()).expect("UTF-8")
-    }
-
     fn find(tree: &Tree, path: &str) -> NodeId {
         tree.get(tree.documents()[0], &TreePath::parse(path).expect(path)).expect(path)
     }
@@ -97,13 +94,6 @@ mod tests {
     fn edit(source: &str, metadata: MetadataEdit<'_>) -> String {
         let rewrite = Rewrite { metadata, ..Rewrite::default() };
         text(&JsonStore.rewrite(&read(source), &rewrite).expect(source))
-    }
-
-    fn metadata() -> Map<String, Json> {
-        let Json::Object(metadata) = json!({"age": [{"enc": "a\nb"}], "mac": "ENC[x]"}) else {
-            unreachable!("the macro was given an object")
-        };
-        metadata
     }
 
     fn write(tree: &Tree) -> String {

@@ -247,16 +247,13 @@ const NO_TEXT: &str = "a text that is not UTF-8";
 mod tests {
     use super::*;
     use crate::format::Format;
+    use crate::format::test_kit::text;
 
-    fn read(source: &str) -> Tree {
+    pub(super) fn read(source: &str) -> Tree {
         Format::Ini.read(source).expect(source)
     }
 
-    fn text(bytes: &SecretBytes) -> String {
-        String::from_utf8(bytes.expose_secret().to_vec()).expect("UTF-8")
-    }
-
-    fn find(tree: &Tree, section: &str, key: &str) -> NodeId {
+    pub(super) fn find(tree: &Tree, section: &str, key: &str) -> NodeId {
         let below = |id: NodeId, key: &str| {
             tree.items(id).find(|&id| tree.key(id) == Some(key.as_bytes())).expect("it is there")
         };

@@ -209,23 +209,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::format::Format;
-
-    fn read(source: &str) -> Tree {
-        Format::Ini.read(source).expect(source)
-    }
-
-    fn text(bytes: &SecretBytes) -> String {
-        String::from_utf8(bytes.expose_secret().to_vec()).expect("UTF-8")
-    }
-
-    fn find(tree: &Tree, section: &str, key: &str) -> NodeId {
-        let below = |id: NodeId, key: &str| {
-            tree.items(id).find(|&id| tree.key(id) == Some(key.as_bytes())).expect("it is there")
-        };
-        let section = below(tree.documents()[0], section);
-        if key.is_empty() { section } else { below(section, key) }
-    }
+    use crate::format::ini::edit::tests::{find, read};
+    use crate::format::test_kit::text;
 
     #[test]
     fn a_value_is_put_where_it_belongs() {
