@@ -512,10 +512,10 @@ mod tests {
         let again =
             opened.seal(plaintext.expose_secret().into(), &cert, &mut OsRng).expect("it can be sealed");
         assert_eq!(show(&again), text);
-        let changed = show(&plaintext).replace("a: x", "a: y").replace("namespace: ns", "namespace: ns2");
+        let changed = show(&plaintext).replace("a: x", "a: z").replace("namespace: ns", "namespace: ns2");
         let moved = opened.seal(changed.into(), &cert, &mut OsRng).expect("it can be sealed");
         let reopened = open(show(&moved), &keys).expect("it is sealed for the new namespace");
-        assert!(show(&reopened.plaintext().expect("it can be written")).contains("a: y # why"));
+        assert!(show(&reopened.plaintext().expect("it can be written")).contains("a: z # why"));
     }
 
     #[test]
