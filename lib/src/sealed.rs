@@ -18,7 +18,9 @@ mod registry;
 mod rsa;
 mod scope;
 mod sealed_secret;
+mod sealing;
 mod secret;
+mod secret_file;
 mod unseal;
 
 pub use base64::Base64Error;
@@ -32,7 +34,9 @@ pub use object_meta::ObjectMeta;
 pub use registry::{Key, KeyRegistry, OpenedItem};
 pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
+pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
+pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
 
 /// The group of the kind SealedSecret.
