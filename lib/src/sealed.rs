@@ -11,6 +11,7 @@
 mod backup;
 mod base64;
 mod cert;
+mod file;
 mod item;
 mod key;
 mod key_secret;
@@ -26,6 +27,9 @@ mod unseal;
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
 pub use cert::{CertError, SealingCert, Validity};
+pub use file::{
+    OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
+};
 pub use item::{ItemError, KeyCause};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
