@@ -41,8 +41,8 @@ main() {
   if [ -d "$here/gotree" ]; then
     peer SELKIE_PEER_GOTREE gotree gotree gotree/go.mod gotree/go.sum gotree/*.go
   fi
-  peer SELKIE_PEER_KUBESEAL,SELKIE_PEER_SEALED_SECRETS_CONTROLLER sealed-secrets-0.40.0 sealed_secrets \
-    sealed-secrets/go.mod sealed-secrets/go.sum
+  peer SELKIE_PEER_KUBESEAL,SELKIE_PEER_SEALED_SECRETS_CONTROLLER,SELKIE_PEER_SEALED_SECRETS_CRD \
+    sealed-secrets-0.40.0 sealed_secrets sealed-secrets/go.mod sealed-secrets/go.sum
   peer SELKIE_PEER_KUBECTL,SELKIE_PEER_KUBE_APISERVER kubernetes-1.37.2 kubernetes \
     kubernetes/go.mod kubernetes/go.sum
 }
@@ -174,12 +174,15 @@ gotree() {
   echo gotree
 }
 
-# The module calls itself by another name than the one it is published under; see the replace line of its pins.
+# With the definition of the resource out of the same module, which calls itself by another name than the one it
+# is published under: see the replace line of its pins.
 sealed_secrets() {
-  local module=github.com/bitnami/sealed-secrets
+  local module=github.com/bitnami/sealed-secrets folder
   go_build sealed-secrets "-X=main.VERSION=v0.40.0" "$1/" "$module/cmd/kubeseal" "$module/cmd/controller" || return
   "$1/kubeseal" --version >&2 && "$1/controller" --version >&2 || return 1
-  printf '%s\n' kubeseal controller
+  folder=$(cd "$here/sealed-secrets" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module") || return 1
+  install -m 644 "$folder/helm/sealed-secrets/crds/bitnami.com_sealedsecrets.yaml" "$1/crd.yaml" >&2 || return 1
+  printf '%s\n' kubeseal controller crd.yaml
 }
 
 # Without the flags kubectl cannot parse the version that the server tells.
