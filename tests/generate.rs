@@ -52,6 +52,6 @@ pub fn rules() -> impl Strategy<Value = Rules> {
 }
 
 /// Returns one of some texts.
-fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> + Clone {
+pub fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> + Clone {
     Union::new(texts.iter().map(|&text| Just(text.to_owned())))
 }

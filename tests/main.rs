@@ -10,6 +10,7 @@ mod golden;
 mod hostile;
 mod live;
 mod peer;
+mod sealed;
 mod sops_cli;
 
 use std::process::ExitCode;
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
         return exit;
     }
     let tests: Vec<Trial> =
-        [golden::tests(), hostile::tests(), live::tests(), sops_cli::tests()].into_iter().flatten().collect();
+        [golden::tests(), hostile::tests(), live::tests(), sealed::tests(), sops_cli::tests()]
+            .into_iter()
+            .flatten()
+            .collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

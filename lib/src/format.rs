@@ -18,14 +18,14 @@ mod splice;
 #[cfg(test)]
 mod test_kit;
 mod timestamp;
-mod yaml;
+pub(crate) mod yaml;
 
 use serde_json::{Map, Value as Json};
 
 use crate::secret::SecretBytes;
 use crate::tree::{MAX_SOURCE, MetadataEntry, NodeId, Tree};
 
-pub use number::{go_fixed, go_general};
+pub use number::{go_fixed, go_general, go_general_single};
 pub use scalar::append_scalar_text;
 pub use timestamp::{canonical_timestamp, parse_timestamp};
 

@@ -29,9 +29,11 @@
 pub mod format;
 pub mod keys;
 pub mod manifest;
+pub mod sealed;
 pub mod secret;
 pub mod shamir;
 pub mod sops;
+pub mod template;
 pub mod tree;
 
 use rand_core::CryptoRngCore;

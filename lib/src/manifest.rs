@@ -3,11 +3,26 @@
 //! A rule that selects `data` and `stringData` is meant for Secrets, but other objects have such entries,
 //! too: a ConfigMap, the `spec.data` of an ExternalSecret.
 
+mod go_yaml;
+mod number;
+mod print_json;
+mod print_yaml;
+mod shape;
+mod stream;
+
 use std::collections::BTreeSet;
 
 use crate::format::Format;
 use crate::sops::{LeafState, Selector, leaves};
 use crate::tree::{NodeId, Tree, Value};
+
+pub use go_yaml::YamlError;
+pub use print_json::print_json;
+pub use print_yaml::print_yaml;
+pub use shape::TypeMismatch;
+pub use stream::{
+    DocumentError, ObjectError, ObjectKind, StreamError, arrange, check_types, read_object, read_stream,
+};
 
 /// What a file is to a rule that selects the entries of Secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,6 +41,7 @@ main() {
   if [ -d "$here/gotree" ]; then
     peer SELKIE_PEER_GOTREE gotree gotree gotree/go.mod gotree/go.sum gotree/*.go
   fi
+  peer SELKIE_PEER_GOMANIFEST gomanifest gomanifest gomanifest/go.mod gomanifest/go.sum gomanifest/*.go
   peer SELKIE_PEER_KUBESEAL,SELKIE_PEER_SEALED_SECRETS_CONTROLLER,SELKIE_PEER_SEALED_SECRETS_CRD \
     sealed-secrets-0.40.0 sealed_secrets sealed-secrets/go.mod sealed-secrets/go.sum
   peer SELKIE_PEER_KUBECTL,SELKIE_PEER_KUBE_APISERVER kubernetes-1.37.2 kubernetes \
@@ -172,6 +173,11 @@ sops_from_module() {
 gotree() {
   go_build gotree '' "$1/gotree" . || return
   echo gotree
+}
+
+gomanifest() {
+  go_build gomanifest '' "$1/gomanifest" . || return
+  echo gomanifest
 }
 
 # With the definition of the resource out of the same module, which calls itself by another name than the one it

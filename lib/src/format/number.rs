@@ -12,13 +12,24 @@ pub fn go_fixed(value: f64) -> String {
 /// (`g`, -1 has -4 and 21; `go-yaml` prints with 21 changed to 6 by the shortest form of `%g`).
 #[must_use]
 pub fn go_general(value: f64, low: i32, high: i32) -> String {
+    general(value, &Shortest::of(value), low, high)
+}
+
+/// Writes a number of 64 bits as [`go_general`] does, with the digits that a number of 32 bits needs.
+#[must_use]
+pub fn go_general_single(value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest number of 32 bits is what Go writes")]
+    let value = value as f32;
+    general(f64::from(value), &Shortest::of_single(value), -4, 6)
+}
+
+fn general(value: f64, shortest: &Shortest, low: i32, high: i32) -> String {
     if let Some(text) = not_finite(value) {
         return text.to_owned();
     }
-    let shortest = Shortest::of(value);
     let exponent = shortest.exponent;
     if value == 0.0 || (low..high).contains(&exponent) {
-        return fixed(value, &shortest);
+        return fixed(value, shortest);
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     let (first, rest) = shortest.digits.split_at(1);
@@ -34,20 +45,34 @@ struct Shortest {
 
 impl Shortest {
     fn of(value: f64) -> Self {
-        let scientific = format!("{:e}", value.abs());
-        let (mantissa, exponent) = scientific.split_once('e').expect("`e` formats with an exponent");
+        let reads_back = |text: &str| text.parse() == Ok(value.abs());
+        // Up to 15 digits every number has one that reads back, not two.
+        let safe = if value.is_subnormal() { 0 } else { 15 };
+        Self::new(value, &format!("{:e}", value.abs()), safe, reads_back)
+    }
+
+    fn of_single(value: f32) -> Self {
+        let reads_back = |text: &str| text.parse() == Ok(value.abs());
+        let safe = if value.is_subnormal() { 0 } else { 6 };
+        Self::new(f64::from(value), &format!("{:e}", value.abs()), safe, reads_back)
+    }
+
+    /// `scientific` is a number without its sign, of which no two forms with `safe` digits are the same number.
+    fn new(value: f64, scientific: &str, safe: usize, reads_back: impl Fn(&str) -> bool) -> Self {
+        let Some((mantissa, exponent)) = scientific.split_once('e') else {
+            return Self { digits: String::new(), exponent: 0 };
+        };
         let exponent = exponent.parse().expect("`e` formats a decimal exponent");
         let digits = mantissa.replace('.', "");
-        // Up to 15 digits every number has one that reads back, not two.
-        let may_be_one_of_two = is_odd(&digits) && (digits.len() > 15 || value.is_subnormal());
-        let even = may_be_one_of_two.then(|| even_of_two(value, &digits)).flatten();
+        let may_be_one_of_two = is_odd(&digits) && digits.len() > safe;
+        let even = may_be_one_of_two.then(|| even_of_two(value, &digits, reads_back)).flatten();
         Self { digits: even.unwrap_or(digits), exponent }
     }
 }
 
 /// Two shortest numbers may be equally near, one on each side. Rust takes the greater, Go the even one;
 /// the MAC is over these digits. Returns the smaller one if `digits` is the odd one of such two.
-fn even_of_two(value: f64, digits: &str) -> Option<String> {
+fn even_of_two(value: f64, digits: &str, reads_back: impl Fn(&str) -> bool) -> Option<String> {
     // No exact half has more digits than the smallest number.
     let exact = format!("{:.*e}", 1074, value.abs());
     let (mantissa, exponent) = exact.split_once('e').expect("`e` formats with an exponent");
@@ -56,7 +81,7 @@ fn even_of_two(value: f64, digits: &str) -> Option<String> {
     let is_half = after.strip_prefix('5').is_some_and(|rest| rest.bytes().all(|digit| digit == b'0'));
     // Below a power of two numbers are nearer to each other, so that the smaller one may be another.
     let (first, rest) = before.split_at_checked(1)?;
-    let reads_back = format!("{first}.{rest}e{exponent}").parse() == Ok(value.abs());
+    let reads_back = reads_back(&format!("{first}.{rest}e{exponent}"));
     (is_half && !is_odd(before) && reads_back).then(|| before.to_owned())
 }
 
@@ -119,6 +144,22 @@ mod tests {
     fn fixed_is_what_rust_writes_where_no_two_are_equally_near() {
         for value in [0.0, 1.5, 123.0, 1e21, 1e-7, 0.1, f64::MAX, f64::MIN_POSITIVE, 5e-324, -42.25] {
             assert_eq!(go_fixed(value), format!("{value}"));
+        }
+    }
+
+    #[test]
+    fn single_precision_has_the_digits_of_32_bits() {
+        for (value, text) in [
+            (0.123_456_789_012_345_68, "0.12345679"),
+            (123_456_789_012_345_678_901.0, "1.2345679e+20"),
+            (1.5, "1.5"),
+            (1e21, "1e+21"),
+            (1e300, "+Inf"),
+            (f64::NAN, "NaN"),
+            (16_777_217.0, "1.6777216e+07"),
+            (-0.0, "-0"),
+        ] {
+            assert_eq!(go_general_single(value), text);
         }
     }
 

@@ -7,8 +7,8 @@ mod comments;
 mod edit;
 mod outline;
 mod read;
-mod resolve;
-mod style;
+pub(crate) mod resolve;
+pub(crate) mod style;
 mod tokens;
 mod write;
 

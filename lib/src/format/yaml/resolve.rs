@@ -5,7 +5,7 @@
 
 /// What a scalar means.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     /// `true` or `false`.
     Bool(bool),
     /// A number with a fraction, an exponent, or more digits than 64 bits hold.
@@ -23,7 +23,7 @@ pub(super) enum Scalar {
 }
 
 /// The part of a tag's name that says it is one of YAML's own types.
-const CORE_TAG: &str = "tag:yaml.org,2002:";
+pub(crate) const CORE_TAG: &str = "tag:yaml.org,2002:";
 
 /// Returns what `text` means under a full tag name, or without one.
 ///
@@ -47,6 +47,22 @@ pub(super) fn resolve(tag: Option<&str>, text: &str) -> Option<Scalar> {
 /// Returns what `text` means without quotes and without a tag.
 pub(super) fn resolve_plain(text: &str) -> Scalar {
     parse_time(text).map_or_else(|| resolve_untimed(text), Scalar::Time)
+}
+
+/// Returns what `text` means without quotes and without a tag to go-yaml v2, which reads YAML 1.1.
+pub(crate) fn resolve_v2(text: &str) -> Scalar {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Scalar::Bool(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Scalar::Bool(false),
+        _ => {}
+    }
+    let plain = text.replace('_', "");
+    let digits = plain.strip_prefix("0o");
+    // A sign behind this prefix is what v3 alone reads.
+    if text.starts_with('0') && digits.is_some_and(|digits| digits.starts_with(['+', '-'])) {
+        return Scalar::Text;
+    }
+    resolve_plain(text)
 }
 
 /// Returns whether a full tag name stands for base64.

@@ -149,7 +149,7 @@ fn is_old_bool(text: &str) -> bool {
 }
 
 /// Returns whether YAML 1.1 reads a number with base 60, such as `12:30:45.5`.
-fn is_sexagesimal(text: &str) -> bool {
+pub(crate) fn is_sexagesimal(text: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let Some((first, rest)) = text.split_once(':') else { return false };
@@ -166,12 +166,12 @@ fn is_sexagesimal(text: &str) -> bool {
 }
 
 /// Returns whether go-yaml writes a character as it is.
-fn is_printable(char: char) -> bool {
+pub(crate) fn is_printable(char: char) -> bool {
     matches!(char, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && char != '\u{feff}'
 }
 
 /// Line breaks to YAML 1.1, but not to YAML 1.2: only escapes mean the same to both.
-fn is_line_separator(char: char) -> bool {
+pub(crate) fn is_line_separator(char: char) -> bool {
     matches!(char, '\u{2028}' | '\u{2029}')
 }
 
@@ -202,7 +202,7 @@ pub(super) fn double_quoted(text: &str, out: &mut SecretBytes) {
     out.push(b'"');
 }
 
-fn escape(char: char, out: &mut SecretBytes) {
+pub(crate) fn escape(char: char, out: &mut SecretBytes) {
     let short = match char {
         '\0' => '0',
         '\x07' => 'a',

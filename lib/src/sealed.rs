@@ -1,0 +1,45 @@
+//! Sealed Secrets: Secrets whose values only the controller of one cluster can open, as
+//! [bitnami/sealed-secrets](https://github.com/bitnami/sealed-secrets) 0.40 writes and reads them.
+//!
+//! Every value of a Secret is an *item*: encrypted under a session key of its own, which is encrypted to the
+//! certificate of the cluster together with a label, the [`SealingScope`]. The name of the item, the type of
+//! the Secret and its template are not authenticated: whoever can write the object can change them.
+//!
+//! Invariants: a session key is used once; a value is handed out only after its tag has been checked; nothing
+//! here reads a clock, a file or an environment.
+
+mod base64;
+mod cert;
+mod file;
+mod item;
+mod key;
+mod object_meta;
+mod registry;
+mod rsa;
+mod scope;
+mod sealed_secret;
+mod secret;
+mod unseal;
+
+pub use base64::Base64Error;
+pub use cert::{CertError, SealingCert};
+pub use file::{
+    OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
+};
+pub use item::{ItemError, KeyCause};
+pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
+pub use object_meta::ObjectMeta;
+pub use registry::{Key, KeyRegistry, OpenedItem};
+pub use scope::{SealingScope, UnknownScope};
+pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
+pub use secret::{Secret, SecretError};
+pub use unseal::{Collision, Unseal, UnsealError, ValueError};
+
+/// The group of the kind SealedSecret.
+pub const GROUP: &str = "bitnami.com";
+/// The `apiVersion` of SealedSecrets.
+pub const API_VERSION: &str = "bitnami.com/v1alpha1";
+/// The kind of a sealed Secret.
+pub const KIND: &str = "SealedSecret";
+/// The label of Secrets that hold a sealing key; keys in use have the value `active`.
+pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
