@@ -6,6 +6,7 @@ mod batch;
 mod certificate;
 mod change;
 pub mod cli;
+pub mod cluster;
 mod commands;
 mod completion;
 pub mod config_file;
