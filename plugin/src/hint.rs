@@ -1,9 +1,11 @@
 //! What may help after a failure, with the command or flag to use.
 
 use selkie::format::{ParseErrorKind, WriteError};
+use selkie::sealed::{BackupError, BackupProblem, BackupProblemKind, CertError, SealingKeyError};
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
+use crate::cluster::{Asked, ClusterError};
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
 use crate::failure::{Failure, identity_reports};
@@ -21,7 +23,16 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Audit(_) => {
             "nothing was encrypted or decrypted: do it with sops, which writes the log, or on another machine"
         }
+        Failure::Backup { error: BackupError::Mixed, .. } => {
+            "put keys in PEM and key Secrets into files of their own"
+        }
+        Failure::Backup { .. } => {
+            "a file with keys is PEM, or what `kubectl seal keys backup` writes, or \
+             `kubectl get secret -n kube-system -l sealedsecrets.bitnami.com/sealed-secrets-key -o yaml`"
+        }
         Failure::Base { source, .. } => return self::hint(source),
+        Failure::Certificate { error, .. } => return cert_hint(error),
+        Failure::Cluster(error) => return cluster_hint(error),
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {
@@ -58,6 +69,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "add creation_rules, such as `kubectl seal init` makes in another folder, or name keys, such as \
              --age age1…"
         }
+        Failure::NoSealingKeys => {
+            "pass --sealing-key FILE, set SEALED_SECRETS_RECOVERY_PRIVATE_KEY to one, or pass --from-cluster if you \
+             may read the keys of the cluster"
+        }
         Failure::NotFound(_) => "`kubectl seal explain FILE` lists the paths of a file",
         Failure::Open(error) => return open_hint(error),
         Failure::Parse(error) => return parse_hint(&error.kind),
@@ -66,6 +81,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Seal(error) => return seal_hint(error),
         Failure::Selector(error) => return selector_hint(error),
         Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
+        Failure::UnusableKeys { problems, .. } => return keys_hint(problems),
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
         Failure::Write(WriteError::ReservedKey(_)) => RESERVED,
@@ -74,6 +90,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         }
         Failure::Check(_)
         | Failure::Exec(_)
+        | Failure::Fetch { .. }
         | Failure::Io { .. }
         | Failure::Json(_)
         | Failure::Key(_)
@@ -85,6 +102,84 @@ pub fn hint(failure: &Failure) -> Option<String> {
         | Failure::Write(_) => return None,
     };
     Some(hint.to_owned())
+}
+
+fn cert_hint(error: &CertError) -> Option<String> {
+    let hint = match error {
+        CertError::Expired(_) => {
+            "fetch the one in use with `kubectl seal cert --refresh`; the controller makes a new one every 30 days"
+        }
+        CertError::PublicKey | CertError::Missing | CertError::Malformed => {
+            "`kubectl seal cert --output cert.pem` writes the certificate of the cluster"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn keys_hint(problems: &[BackupProblem]) -> Option<String> {
+    let is = |wanted: fn(&SealingKeyError) -> bool| {
+        problems.iter().any(|problem| matches!(&problem.kind, BackupProblemKind::Key(error) if wanted(error)))
+    };
+    let hint = if is(|error| matches!(error, SealingKeyError::Size(bits) if *bits < 2048)) {
+        "pass --small-keys to use the key all the same, on a machine where nobody measures how long it takes"
+    } else if is(|error| *error == SealingKeyError::Encrypted) {
+        "take the passphrase off with `openssl pkey -in FILE -out KEY`, and encrypt that file with \
+         `kubectl seal encrypt -i KEY`: such a file is read as well"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+fn cluster_hint(error: &ClusterError) -> Option<String> {
+    let hint = match error {
+        ClusterError::Controller { proxy, .. } => {
+            let of_proxy = match &**proxy {
+                ClusterError::Forbidden { asked, .. } => grant_hint(asked),
+                _ => "see whether its Pod is ready with `kubectl get pods`".to_owned(),
+            };
+            return Some(format!("{of_proxy}; or take a certificate from a file with --cert FILE"));
+        }
+        ClusterError::Forbidden { asked, .. } => return Some(grant_hint(asked)),
+        ClusterError::NoConfiguration => {
+            "set KUBECONFIG, or pass --kubeconfig FILE; what is sealed with --cert FILE needs no cluster"
+        }
+        ClusterError::NoEntry { known, .. } if known.is_empty() => {
+            "set KUBECONFIG, or pass --kubeconfig FILE, to read another configuration"
+        }
+        ClusterError::NoEntry { known, .. } => return Some(format!("there are: {}", known.join(", "))),
+        ClusterError::NotFound { asked, .. } if asked.resource == "services" => {
+            "name the Service of the controller with --controller-name and --controller-namespace; \
+             `kubectl get services --all-namespaces` lists all"
+        }
+        ClusterError::NotFound { asked, .. } if asked.resource == "sealedsecrets.bitnami.com" => {
+            "the definition of SealedSecret is not installed in this cluster"
+        }
+        ClusterError::RateLimited { .. } => "wait a little, and run this again",
+        ClusterError::TimedOut { .. } => "allow more time with --request-timeout, such as 2m",
+        ClusterError::Unauthorized { .. } => "log in again, or choose another one with --context or --user",
+        ClusterError::Unreachable { .. } => {
+            "see whether `kubectl version` answers; choose a cluster with --context"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns how an administrator allows what was forbidden.
+fn grant_hint(asked: &Asked) -> String {
+    let (verb, resource) = (asked.verb, asked.resource);
+    let (kind, place) = match &asked.namespace {
+        Some(namespace) => ("role", format!(" --namespace={namespace}")),
+        None => ("clusterrole", String::new()),
+    };
+    // A name cannot be asked for before it is there.
+    let name = asked.name.as_ref().filter(|_| verb != "create" || resource.contains('/'));
+    let name = name.map(|name| format!(" --resource-name={name}")).unwrap_or_default();
+    format!(
+        "ask an administrator for `kubectl create {kind} NAME --verb={verb} --resource={resource}{name}{place}`, bound to you"
+    )
 }
 
 fn config_hint(error: &ConfigFileError) -> Option<String> {
