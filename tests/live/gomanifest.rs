@@ -16,27 +16,177 @@ use crate::peer::Peer;
 
 /// The parts of generated texts: what YAML, JSON or Go give a meaning.
 const PARTS: &[&str] = &[
-    "a", "b c", " ", "  ", "\n", "\n\n", "\t", "\r", ":", ": ", "#", " #", "-", "- ", "?", "!", "&x", "*x", "|", ">",
-    "'", "\"", "\\", "%", "@", "`", "{", "}", "[", "]", ",", "---", "...", "<", "<<", "&", "=", "~", "y", "No", "null",
-    "true", ".5", ".inf", "1", "017", "0x1f", "1e3", "1_0", "1:30", "2020-01-01", "+", "é", "日本", "😀", "\u{a0}",
-    "\u{7}", "\u{feff}", "\u{fffd}", "word word word word word word", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "a",
+    "b c",
+    " ",
+    "  ",
+    "\n",
+    "\n\n",
+    "\t",
+    "\r",
+    ":",
+    ": ",
+    "#",
+    " #",
+    "-",
+    "- ",
+    "?",
+    "!",
+    "&x",
+    "*x",
+    "|",
+    ">",
+    "'",
+    "\"",
+    "\\",
+    "%",
+    "@",
+    "`",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "---",
+    "...",
+    "<",
+    "<<",
+    "&",
+    "=",
+    "~",
+    "y",
+    "No",
+    "null",
+    "true",
+    ".5",
+    ".inf",
+    "1",
+    "017",
+    "0x1f",
+    "1e3",
+    "1_0",
+    "1:30",
+    "2020-01-01",
+    "+",
+    "é",
+    "日本",
+    "😀",
+    "\u{a0}",
+    "\u{7}",
+    "\u{feff}",
+    "\u{fffd}",
+    "word word word word word word",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
 
 /// Scalars of YAML, and what may stand around them.
 const SCALARS: &[&str] = &[
-    "a", "y", "Y", "yes", "on", "Off", "n", "NO", "true", "False", "null", "~", "", "0", "-0", "017", "0o17", "0x1F",
-    "0b11", "-0b1", "0b-1", "1_000", "1e3", "1.50", ".5", "5.", "-.5e-3", ".inf", "-.INF", "1:30", "1:30.5", "+5", "+.5",
-    "2020-01-01", "2020-01-01T00:00:00Z", "2020-1-1 1:2:3", "12345678901234567890", "123456789012345678901", "1e21",
-    "0.1234567890123456789", "16777217.0", "3.4e39", "1e-7", "9007199254740993", "-9223372036854775809", "1e400", "=",
-    "08", "0_8", "0x_1", "._5", "1__0", "'y'", "\"1\"", "'it''s'", "\"a\\nb\"", "!!str 1", "!!int '5'", "!!float 1",
-    "!!bool 'yes'", "!!binary aGk=", "!x 1", "! 1", "!!timestamp 2020-01-01", "!!int x", "!!null ~", "|\n    a\n    b\n",
-    ">-\n    a\n    b\n\n    c\n", "|+\n    a\n\n", "[1, y, .5]", "{a: 1, y: n}", "[]", "{}", "&a 1", "*a", "a b", "a#b",
-    "a: b", "\"\\u2028\"", "0.30000000000000004", "100000000000000000000000",
+    "a",
+    "y",
+    "Y",
+    "yes",
+    "on",
+    "Off",
+    "n",
+    "NO",
+    "true",
+    "False",
+    "null",
+    "~",
+    "",
+    "0",
+    "-0",
+    "017",
+    "0o17",
+    "0x1F",
+    "0b11",
+    "-0b1",
+    "0b-1",
+    "1_000",
+    "1e3",
+    "1.50",
+    ".5",
+    "5.",
+    "-.5e-3",
+    ".inf",
+    "-.INF",
+    "1:30",
+    "1:30.5",
+    "+5",
+    "+.5",
+    "2020-01-01",
+    "2020-01-01T00:00:00Z",
+    "2020-1-1 1:2:3",
+    "12345678901234567890",
+    "123456789012345678901",
+    "1e21",
+    "0.1234567890123456789",
+    "16777217.0",
+    "3.4e39",
+    "1e-7",
+    "9007199254740993",
+    "-9223372036854775809",
+    "1e400",
+    "=",
+    "08",
+    "0_8",
+    "0x_1",
+    "._5",
+    "1__0",
+    "'y'",
+    "\"1\"",
+    "'it''s'",
+    "\"a\\nb\"",
+    "!!str 1",
+    "!!int '5'",
+    "!!float 1",
+    "!!bool 'yes'",
+    "!!binary aGk=",
+    "!x 1",
+    "! 1",
+    "!!timestamp 2020-01-01",
+    "!!int x",
+    "!!null ~",
+    "|\n    a\n    b\n",
+    ">-\n    a\n    b\n\n    c\n",
+    "|+\n    a\n\n",
+    "[1, y, .5]",
+    "{a: 1, y: n}",
+    "[]",
+    "{}",
+    "&a 1",
+    "*a",
+    "a b",
+    "a#b",
+    "a: b",
+    "\"\\u2028\"",
+    "0.30000000000000004",
+    "100000000000000000000000",
 ];
 
 const KEYS: &[&str] = &[
-    "a", "b", "c", "y", "on", "1", "017", "1.5", "1e3", "true", "~", "\"1\"", "'y'", "<<", "\"<<\"", "2020-01-01", ".inf",
-    "12345678901234567890", "kind", "type", "Type", "stringdata",
+    "a",
+    "b",
+    "c",
+    "y",
+    "on",
+    "1",
+    "017",
+    "1.5",
+    "1e3",
+    "true",
+    "~",
+    "\"1\"",
+    "'y'",
+    "<<",
+    "\"<<\"",
+    "2020-01-01",
+    ".inf",
+    "12345678901234567890",
+    "kind",
+    "type",
+    "Type",
+    "stringdata",
 ];
 
 pub fn tests() -> Vec<Trial> {
@@ -74,11 +224,13 @@ fn reads_secrets_alike(peer: &Path) -> Result<(), Failed> {
     let peer = Gotree::start(peer)?;
     let documents = vec(prop_oneof![4 => secrets(), 1 => comments()], 1..3);
     let separators = prop_oneof![Just("---\n"), Just("--- # comment\n"), Just("---\n# comment\n---   \n")];
-    let streams = (documents, separators, any::<bool>(), any::<bool>()).prop_map(|(documents, separator, crlf, leads)| {
-        let stream = documents.join(separator);
-        let stream = if leads { format!("---\n{stream}") } else { stream };
-        if crlf { stream.replace('\n', "\r\n") } else { stream }
-    });
+    let streams = (documents, separators, any::<bool>(), any::<bool>()).prop_map(
+        |(documents, separator, crlf, leads)| {
+            let stream = documents.join(separator);
+            let stream = if leads { format!("---\n{stream}") } else { stream };
+            if crlf { stream.replace('\n', "\r\n") } else { stream }
+        },
+    );
     run(&streams, |source| {
         let ours = read_stream(source.as_bytes(), ObjectKind::Secret);
         match (ours, peer.ask(&json!({"op": "secrets", "text": source}))) {
@@ -128,14 +280,16 @@ fn texts() -> impl Strategy<Value = String> {
     let parts = vec(generate::one_of(PARTS), 0..6).prop_map(|parts| parts.concat());
     // As a key this is quoted by us: see `docs/compatibility.md`.
     let parts = parts.prop_filter("it is another text to us", |text| text != "<<");
-    let long = (generate::one_of(PARTS), 1..60_usize).prop_map(|(part, count)| format!("x{}", part.repeat(count)));
+    let long =
+        (generate::one_of(PARTS), 1..60_usize).prop_map(|(part, count)| format!("x{}", part.repeat(count)));
     let digits = "[a-c0-9._/-]{0,8}";
     prop_oneof![5 => parts, 1 => long, 1 => digits]
 }
 
 fn maps() -> impl Strategy<Value = String> {
     let entry = (generate::one_of(KEYS), generate::one_of(SCALARS));
-    vec(entry, 1..5).prop_map(|entries| entries.iter().map(|(key, value)| format!("{key}: {value}\n")).collect())
+    vec(entry, 1..5)
+        .prop_map(|entries| entries.iter().map(|(key, value)| format!("{key}: {value}\n")).collect())
 }
 
 fn secrets() -> impl Strategy<Value = String> {
@@ -143,11 +297,16 @@ fn secrets() -> impl Strategy<Value = String> {
         let entry = (generate::one_of(KEYS), generate::one_of(SCALARS));
         vec(entry, 0..4).prop_map(move |entries| {
             let entry = |(key, value): &(String, String)| format!("  {key}: {value}\n");
-            if entries.is_empty() { String::new() } else { format!("{name}:\n") + &entries.iter().map(entry).collect::<String>() }
+            if entries.is_empty() {
+                String::new()
+            } else {
+                format!("{name}:\n") + &entries.iter().map(entry).collect::<String>()
+            }
         })
     };
     let field = |name: &'static str| {
-        generate::one_of(SCALARS).prop_map(move |value| format!("{name}: {}\n", value.replace("\n    ", "\n  ")))
+        generate::one_of(SCALARS)
+            .prop_map(move |value| format!("{name}: {}\n", value.replace("\n    ", "\n  ")))
     };
     let fields = prop_oneof![
         4 => block("stringData"),
@@ -178,7 +337,11 @@ fn without_zeros(value: Json) -> Json {
     match value {
         Json::Object(fields) => {
             let is_zero = |value: &Json| {
-                value.is_null() || value == "" || *value == json!({}) || *value == json!([]) || *value == json!(0)
+                value.is_null()
+                    || value == ""
+                    || *value == json!({})
+                    || *value == json!([])
+                    || *value == json!(0)
             };
             let fields = fields.into_iter().map(|(name, value)| {
                 // The entries of these maps stay, whatever they are.
@@ -196,7 +359,8 @@ fn sorted(value: &Json) -> Json {
     match value {
         Json::Array(items) => items.iter().map(sorted).collect(),
         Json::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            let mut fields: Vec<_> =
+                fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
             fields.sort_by(|left, right| left.0.cmp(&right.0));
             fields.into_iter().collect()
         }
@@ -213,7 +377,11 @@ fn text(printed: &selkie::secret::SecretBytes) -> Option<&str> {
     std::str::from_utf8(printed.expose_secret()).ok()
 }
 
-fn compare<T: PartialEq + std::fmt::Debug>(what: &str, ours: Option<T>, theirs: Option<T>) -> Result<(), TestCaseError> {
+fn compare<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    ours: Option<T>,
+    theirs: Option<T>,
+) -> Result<(), TestCaseError> {
     if ours == theirs { Ok(()) } else { fail(&format!("{what}: we have\n{ours:?}, they have\n{theirs:?}")) }
 }
 
