@@ -14,6 +14,7 @@ mod file;
 mod item;
 mod key;
 mod object_meta;
+mod probe;
 mod registry;
 mod rsa;
 mod scheme;
@@ -30,6 +31,7 @@ pub use file::{
 pub use item::{ItemError, KeyCause};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use object_meta::ObjectMeta;
+pub use probe::{Candidates, Diagnosis, Fit, MAX_TRIALS};
 pub use registry::{Key, KeyRegistry, OpenedItem};
 pub use scheme::SealedSecrets;
 pub use scope::{SealingScope, UnknownScope};
