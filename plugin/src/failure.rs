@@ -14,6 +14,7 @@ use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorEr
 use selkie::tree::{PathError, TreePath};
 
 use crate::audit::AuditError;
+use crate::cluster::ClusterError;
 use crate::config_file::ConfigFileError;
 use crate::dotted;
 use crate::editor::EditError;
@@ -42,6 +43,9 @@ pub enum Failure {
     /// Something that was to be checked is not as it should be.
     #[error("{0}")]
     Check(String),
+    /// The cluster did not do what it was asked for.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigFileError),
@@ -231,6 +235,7 @@ impl Failure {
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
             Self::Audit(_)
             | Self::Check(_)
+            | Self::Cluster(_)
             | Self::Config(_)
             | Self::Exec(_)
             | Self::Key(_)
@@ -254,6 +259,7 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         match self {
             Self::Base { source, .. } => return source.causes(),
+            Self::Cluster(error) => return error.causes(),
             Self::Recover(error) => return recovery_causes(error),
             _ => {}
         }
