@@ -10,6 +10,7 @@
 
 mod base64;
 mod cert;
+mod file;
 mod item;
 mod key;
 mod object_meta;
@@ -22,6 +23,9 @@ mod unseal;
 
 pub use base64::Base64Error;
 pub use cert::{CertError, SealingCert};
+pub use file::{
+    OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
+};
 pub use item::{ItemError, KeyCause};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use object_meta::ObjectMeta;

@@ -1,0 +1,549 @@
+//! Files with SealedSecrets: found among the objects of a file, sealed again and opened in place.
+//!
+//! In clear, the entry `encryptedData` of a SealedSecret is called `stringData`: the object says what its values
+//! are, and no cluster takes it.
+//!
+//! Invariant: what is not a value of a SealedSecret, or that name, stays byte for byte.
+
+use std::collections::HashMap;
+
+use rand_core::CryptoRngCore;
+use serde_json::Value as Json;
+use subtle::ConstantTimeEq;
+
+use super::cert::SealingCert;
+use super::item::ItemError;
+use super::registry::KeyRegistry;
+use super::sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError};
+use crate::format::{Format, ParseError, Rewrite, WriteError};
+use crate::secret::SecretBytes;
+use crate::tree::{NodeId, Origin, Span, Text, Tree, Value};
+
+/// A file with objects of Kubernetes, among them SealedSecrets.
+pub struct SealedFile {
+    format: Format,
+    tree: Tree,
+    objects: Vec<SealedObject>,
+}
+
+/// A SealedSecret of a file.
+pub struct SealedObject {
+    /// The object.
+    pub sealed: SealedSecret,
+    /// The 1-based line at which it begins.
+    pub line: usize,
+    node: NodeId,
+    /// The values of `encryptedData`, or of `stringData` if the file is in clear, in the order of the file.
+    items: Vec<(String, NodeId)>,
+}
+
+/// A file whose SealedSecrets are open.
+pub struct OpenedFile {
+    format: Format,
+    /// The file, with the values in clear.
+    tree: Tree,
+    objects: Vec<SealedObject>,
+    /// The values that were opened, in the order of the file, with their sealed texts.
+    opened: Vec<(NodeId, Text)>,
+    /// The values by label and key, with their sealed texts.
+    known: HashMap<(String, String), Vec<(SecretBytes, String)>>,
+}
+
+/// Why a file with SealedSecrets cannot be read, opened or sealed. No variant holds a value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealedFileError {
+    /// A SealedSecret has sealed values, and values in clear.
+    #[error("line {line}: {name} has both encryptedData and stringData")]
+    Both {
+        /// The line of the object.
+        line: usize,
+        /// The name of the object.
+        name: String,
+    },
+    /// A value cannot be opened.
+    #[error("line {line}: {key} of {name}: {source}")]
+    Item {
+        /// The line of the value.
+        line: usize,
+        /// The name of the object.
+        name: String,
+        /// The key of the value.
+        key: String,
+        /// Why not.
+        source: ItemError,
+    },
+    /// There is no SealedSecret in the file.
+    #[error("there is no SealedSecret")]
+    Missing,
+    /// An object is not one that can be read.
+    #[error("line {line}: {source}")]
+    Object {
+        /// The line of the object.
+        line: usize,
+        /// What is wrong with it.
+        source: SealedSecretError,
+    },
+    /// The text is not of its format.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// A value cannot be sealed.
+    #[error("line {line}: {name}: {source}")]
+    Seal {
+        /// The line of the object.
+        line: usize,
+        /// The name of the object.
+        name: String,
+        /// Why not.
+        source: SealingError,
+    },
+    /// The values of an object are not written as a map of texts.
+    #[error("line {line}: {name}: {what}")]
+    Shape {
+        /// The line of the object.
+        line: usize,
+        /// The name of the object.
+        name: String,
+        /// What is not as it should be.
+        what: &'static str,
+    },
+    /// The result cannot be written in place.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Returns whether a tree has a SealedSecret among its objects.
+#[must_use]
+pub fn holds_sealed_secrets(tree: &Tree) -> bool {
+    objects(tree).into_iter().any(|node| is_sealed_secret(tree, node))
+}
+
+/// Returns the objects of a file: its documents, and in the place of a list of objects what is in it.
+#[must_use]
+pub fn objects(tree: &Tree) -> Vec<NodeId> {
+    let mut found = Vec::new();
+    let mut open: Vec<NodeId> = tree.documents().iter().rev().copied().collect();
+    while let Some(node) = open.pop() {
+        let is_list = text(tree, node, "kind").is_some_and(|kind| kind.ends_with(b"List"));
+        match entry(tree, node, "items").filter(|&items| is_list && tree.node(items).value == Value::List) {
+            Some(items) => {
+                let items: Vec<_> =
+                    tree.items(items).filter(|&item| tree.node(item).value == Value::Map).collect();
+                open.extend(items.into_iter().rev());
+            }
+            None => found.push(node),
+        }
+    }
+    found
+}
+
+impl SealedFile {
+    /// Reads a file; one without a SealedSecret has none to work on.
+    ///
+    /// # Errors
+    /// If an object that says it is a SealedSecret cannot be read as one.
+    pub fn new(format: Format, tree: Tree) -> Result<Self, SealedFileError> {
+        let nodes = objects(&tree).into_iter().filter(|&node| is_sealed_secret(&tree, node));
+        let objects = nodes.map(|node| SealedObject::read(&tree, node)).collect::<Result<_, _>>()?;
+        Ok(Self { format, tree, objects })
+    }
+
+    /// Returns the SealedSecrets, in the order of the file.
+    #[must_use]
+    pub fn objects(&self) -> &[SealedObject] {
+        &self.objects
+    }
+
+    /// Returns the file as it was read.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns the 1-based line of an item.
+    #[must_use]
+    pub fn line_of(&self, object: &SealedObject, key: &str) -> usize {
+        let item = object.items.iter().find(|(name, _)| name == key);
+        item.map_or(object.line, |&(_, node)| line(&self.tree, node))
+    }
+
+    /// Returns the file with every item sealed again that was not sealed for `cert`, and what became of the
+    /// items of each object. With `always`, those too that were.
+    ///
+    /// # Errors
+    /// If the key of the certificate is too small, or an item cannot be written in place. Items that no key
+    /// opens stay as they are, and are told in the result.
+    pub fn reseal(
+        mut self,
+        keys: &KeyRegistry,
+        cert: &SealingCert,
+        always: bool,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(SecretBytes, Vec<Resealed>), SealedFileError> {
+        let (mut changed, mut results) = (Vec::new(), Vec::new());
+        for object in &mut self.objects {
+            let resealed = object.sealed.reseal(keys, cert, always, rng);
+            let resealed = resealed.map_err(|source| object.error(source))?;
+            for (key, node) in &object.items {
+                if resealed.changed.contains(key) {
+                    let item = self.tree.intern(object.sealed.encrypted_data[key].as_bytes());
+                    self.tree.set_value(*node, Value::Str(item));
+                    changed.push(*node);
+                }
+            }
+            results.push(resealed);
+        }
+        changed.sort_unstable();
+        Ok((rewrite(self.format, &self.tree, &changed)?, results))
+    }
+
+    /// Opens every item.
+    ///
+    /// # Errors
+    /// If there is no SealedSecret, or no key opens an item.
+    pub fn open(mut self, keys: &KeyRegistry) -> Result<OpenedFile, SealedFileError> {
+        if self.objects.is_empty() {
+            return Err(SealedFileError::Missing);
+        }
+        let (mut opened, mut known) = (Vec::new(), HashMap::<_, Vec<_>>::new());
+        for object in &self.objects {
+            let label = object.sealed.label();
+            for (key, node) in &object.items {
+                let Value::Str(item) = self.tree.node(*node).value else {
+                    return Err(object.shape(EVERY_ITEM_A_TEXT));
+                };
+                let text = String::from_utf8_lossy(self.tree.bytes(item)).into_owned();
+                let value = keys.open(&text, &label).map_err(|source| SealedFileError::Item {
+                    line: line(&self.tree, *node),
+                    name: object.sealed.metadata.name().to_owned(),
+                    key: key.clone(),
+                    source,
+                })?;
+                let clear = self.tree.intern(value.value.expose_secret());
+                self.tree.set_value(*node, Value::Str(clear));
+                opened.push((*node, item));
+                known.entry((label.clone(), key.clone())).or_default().push((value.value, text));
+            }
+        }
+        opened.sort_unstable_by_key(|(node, _)| *node);
+        Ok(OpenedFile { format: self.format, tree: self.tree, objects: self.objects, opened, known })
+    }
+}
+
+impl OpenedFile {
+    /// Returns the format of the file.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns what the file says, with the values in clear, under the names that they have in the file.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns the nodes of the values that were sealed.
+    pub fn decrypted(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.opened.iter().map(|(node, _)| *node)
+    }
+
+    /// Returns the file in clear: `encryptedData` is called `stringData` there.
+    ///
+    /// # Errors
+    /// If a value cannot be written in place, such as bytes that are no text into JSON.
+    pub fn plaintext(&self) -> Result<SecretBytes, SealedFileError> {
+        let nodes: Vec<_> = self.decrypted().collect();
+        let text = rewrite(self.format, &self.tree, &nodes)?;
+        renamed(self.format, text, SEALED_NAME, CLEAR_NAME)
+    }
+
+    /// Seals a text in clear: a value that has its old key, under its old label, keeps its sealed text.
+    ///
+    /// # Errors
+    /// If the text is not of its format, an object is not a SealedSecret in clear, or a value cannot be sealed.
+    pub fn seal(
+        &self,
+        plaintext: SecretBytes,
+        cert: &SealingCert,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<SecretBytes, SealedFileError> {
+        seal_text(self.format, plaintext, cert, rng, |label, key, value| self.known(label, key, value))
+    }
+
+    /// Returns the sealed text of a value that was there before.
+    fn known(&self, label: &str, key: &str, value: &[u8]) -> Option<String> {
+        let known = self.known.get(&(label.to_owned(), key.to_owned()))?;
+        let same = |(old, _): &&(SecretBytes, String)| old.expose_secret().ct_eq(value).into();
+        known.iter().find(same).map(|(_, sealed)| sealed.clone())
+    }
+
+    /// Returns the SealedSecrets, in the order of the file.
+    #[must_use]
+    pub fn objects(&self) -> &[SealedObject] {
+        &self.objects
+    }
+}
+
+/// Seals the values in clear of every SealedSecret of a text, as [`OpenedFile::plaintext`] writes them. `known`
+/// may give the sealed text of a value, by its label and its key.
+///
+/// # Errors
+/// If the text is not of its format, an object is not a SealedSecret in clear, or a value cannot be sealed.
+pub fn seal_text(
+    format: Format,
+    plaintext: SecretBytes,
+    cert: &SealingCert,
+    rng: &mut dyn CryptoRngCore,
+    known: impl Fn(&str, &str, &[u8]) -> Option<String>,
+) -> Result<SecretBytes, SealedFileError> {
+    let mut file = SealedFile::new(format, format.read(plaintext)?)?;
+    let mut changed = Vec::new();
+    for object in &file.objects {
+        let clear =
+            entry(&file.tree, object.node, "spec").and_then(|spec| entry(&file.tree, spec, CLEAR_NAME));
+        let Some(values) = clear else { continue };
+        if !object.sealed.encrypted_data.is_empty() {
+            let name = object.sealed.metadata.name().to_owned();
+            return Err(SealedFileError::Both { line: object.line, name });
+        }
+        let scope = object.sealed.scope();
+        if object.sealed.metadata.namespace().is_empty() && scope != super::SealingScope::ClusterWide {
+            return Err(object.error(SealingError::MissingNamespace));
+        }
+        let label = object.sealed.label();
+        let nodes: Vec<_> = file.tree.items(values).collect();
+        for node in nodes {
+            let key = String::from_utf8_lossy(file.tree.key(node).unwrap_or_default()).into_owned();
+            let value = clear_value(&file.tree, node).ok_or_else(|| object.shape(EVERY_VALUE_A_TEXT))?;
+            let sealed = match known(&label, &key, value.expose_secret()) {
+                Some(sealed) => sealed,
+                None => cert.seal_labelled(&value, &label, rng).map_err(|source| object.error(source))?,
+            };
+            let sealed = file.tree.intern(sealed.as_bytes());
+            file.tree.set_value(node, Value::Str(sealed));
+            changed.push(node);
+        }
+    }
+    changed.sort_unstable();
+    let text = rewrite(format, &file.tree, &changed)?;
+    renamed(format, text, CLEAR_NAME, SEALED_NAME)
+}
+
+impl SealedObject {
+    fn read(tree: &Tree, node: NodeId) -> Result<Self, SealedFileError> {
+        let line = line(tree, node);
+        // Only what is sealed, and what is not secret, is looked at as JSON.
+        let object = json_without_values(tree, node);
+        let sealed =
+            SealedSecret::from_json(&object).map_err(|source| SealedFileError::Object { line, source })?;
+        let spec = entry(tree, node, "spec");
+        let values = spec.and_then(|spec| entry(tree, spec, SEALED_NAME));
+        let values = values.filter(|&values| tree.node(values).value == Value::Map);
+        let items = values
+            .into_iter()
+            .flat_map(|values| tree.items(values))
+            .map(|item| (String::from_utf8_lossy(tree.key(item).unwrap_or_default()).into_owned(), item));
+        Ok(Self { items: items.collect(), sealed, line, node })
+    }
+
+    /// Returns where the object is in the tree of its file.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn error(&self, source: SealingError) -> SealedFileError {
+        SealedFileError::Seal { line: self.line, name: self.sealed.metadata.name().to_owned(), source }
+    }
+
+    fn shape(&self, what: &'static str) -> SealedFileError {
+        SealedFileError::Shape { line: self.line, name: self.sealed.metadata.name().to_owned(), what }
+    }
+}
+
+/// Returns an object as JSON, without what it has in clear under `stringData`.
+fn json_without_values(tree: &Tree, node: NodeId) -> Json {
+    let mut object = tree.to_json(node);
+    if let Some(spec) = object["spec"].as_object_mut() {
+        spec.shift_remove(CLEAR_NAME);
+    }
+    object
+}
+
+/// Returns the bytes that a scalar in clear stands for; a number or the like is what it is written as.
+fn clear_value(tree: &Tree, node: NodeId) -> Option<SecretBytes> {
+    match tree.node(node).value {
+        Value::Str(text) => Some(tree.bytes(text).into()),
+        Value::Null => Some(SecretBytes::new()),
+        Value::List | Value::Map | Value::Comment(_) => None,
+        _ => Some(tree.slice(tree.node(node).span).into()),
+    }
+}
+
+fn rewrite(format: Format, tree: &Tree, changed: &[NodeId]) -> Result<SecretBytes, WriteError> {
+    format.store().rewrite(tree, &Rewrite { changed, ..Rewrite::default() })
+}
+
+/// Returns a text with an entry of the `spec` of every SealedSecret called by another name.
+fn renamed(format: Format, text: SecretBytes, from: &str, to: &str) -> Result<SecretBytes, SealedFileError> {
+    let tree = format.read(text)?;
+    let mut places = Vec::new();
+    for node in objects(&tree).into_iter().filter(|&node| is_sealed_secret(&tree, node)) {
+        let Some(values) = entry(&tree, node, "spec").and_then(|spec| entry(&tree, spec, from)) else {
+            continue;
+        };
+        let start = tree.node(values).key_start;
+        let written = &tree.source()[start as usize..];
+        let quotes = u32::from(written.starts_with(b"\"") || written.starts_with(b"'"));
+        let span = Span { start: start + quotes, end: start + quotes + from.len() as u32 };
+        if tree.node(values).origin != Origin::Source || tree.slice(span) != from.as_bytes() {
+            let line = line(&tree, node);
+            let name = String::from_utf8_lossy(text_of_name(&tree, node)).into_owned();
+            return Err(SealedFileError::Shape {
+                line,
+                name,
+                what: "the name of its values is not written plainly",
+            });
+        }
+        places.push(span);
+    }
+    let mut out = SecretBytes::with_capacity(tree.source().len());
+    let mut position = 0;
+    for span in places {
+        out.extend_from_slice(&tree.source()[position..span.start as usize]);
+        out.push_str(to);
+        position = span.end as usize;
+    }
+    out.extend_from_slice(&tree.source()[position..]);
+    Ok(out)
+}
+
+fn text_of_name(tree: &Tree, node: NodeId) -> &[u8] {
+    entry(tree, node, "metadata").and_then(|metadata| text(tree, metadata, "name")).unwrap_or_default()
+}
+
+fn is_sealed_secret(tree: &Tree, node: NodeId) -> bool {
+    let version = text(tree, node, "apiVersion").unwrap_or_default();
+    let is_ours = version.split(|&byte| byte == b'/').next() == Some(super::GROUP.as_bytes());
+    is_ours && text(tree, node, "kind") == Some(super::KIND.as_bytes())
+}
+
+/// Returns the entry of a map with a name; of several the last, which is the one that counts.
+fn entry(tree: &Tree, map: NodeId, name: &str) -> Option<NodeId> {
+    let is_map = tree.node(map).value == Value::Map;
+    tree.items(map).filter(|&id| is_map && tree.key(id) == Some(name.as_bytes())).last()
+}
+
+fn text<'a>(tree: &'a Tree, map: NodeId, name: &str) -> Option<&'a [u8]> {
+    match tree.node(entry(tree, map, name)?).value {
+        Value::Str(text) => Some(tree.bytes(text)),
+        _ => None,
+    }
+}
+
+fn line(tree: &Tree, node: NodeId) -> usize {
+    tree.line(tree.node(node).key_start)
+}
+
+/// The entry with the values of a SealedSecret.
+const SEALED_NAME: &str = "encryptedData";
+/// What it is called while the values are in clear.
+const CLEAR_NAME: &str = "stringData";
+const EVERY_ITEM_A_TEXT: &str = "every entry of encryptedData has to be a text";
+const EVERY_VALUE_A_TEXT: &str = "every entry of stringData has to be a text";
+
+#[cfg(all(test, feature = "aws-lc"))]
+mod tests {
+    use rand::rngs::OsRng;
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+    use crate::sealed::{Key, KeySize, SealingKey, SealingScope};
+
+    fn pair() -> (KeyRegistry, SealingCert) {
+        let key = SealingKey::generate(KeySize::Rsa2048).expect("a new key");
+        let cert = SealingCert::generate(&key, "", OffsetDateTime::UNIX_EPOCH, Duration::days(1), &mut OsRng);
+        let mut keys = KeyRegistry::new();
+        keys.add(Key::new(key, "new"));
+        (keys, cert.expect("a certificate"))
+    }
+
+    fn open(text: &str, keys: &KeyRegistry) -> Result<OpenedFile, SealedFileError> {
+        SealedFile::new(Format::Yaml, Format::Yaml.read(text)?)?.open(keys)
+    }
+
+    fn show(text: &SecretBytes) -> &str {
+        str::from_utf8(text.expose_secret()).expect("it is text")
+    }
+
+    /// A file with a value of each kind, sealed for `cert`.
+    fn file(cert: &SealingCert) -> String {
+        let seal = |value: &[u8]| {
+            cert.seal_value(&value.into(), SealingScope::Strict, "ns", "n", &mut OsRng).expect("it fits")
+        };
+        format!(
+            "# head\nkind: ConfigMap # other\ndata: {{a: b}}\n---\napiVersion: v1\nkind: List\nitems:\n- kind: \
+             SealedSecret\n  apiVersion: bitnami.com/v1alpha1\n  metadata: {{name: n, namespace: ns}}\n  spec:\n    \
+             # kept\n    encryptedData:\n      a: {} # why\n      lines: \"{}\"\n      bytes: \"{}\"\n",
+            seal(b"x"),
+            seal(b"one\ntwo\n"),
+            seal(b"\xff\0")
+        )
+    }
+
+    #[test]
+    fn opening_changes_values_and_their_name_alone() {
+        let (keys, cert) = pair();
+        let opened = open(&file(&cert), &keys).expect("the key fits");
+        let plaintext = opened.plaintext().expect("it can be written");
+        let expected = "# head\nkind: ConfigMap # other\ndata: {a: b}\n---\napiVersion: v1\nkind: List\nitems:\n- kind: \
+                        SealedSecret\n  apiVersion: bitnami.com/v1alpha1\n  metadata: {name: n, namespace: ns}\n  spec:\n    \
+                        # kept\n    stringData:\n      a: x # why\n      lines: \"one\\ntwo\\n\"\n      bytes: !!binary \"/wA=\"\n";
+        assert_eq!(show(&plaintext), expected);
+    }
+
+    #[test]
+    fn sealing_again_keeps_what_did_not_change() {
+        let (keys, cert) = pair();
+        let text = file(&cert);
+        let opened = open(&text, &keys).expect("the key fits");
+        let plaintext = opened.plaintext().expect("it can be written");
+        let again =
+            opened.seal(plaintext.expose_secret().into(), &cert, &mut OsRng).expect("it can be sealed");
+        assert_eq!(show(&again), text);
+        let changed = show(&plaintext).replace("a: x", "a: z").replace("namespace: ns", "namespace: ns2");
+        let moved = opened.seal(changed.into(), &cert, &mut OsRng).expect("it can be sealed");
+        let reopened = open(show(&moved), &keys).expect("it is sealed for the new namespace");
+        assert!(show(&reopened.plaintext().expect("it can be written")).contains("a: z # why"));
+    }
+
+    #[test]
+    fn resealing_changes_only_what_was_sealed_for_another_key() {
+        let (mut keys, old) = pair();
+        let (new_keys, new) = pair();
+        let text = file(&old);
+        let read = |text: &str| {
+            SealedFile::new(Format::Yaml, Format::Yaml.read(text).expect("YAML")).expect("SealedSecrets")
+        };
+        let (same, results) = read(&text).reseal(&keys, &old, false, &mut OsRng).expect("it can be written");
+        assert_eq!((show(&same), results[0].kept.len()), (text.as_str(), 3));
+        let (moved, results) = read(&text).reseal(&keys, &new, false, &mut OsRng).expect("it can be written");
+        assert_eq!(results[0].changed, ["a", "bytes", "lines"]);
+        assert!(open(show(&moved), &new_keys).is_ok());
+        assert_eq!(text.lines().count(), show(&moved).lines().count());
+        keys = new_keys;
+        let (stays, results) = read(&text).reseal(&keys, &new, false, &mut OsRng).expect("it can be written");
+        assert_eq!((show(&stays), results[0].failed.len()), (text.as_str(), 3));
+    }
+
+    #[test]
+    fn values_in_clear_beside_sealed_ones_are_refused() {
+        let (keys, cert) = pair();
+        let text = file(&cert);
+        let opened = open(&text, &keys).expect("the key fits");
+        let both = format!("{text}    stringData: {{b: c}}\n");
+        let error = opened.seal(both.into(), &cert, &mut OsRng).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("line 8: n has both encryptedData and stringData"));
+    }
+}
