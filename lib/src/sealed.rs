@@ -11,6 +11,7 @@
 mod backup;
 mod base64;
 mod cert;
+mod digest;
 mod file;
 mod item;
 mod key;
@@ -31,8 +32,10 @@ mod unseal;
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
 pub use cert::{CertError, SealingCert, Validity};
+pub use digest::{Digest, DigestKey, SealedValue};
 pub use file::{
-    OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
+    OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, is_sealed_secret, objects,
+    seal_text,
 };
 pub use item::{ItemError, KeyCause};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};

@@ -12,13 +12,18 @@ mod extract;
 mod groups;
 mod init;
 mod man;
+mod merge;
+mod reseal;
 mod rotate;
+mod seal;
 mod set;
 mod status;
 mod tour;
 mod unset;
 mod updatekeys;
 mod view;
+
+pub use reseal::LOCKED;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -46,6 +51,9 @@ pub enum Command {
     Init(init::Args),
     Explain(explain::Args),
     Encrypt(encrypt::Args),
+    Seal(seal::Args),
+    Merge(merge::Args),
+    Reseal(reseal::Args),
     Decrypt(decrypt::Args),
     View(view::Args),
     Edit(edit::Args),
@@ -83,7 +91,10 @@ impl Command {
             Self::Groups(args) => groups::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Man(args) => man::run(args, context),
+            Self::Merge(args) => merge::run(args, context),
+            Self::Reseal(args) => reseal::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
+            Self::Seal(args) => seal::run(args, context),
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Tour(args) => tour::run(args, context),
