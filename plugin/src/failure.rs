@@ -336,6 +336,9 @@ impl Failure {
             causes.push(error.to_string());
             next = error.source();
         }
+        // Some say why themselves.
+        let text = self.to_string();
+        causes.retain(|cause| !text.ends_with(cause));
         causes
     }
 }
