@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selkie::sealed::{Backup, BackupProblem, KeyRegistry, SmallKeys};
+use selkie::sealed::{Backup, BackupKey, BackupProblem, KeyRegistry, SmallKeys};
 use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
 
@@ -59,10 +59,12 @@ impl SealingKeyFlags {
         }
         let mut keys = KeyRegistry::new();
         for file in &files {
-            self.add_file(context, file, &mut keys)?;
+            let backup = read_backup(context, file, self.small())?;
+            add(&mut keys, backup, &file.display().to_string());
         }
         if self.from_cluster {
-            controller.add_sealing_keys(context, self.small(), &mut keys)?;
+            let backup = controller.sealing_keys(context, self.small())?;
+            add(&mut keys, backup, "the cluster");
         }
         Ok(Some(keys))
     }
@@ -79,19 +81,24 @@ impl SealingKeyFlags {
         let named = variable.split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from);
         named.chain(self.files.iter().cloned()).collect()
     }
+}
 
-    fn add_file(&self, context: &Context<'_>, path: &Path, keys: &mut KeyRegistry) -> Result<(), Failure> {
-        let backup = read_backup(context, path, self.small())?;
-        let several = backup.keys.len() > 1;
-        for found in backup.keys {
-            let name = match found.secret.metadata.name() {
-                "" if several => format!("{}:{}", path.display(), found.line),
-                "" => path.display().to_string(),
-                name => name.to_owned(),
-            };
-            keys.add(found.secret.into_key(name));
-        }
-        Ok(())
+/// Adds the keys of a backup; those without a Secret are named by where they stand.
+fn add(keys: &mut KeyRegistry, backup: Backup, what: &str) {
+    let several = backup.keys.len() > 1;
+    for found in backup.keys {
+        let name = name(&found, what, several);
+        keys.add(found.secret.into_key(name));
+    }
+}
+
+/// Returns what a key is called: by its Secret, or where it stands.
+#[must_use]
+pub fn name(found: &BackupKey, what: &str, several: bool) -> String {
+    match found.secret.metadata.name() {
+        "" if several => format!("{what}:{}", found.line),
+        "" => what.to_owned(),
+        name => name.to_owned(),
     }
 }
 
@@ -116,7 +123,10 @@ pub fn read_backup(context: &Context<'_>, path: &Path, small: SmallKeys) -> Resu
 #[must_use]
 pub fn describe(problem: &BackupProblem) -> String {
     let name = if problem.name.is_empty() { String::new() } else { format!("{}: ", problem.name) };
-    format!("{}: {name}{}", problem.line, problem.kind)
+    match problem.line {
+        0 => format!("{name}{}", problem.kind),
+        line => format!("{line}: {name}{}", problem.kind),
+    }
 }
 
 /// Reads a file in clear or encrypted; `-` is stdin.
