@@ -32,7 +32,7 @@ pub use cert::{CertError, SealingCert, Validity};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
 };
-pub use item::{ItemError, KeyCause};
+pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
 pub use object_meta::ObjectMeta;
