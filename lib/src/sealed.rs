@@ -23,7 +23,9 @@ mod rsa;
 mod scheme;
 mod scope;
 mod sealed_secret;
+mod sealing;
 mod secret;
+mod secret_file;
 mod unseal;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
@@ -41,7 +43,9 @@ pub use registry::{Key, KeyRegistry, OpenedItem};
 pub use scheme::SealedSecrets;
 pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
+pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
+pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
 
 /// The group of the kind SealedSecret.
