@@ -1,11 +1,14 @@
 //! Comparisons with the real tools.
 
+mod cluster;
+mod controller;
 mod emit;
 mod gomanifest;
 mod gotree;
 mod keys;
 mod programs;
 mod properties;
+mod sealed_secrets;
 mod suite;
 
 use std::process::Command;
@@ -23,9 +26,15 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(keys::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
+    tests.extend(sealed_secrets::tests());
     tests.extend(suite::tests());
     tests.extend(sops_cli::live_tests());
     tests
+}
+
+/// Ends what the tests share.
+pub fn end() {
+    cluster::end();
 }
 
 /// A comparison with another version than the one that is meant would prove little.
