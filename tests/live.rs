@@ -1,6 +1,7 @@
 //! Comparisons with the real tools.
 
 mod cluster;
+mod cluster_access;
 mod controller;
 mod emit;
 mod gomanifest;
@@ -21,6 +22,7 @@ use crate::sops_cli;
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
     tests.extend(keys::tests());

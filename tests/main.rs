@@ -9,6 +9,7 @@ mod generate;
 mod golden;
 mod hostile;
 mod live;
+mod manifest;
 mod peer;
 mod sealed;
 mod sops_cli;
@@ -21,11 +22,17 @@ fn main() -> ExitCode {
     if let Some(exit) = sops_cli::run_as_program() {
         return exit;
     }
-    let tests: Vec<Trial> =
-        [golden::tests(), hostile::tests(), live::tests(), sealed::tests(), sops_cli::tests()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let tests: Vec<Trial> = [
+        golden::tests(),
+        hostile::tests(),
+        live::tests(),
+        manifest::tests(),
+        sealed::tests(),
+        sops_cli::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let exit = libtest_mimic::run(&Arguments::from_args(), tests).exit_code();
     live::end();
     exit

@@ -29,6 +29,7 @@
 pub mod format;
 pub mod keys;
 pub mod manifest;
+pub mod scheme;
 pub mod sealed;
 pub mod secret;
 pub mod shamir;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
+use selkie::scheme::SchemeError;
+use selkie::sealed::SealedFileError;
 use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
@@ -162,6 +164,9 @@ pub enum Failure {
     /// The user said no.
     #[error("left as it is")]
     Refused,
+    /// Something is wrong with the SealedSecrets of a file.
+    #[error(transparent)]
+    Scheme(Box<SchemeError>),
     /// The values cannot be encrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -226,6 +231,7 @@ impl Failure {
             Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) => Exit::DataKey,
             Self::Seal(_) => Exit::TreeEncryption,
+            Self::Scheme(error) => exit_of_scheme(error),
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
             Self::Audit(_)
             | Self::Check(_)
@@ -273,9 +279,39 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<SchemeError> for Failure {
+    fn from(error: SchemeError) -> Self {
+        match error {
+            SchemeError::Metadata(error) => error.into(),
+            SchemeError::Open(error) => error.into(),
+            SchemeError::Parse(error) | SchemeError::Sealed(SealedFileError::Parse(error)) => error.into(),
+            SchemeError::Recover(error) => error.into(),
+            SchemeError::Seal(SealError::Write(error))
+            | SchemeError::Sealed(SealedFileError::Write(error)) => error.into(),
+            SchemeError::Seal(error) => error.into(),
+            error => Self::Scheme(Box::new(error)),
+        }
+    }
+}
+
+impl From<SealedFileError> for Failure {
+    fn from(error: SealedFileError) -> Self {
+        SchemeError::from(error).into()
+    }
+}
+
 impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         Self::Recover(Box::new(error))
+    }
+}
+
+fn exit_of_scheme(error: &SchemeError) -> Exit {
+    match error {
+        SchemeError::Sealed(SealedFileError::Item { .. }) => Exit::DataKey,
+        SchemeError::Sealed(SealedFileError::Missing) => Exit::NoDocument,
+        SchemeError::Sealed(SealedFileError::Seal { .. }) => Exit::TreeEncryption,
+        _ => Exit::Failure,
     }
 }
 

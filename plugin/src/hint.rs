@@ -1,6 +1,8 @@
 //! What may help after a failure, with the command or flag to use.
 
 use selkie::format::{ParseErrorKind, WriteError};
+use selkie::scheme::SchemeError;
+use selkie::sealed::SealedFileError;
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
@@ -65,6 +67,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Parse(error) => return parse_hint(&error.kind),
         Failure::Path { .. } => r#"write data.password, items[0].name or data["tls.crt"]"#,
         Failure::Recover(error) => return Some(recover_hint(error)),
+        Failure::Scheme(error) => return scheme_hint(error),
         Failure::Seal(error) => return seal_hint(error),
         Failure::Selector(error) => return selector_hint(error),
         Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
@@ -160,6 +163,27 @@ fn edit_hint(error: &EditError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn scheme_hint(error: &SchemeError) -> Option<String> {
+    let hint = match error {
+        SchemeError::NoCert => {
+            "name the certificate of the cluster with --cert; `kubectl seal cert` fetches it"
+        }
+        SchemeError::Sealed(error) => match error {
+            SealedFileError::Both { .. } => {
+                "delete the encryptedData, or put the new values into stringData alone"
+            }
+            SealedFileError::Item { .. } => {
+                "`kubectl seal explain FILE` tells the key, name, namespace and scope that a value was sealed for, \
+                 as far as the keys at hand can tell"
+            }
+            SealedFileError::Missing => "make one with `kubectl seal seal SECRET`",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn metadata_hint(error: &MetadataError) -> Option<String> {

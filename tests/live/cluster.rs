@@ -43,7 +43,7 @@ pub fn end() {
         let mut script = cluster.script.lock().unwrap_or_else(PoisonError::into_inner);
         drop(script.stdin.take());
         // It ends in any case, and there is nobody left to tell how.
-        script.wait().map_or((), |_| ());
+        let _ = script.wait();
     }
 }
 

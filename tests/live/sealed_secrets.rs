@@ -365,7 +365,8 @@ fn run<T: std::fmt::Debug>(
     Ok(runner.run(strategy, check)?)
 }
 
-fn registry(pairs: &[&Pair]) -> Result<KeyRegistry, Failed> {
+/// Returns the private keys of pairs.
+pub fn registry(pairs: &[&Pair]) -> Result<KeyRegistry, Failed> {
     let mut keys = KeyRegistry::new();
     for pair in pairs {
         keys.add(Key::new(SealingKey::parse(&pair.key, SmallKeys::Refuse)?, "made"));

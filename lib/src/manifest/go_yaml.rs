@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn texts_are_made_where_a_text_has_to_be() {
-        let source = "stringData: {a: 1, b: yes, c: 1.50, d: ~, on: off, 12: x}\nimmutable: yes\nother: {y: 1e3}\n";
+        let source =
+            "stringData: {a: 1, b: yes, c: 1.50, d: ~, on: off, 12: x}\nimmutable: yes\nother: {y: 1e3}\n";
         let expected = json!({
             "stringData": {"a": "1", "b": "true", "c": "1.5", "d": null, "true": "false", "12": "x"},
             "immutable": true,

@@ -48,7 +48,10 @@ impl std::fmt::Display for TypeMismatch {
         let Self { found, field, wanted } = self;
         match field {
             Some(field) => {
-                write!(formatter, "json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")
+                write!(
+                    formatter,
+                    "json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
+                )
             }
             None => write!(formatter, "json: cannot unmarshal {found} into Go value of type {wanted}"),
         }

@@ -83,7 +83,9 @@ pub fn read_stream(source: &[u8], kind: ObjectKind) -> Result<Vec<Map<String, Va
     for (index, document) in reader.documents.into_iter().enumerate() {
         match document {
             Document::Empty => {}
-            Document::Mismatch { mismatch, is_yaml } => return Err(StreamError::Mismatch { mismatch, is_yaml }),
+            Document::Mismatch { mismatch, is_yaml } => {
+                return Err(StreamError::Mismatch { mismatch, is_yaml });
+            }
             Document::Object(object) => objects.push(object),
             Document::Unread(error) => {
                 unread.get_or_insert(StreamError::Document { number: index + 1, error });
@@ -320,7 +322,8 @@ mod tests {
     #[test]
     fn fields_of_wrong_types_are_named() {
         let error = |source| secrets(source).expect_err(source);
-        let field = "json: cannot unmarshal object into Go struct field ObjectMeta.metadata.name of type string";
+        let field =
+            "json: cannot unmarshal object into Go struct field ObjectMeta.metadata.name of type string";
         assert_eq!(error("{\"kind\":\"Secret\",\"metadata\":{\"name\":{}}}"), field);
         assert_eq!(
             error("kind: Secret\nmetadata: {name: {}}\n"),

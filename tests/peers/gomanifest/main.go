@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	streams "k8s.io/apimachinery/pkg/util/yaml"
@@ -104,6 +105,7 @@ func show(value json.RawMessage) (answer, error) {
 	if err := decoder.Decode(&any); err != nil {
 		return answer{}, err
 	}
+	any = numbers(any)
 	indented, err := json.MarshalIndent(any, "", "  ")
 	if err != nil {
 		return answer{}, err
@@ -118,6 +120,31 @@ func show(value json.RawMessage) (answer, error) {
 	}
 	texts := [2]string{string(asYaml), string(indented)}
 	return answer{Yaml: &texts[0], Json: &texts[1]}, nil
+}
+
+// numbers makes floating point numbers of what is no integer, which the decoder kept as a text.
+func numbers(value interface{}) interface{} {
+	switch value := value.(type) {
+	case map[string]interface{}:
+		for name, field := range value {
+			value[name] = numbers(field)
+		}
+	case []interface{}:
+		for i, item := range value {
+			value[i] = numbers(item)
+		}
+	case json.Number:
+		if _, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+			return value
+		}
+		if _, err := strconv.ParseUint(string(value), 10, 64); err == nil {
+			return value
+		}
+		if float, err := value.Float64(); err == nil {
+			return float
+		}
+	}
+	return value
 }
 
 // secrets reads a stream as kubeseal does, but tells of documents that it cannot read.

@@ -49,9 +49,9 @@ impl<'a> Converter<'a> {
             return Err(YamlError::Nesting);
         }
         match &node.kind {
-            NodeKind::Alias(target) => self.alias(*target, |converter, target| {
-                converter.value(target, wanted, depth)
-            }),
+            NodeKind::Alias(target) => {
+                self.alias(*target, |converter, target| converter.value(target, wanted, depth))
+            }
             NodeKind::List(items) => {
                 let wanted = wanted.and_then(|wanted| wanted.item());
                 let item = |&item: &usize| self.value(self.nodes.get(item), wanted, depth + 1);
@@ -100,16 +100,16 @@ impl<'a> Converter<'a> {
     ) -> Result<(), YamlError> {
         self.count()?;
         match &node.kind {
-            NodeKind::Alias(target) => self.alias(*target, |converter, target| {
-                converter.entries(target, wanted, depth, entries)
-            }),
+            NodeKind::Alias(target) => {
+                self.alias(*target, |converter, target| converter.entries(target, wanted, depth, entries))
+            }
             // Of several maps the first one wins.
-            NodeKind::List(items) => items.iter().rev().try_for_each(|&item| {
-                match &self.nodes.get(item).kind {
+            NodeKind::List(items) => {
+                items.iter().rev().try_for_each(|&item| match &self.nodes.get(item).kind {
                     NodeKind::List(_) | NodeKind::Scalar(_) => Err(YamlError::Merge(node.line)),
                     _ => self.merge(self.nodes.get(item), wanted, depth, entries),
-                }
-            }),
+                })
+            }
             _ => self.entries(node, wanted, depth, entries),
         }
     }

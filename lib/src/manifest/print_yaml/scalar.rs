@@ -78,7 +78,11 @@ impl Holds {
                     holds.loose_end |= previous.is_none() || next.is_none();
                     holds.special |= previous == Some(' ');
                 }
-                _ => holds.special |= !style::is_printable(char) || style::is_line_separator(char),
+                _ => {
+                    // YAML 1.1 ends a line with these, too.
+                    holds.line_break |= matches!(char, '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+                    holds.special |= !style::is_printable(char) || style::is_line_separator(char);
+                }
             }
             previous = Some(char);
         }
