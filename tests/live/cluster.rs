@@ -94,12 +94,6 @@ impl Cluster {
         piped(&mut self.kubectl(apply)?, manifests.as_ref()).map(|_| ())
     }
 
-    /// Returns an object.
-    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Json, Failed> {
-        let arguments = ["get", kind, name, "--namespace", namespace, "--output=json"];
-        Ok(serde_json::from_slice(&output(&mut self.kubectl(arguments)?)?)?)
-    }
-
     /// Makes a namespace, if it is not there.
     pub fn make_namespace(&self, name: &str) -> Result<(), Failed> {
         self.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string())

@@ -1,7 +1,7 @@
 //! What we ask of a cluster, asked of a real one, in which the real controller of Sealed Secrets runs.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -36,6 +36,7 @@ pub fn tests() -> Vec<Trial> {
         cluster::test("flags_over_files", &[], flags_over_files),
         cluster::test("what_is_forbidden_is_told", &[], forbidden),
         cluster::test("neither_way_to_a_controller", &[], neither_way),
+        cluster::test("a_limit_of_requests_is_waited_for", &[], limited),
         cluster::test("secrets_are_read_and_none_is_overwritten", &[], secrets),
         cluster::test("fetch_cert_is_that_of_kubeseal", &with_kubeseal, |cluster| {
             controller::start(cluster)?;
@@ -267,6 +268,51 @@ fn neither_way(cluster: &Cluster) -> Result<(), Failed> {
         }
         other => Err(format!("{other:?}").into()),
     }
+}
+
+/// What stands for a controller here asks for patience, twice.
+fn limited(cluster: &Cluster) -> Result<(), Failed> {
+    cluster.make_namespace("limited")?;
+    let listener = TcpListener::bind((cluster.outside.as_str(), 0))?;
+    let port = listener.local_addr()?.port();
+    cluster.make_service(("limited", "controller"), Some("http"), (&cluster.outside, port))?;
+    let connected = connect(&cluster.kubeconfig())?;
+    let controller = connected.controller("limited", "controller")?;
+    let (verdict, requests) = thread::scope(|scope| {
+        let answers = ["429 Too Many Requests\r\nRetry-After: 0", "429 Too Many Requests", "200 OK"];
+        let requests = scope.spawn(move || answers.map(|answer| serve_once(&listener, answer)));
+        (controller.verify(b"{}"), requests.join())
+    });
+    let requests = requests.map_err(|_| "whoever answers panicked")?;
+    for request in requests {
+        let request = request?;
+        if !request.starts_with("POST /v1/verify HTTP/1.1\r\n") {
+            return Err(request.into());
+        }
+    }
+    match verdict {
+        Ok(Verdict::Unsealable) => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// Answers one request, and returns it with its headers.
+fn serve_once(listener: &TcpListener, answer: &str) -> io::Result<String> {
+    let (mut stream, _) = listener.accept()?;
+    let mut request = Vec::new();
+    // The body has two bytes.
+    while !request.ends_with(b"\r\n\r\n{}") && !request.ends_with(b"\r\n{}\r\n0\r\n\r\n") {
+        let mut some = [0; 1024];
+        let count = stream.read(&mut some)?;
+        if count == 0 {
+            break;
+        }
+        request.extend_from_slice(&some[..count]);
+    }
+    stream.write_all(
+        format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    Ok(String::from_utf8_lossy(&request).into_owned())
 }
 
 fn lead_nowhere(cluster: &Cluster) -> Result<(), Failed> {

@@ -278,7 +278,7 @@ impl Kubeseal {
 impl Kubesealpy {
     /// Starts the driver, with the folder that the modules are in.
     pub fn start(site: &Path) -> Result<Self, Failed> {
-        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kubesealpy.py");
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/kubesealpy-driver.py");
         Gotree::run(Command::new("python3").env("PYTHONPATH", site).arg(driver)).map(Self)
     }
 
