@@ -250,6 +250,14 @@ pub(super) fn from_client(error: &kube::Error, asked: &Asked, server: &str) -> C
     ClusterError::Unreachable { server: server.to_owned(), why: tell(error) }
 }
 
+/// Returns why there is no client.
+pub(super) fn from_configuration(error: &kube::Error) -> ClusterError {
+    match credentials(error) {
+        Some(why) => ClusterError::Unusable { what: "the user of the configuration", why },
+        None => ClusterError::Unusable { what: "the configuration", why: tell(error) },
+    }
+}
+
 /// Tells what an error and its sources say, each once: most of them repeat what led to them.
 pub(super) fn tell(error: &(dyn Error + 'static)) -> String {
     let all = chain(error).map(ToString::to_string);
