@@ -32,6 +32,7 @@ pub mod manifest;
 pub mod secret;
 pub mod shamir;
 pub mod sops;
+pub mod template;
 pub mod tree;
 
 use rand_core::CryptoRngCore;
