@@ -28,6 +28,7 @@ pub mod identities;
 mod json_value;
 mod key_changes;
 mod key_flags;
+mod opening;
 mod output;
 mod reach;
 mod report;

@@ -16,7 +16,7 @@ use crate::targets::Target;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SealingKeyFlags {
     /// Use the private sealing keys of this file: PEM, key Secrets, or a backup of them, encrypted or not
-    #[arg(long = "sealing-key", value_name = "FILE", help_heading = HEADING)]
+    #[arg(id = "sealing_key", long = "sealing-key", value_name = "FILE", help_heading = HEADING)]
     files: Vec<PathBuf>,
 
     /// Use the private sealing keys of the cluster, which takes the right to read them
