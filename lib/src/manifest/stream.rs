@@ -179,8 +179,12 @@ enum Document {
 
 impl Reader {
     fn read(&mut self, text: &str) {
-        let start = &text[..text.floor_char_boundary(SNIFFED)];
-        let rest = if is_json(start) { self.json(text) } else { Some((text, None)) };
+        let start = text.as_bytes().get(..SNIFFED).unwrap_or(text.as_bytes());
+        let rest = if start.utf8_chunks().next().is_some_and(|chunk| is_json(chunk.valid())) {
+            self.json(text)
+        } else {
+            Some((text, None))
+        };
         if let Some((rest, first)) = rest {
             self.yaml(rest, first);
         }
