@@ -4,10 +4,10 @@
 #
 #   --long N   compare N generated documents with sops, instead of the few of a usual run
 #
-# It fetches and builds what it needs (Rust, and for the peers Go, pip and npm) and keeps it in the
+# It fetches and builds what it needs (Rust, and for the peers Go, pip, npm and apt-get) and keeps it in the
 # user's cache folder. A peer that could not be had is named, and its tests count as skipped; with
 # CI=true a peer that failed to come up although the machine has the means for it is a failure. Run by
-# root, it installs the package `age` with apt-get if there is no age yet.
+# root, it installs the packages `age`, `iproute2` and `openssl` with apt-get where their programs are missing.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -21,6 +21,7 @@ mod pattern;
 mod sealed;
 mod selector;
 mod stash;
+mod unlocked;
 mod walk;
 
 pub use cipher::CipherError;
@@ -34,3 +35,4 @@ pub use pattern::{Pattern, PatternError};
 pub use sealed::{SealError, Sealed};
 pub use selector::{DEFAULT_UNENCRYPTED_SUFFIX, Selector, SelectorError};
 pub use stash::Stash;
+pub use unlocked::{Resealed, Sops, Unlocked, without_metadata};

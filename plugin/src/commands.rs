@@ -23,10 +23,11 @@ mod view;
 use std::ffi::OsString;
 use std::path::Path;
 
+use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::keys::{KeyGroup, MasterKey};
 use selkie::secret::SecretBytes;
-use selkie::sops::{MacCheck, Selector};
+use selkie::sops::{MacCheck, Selector, Unlocked};
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
@@ -36,7 +37,6 @@ use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Place;
-use crate::sealing::Unlocked;
 use crate::targets::Target;
 
 /// What to do, in the order in which people come to need it.
@@ -110,7 +110,9 @@ fn change_in_place(
     let unlocked = document.unlock(context, check)?;
     let plain = document.format.read(unlocked.opened.plaintext()?)?;
     let changed = change(document.format, &plain, &unlocked)?;
-    let Some(resealed) = unlocked.seal_if_changed(context, &changed)? else { return Ok(Outcome::Unchanged) };
+    let Some(resealed) = unlocked.reseal_if_changed(&changed, &context.session.now(), &mut OsRng)? else {
+        return Ok(Outcome::Unchanged);
+    };
     document::replace(context, target.path().unwrap_or(Path::new("")), &document.source, &resealed.text)?;
     Ok(Outcome::Done("changed", String::new()))
 }

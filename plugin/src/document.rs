@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use selkie::format::{Format, ParseErrorKind, STORES};
 use selkie::secret::SecretBytes;
-use selkie::sops::{MacCheck, MetadataError};
+use selkie::sops::{MacCheck, MetadataError, Unlocked};
 use selkie::tree::{MetadataEntry, Tree};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::files::{self, Audience, Expected};
 use crate::git::Revision;
-use crate::sealing::{Unlocked, unlock};
+use crate::sealing::unlock;
 use crate::targets::Target;
 use crate::turn::Turn;
 

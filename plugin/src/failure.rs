@@ -7,11 +7,14 @@ use std::path::PathBuf;
 
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
+use selkie::scheme::SchemeError;
+use selkie::sealed::SealedFileError;
 use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
 
 use crate::audit::AuditError;
+use crate::cluster::ClusterError;
 use crate::config_file::ConfigFileError;
 use crate::dotted;
 use crate::editor::EditError;
@@ -40,6 +43,9 @@ pub enum Failure {
     /// Something that was to be checked is not as it should be.
     #[error("{0}")]
     Check(String),
+    /// The cluster did not do what it was asked for.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigFileError),
@@ -158,6 +164,9 @@ pub enum Failure {
     /// The user said no.
     #[error("left as it is")]
     Refused,
+    /// Something is wrong with the SealedSecrets of a file.
+    #[error(transparent)]
+    Scheme(Box<SchemeError>),
     /// The values cannot be encrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -222,9 +231,11 @@ impl Failure {
             Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) => Exit::DataKey,
             Self::Seal(_) => Exit::TreeEncryption,
+            Self::Scheme(error) => exit_of_scheme(error),
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
             Self::Audit(_)
             | Self::Check(_)
+            | Self::Cluster(_)
             | Self::Config(_)
             | Self::Exec(_)
             | Self::Key(_)
@@ -248,6 +259,7 @@ impl Failure {
     pub fn causes(&self) -> Vec<String> {
         match self {
             Self::Base { source, .. } => return source.causes(),
+            Self::Cluster(error) => return error.causes(),
             Self::Recover(error) => return recovery_causes(error),
             _ => {}
         }
@@ -267,9 +279,39 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<SchemeError> for Failure {
+    fn from(error: SchemeError) -> Self {
+        match error {
+            SchemeError::Metadata(error) => error.into(),
+            SchemeError::Open(error) => error.into(),
+            SchemeError::Parse(error) | SchemeError::Sealed(SealedFileError::Parse(error)) => error.into(),
+            SchemeError::Recover(error) => error.into(),
+            SchemeError::Seal(SealError::Write(error))
+            | SchemeError::Sealed(SealedFileError::Write(error)) => error.into(),
+            SchemeError::Seal(error) => error.into(),
+            error => Self::Scheme(Box::new(error)),
+        }
+    }
+}
+
+impl From<SealedFileError> for Failure {
+    fn from(error: SealedFileError) -> Self {
+        SchemeError::from(error).into()
+    }
+}
+
 impl From<RecoverError> for Failure {
     fn from(error: RecoverError) -> Self {
         Self::Recover(Box::new(error))
+    }
+}
+
+fn exit_of_scheme(error: &SchemeError) -> Exit {
+    match error {
+        SchemeError::Sealed(SealedFileError::Item { .. }) => Exit::DataKey,
+        SchemeError::Sealed(SealedFileError::Missing) => Exit::NoDocument,
+        SchemeError::Sealed(SealedFileError::Seal { .. }) => Exit::TreeEncryption,
+        _ => Exit::Failure,
     }
 }
 

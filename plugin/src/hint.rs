@@ -1,9 +1,12 @@
 //! What may help after a failure, with the command or flag to use.
 
 use selkie::format::{ParseErrorKind, WriteError};
+use selkie::scheme::SchemeError;
+use selkie::sealed::SealedFileError;
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
+use crate::cluster::{Asked, ClusterError};
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
 use crate::failure::{Failure, identity_reports};
@@ -22,6 +25,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "nothing was encrypted or decrypted: do it with sops, which writes the log, or on another machine"
         }
         Failure::Base { source, .. } => return self::hint(source),
+        Failure::Cluster(error) => return cluster_hint(error),
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {
@@ -63,6 +67,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Parse(error) => return parse_hint(&error.kind),
         Failure::Path { .. } => r#"write data.password, items[0].name or data["tls.crt"]"#,
         Failure::Recover(error) => return Some(recover_hint(error)),
+        Failure::Scheme(error) => return scheme_hint(error),
         Failure::Seal(error) => return seal_hint(error),
         Failure::Selector(error) => return selector_hint(error),
         Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
@@ -87,6 +92,56 @@ pub fn hint(failure: &Failure) -> Option<String> {
     Some(hint.to_owned())
 }
 
+fn cluster_hint(error: &ClusterError) -> Option<String> {
+    let hint = match error {
+        ClusterError::Controller { proxy, .. } => {
+            let of_proxy = match &**proxy {
+                ClusterError::Forbidden { asked, .. } => grant_hint(asked),
+                _ => "see whether its Pod is ready with `kubectl get pods`".to_owned(),
+            };
+            return Some(format!("{of_proxy}; or take a certificate from a file with --cert FILE"));
+        }
+        ClusterError::Forbidden { asked, .. } => return Some(grant_hint(asked)),
+        ClusterError::NoConfiguration => {
+            "set KUBECONFIG, or pass --kubeconfig FILE; what is sealed with --cert FILE needs no cluster"
+        }
+        ClusterError::NoEntry { known, .. } if known.is_empty() => {
+            "set KUBECONFIG, or pass --kubeconfig FILE, to read another configuration"
+        }
+        ClusterError::NoEntry { known, .. } => return Some(format!("there are: {}", known.join(", "))),
+        ClusterError::NotFound { asked, .. } if asked.resource == "services" => {
+            "name the Service of the controller with --controller-name and --controller-namespace; \
+             `kubectl get services --all-namespaces` lists all"
+        }
+        ClusterError::NotFound { asked, .. } if asked.resource == "sealedsecrets.bitnami.com" => {
+            "the definition of SealedSecret is not installed in this cluster"
+        }
+        ClusterError::RateLimited { .. } => "wait a little, and run this again",
+        ClusterError::TimedOut { .. } => "allow more time with --request-timeout, such as 2m",
+        ClusterError::Unauthorized { .. } => "log in again, or choose another one with --context or --user",
+        ClusterError::Unreachable { .. } => {
+            "see whether `kubectl version` answers; choose a cluster with --context"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns how an administrator allows what was forbidden.
+fn grant_hint(asked: &Asked) -> String {
+    let (verb, resource) = (asked.verb, asked.resource);
+    let (kind, place) = match &asked.namespace {
+        Some(namespace) => ("role", format!(" --namespace={namespace}")),
+        None => ("clusterrole", String::new()),
+    };
+    // A name cannot be asked for before it is there.
+    let name = asked.name.as_ref().filter(|_| verb != "create" || resource.contains('/'));
+    let name = name.map(|name| format!(" --resource-name={name}")).unwrap_or_default();
+    format!(
+        "ask an administrator for `kubectl create {kind} NAME --verb={verb} --resource={resource}{name}{place}`, bound to you"
+    )
+}
+
 fn config_hint(error: &ConfigFileError) -> Option<String> {
     let ConfigFileError::Invalid { error, .. } = error else {
         return Some("name another one with --config or SOPS_CONFIG".to_owned());
@@ -108,6 +163,27 @@ fn edit_hint(error: &EditError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn scheme_hint(error: &SchemeError) -> Option<String> {
+    let hint = match error {
+        SchemeError::NoCert => {
+            "name the certificate of the cluster with --cert; `kubectl seal cert` fetches it"
+        }
+        SchemeError::Sealed(error) => match error {
+            SealedFileError::Both { .. } => {
+                "delete the encryptedData, or put the new values into stringData alone"
+            }
+            SealedFileError::Item { .. } => {
+                "`kubectl seal explain FILE` tells the key, name, namespace and scope that a value was sealed for, \
+                 as far as the keys at hand can tell"
+            }
+            SealedFileError::Missing => "make one with `kubectl seal seal SECRET`",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn metadata_hint(error: &MetadataError) -> Option<String> {

@@ -5,6 +5,7 @@ mod base64;
 mod batch;
 mod change;
 pub mod cli;
+pub mod cluster;
 mod commands;
 mod completion;
 pub mod config_file;

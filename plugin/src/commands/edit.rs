@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
@@ -86,7 +87,7 @@ fn edit(
     let plaintext = unlocked.opened.plaintext()?;
     let mut dialogue = Terminal { context, subject: path.display().to_string() };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
-        match unlocked.seal_if_changed(context, &edited)? {
+        match unlocked.reseal_if_changed(&edited, &context.session.now(), &mut OsRng)? {
             None => Ok("unchanged"),
             Some(resealed) => {
                 let _turn = document::turn(context, target);
@@ -102,7 +103,7 @@ fn edit(
     match edited {
         // The file may have been opened only to be made whole.
         Err(EditError::Unchanged) if args.ignore_mac => {
-            let resealed = unlocked.seal(context, &plaintext)?;
+            let resealed = unlocked.reseal(&plaintext, &context.session.now(), &mut OsRng)?;
             let _turn = document::turn(context, target);
             document::replace(context, path, &document.source, &resealed.text)?;
             Ok("made whole")

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::manifest::Manifest;
-use selkie::sops::{MacCheck, SealError};
+use selkie::sops::{MacCheck, SealError, Unlocked};
 
 use crate::batch::{self, Outcome};
 use crate::commands;
@@ -184,7 +185,7 @@ fn encrypt_against(
         Failure::Base { name: escape(&name), source: Box::new(source) }
     })?;
     warn_of_other_settings(args, context, target, &unlocked)?;
-    let changed = unlocked.seal_if_changed(context, &document.source)?;
+    let changed = unlocked.reseal_if_changed(&document.source, &context.session.now(), &mut OsRng)?;
     let Some(resealed) = changed else {
         if !replaces_base(args, context, place) {
             place.write(context, &base.source, Secrecy::Encrypted, None)?;
@@ -216,7 +217,7 @@ fn warn_of_other_settings(
     args: &Args,
     context: &Context<'_>,
     target: &Target,
-    unlocked: &sealing::Unlocked,
+    unlocked: &Unlocked,
 ) -> Result<(), Failure> {
     let path = args.input.path(context, target);
     // Without a rule there is nothing to compare with.

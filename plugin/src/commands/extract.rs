@@ -74,11 +74,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     }))
 }
 
-fn extract(
-    args: &Args,
-    unlocked: &crate::sealing::Unlocked,
-    path: &TreePath,
-) -> Result<SecretBytes, Failure> {
+fn extract(args: &Args, unlocked: &selkie::sops::Unlocked, path: &TreePath) -> Result<SecretBytes, Failure> {
     let (tree, format) = (unlocked.opened.tree(), unlocked.opened.format());
     // What is not YAML, JSON and so on is one value.
     let path = if format.store().is_single_value() && path.steps().is_empty() {

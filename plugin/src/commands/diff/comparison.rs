@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
-use selkie::sops::Metadata;
+use selkie::sops::{Metadata, Unlocked};
 use selkie::tree::{Difference, NodeId, Tree, Value, differences};
 use serde_json::{Value as Json, json};
 
 use crate::dotted;
 use crate::key_changes::{Change, KeyChanges};
 use crate::report::{BAD, GOOD, Report, STRONG, escape};
-use crate::sealing::Unlocked;
 
 /// One of the two versions.
 pub(super) struct Version {

@@ -1,0 +1,73 @@
+//! Sealed Secrets as one of the schemes.
+
+use std::collections::BTreeSet;
+
+use super::cert::SealingCert;
+use super::file::{OpenedFile, SealedFile, holds_sealed_secrets};
+use crate::format::Format;
+use crate::scheme::{KeySource, Keys, OpenDocument, Scheme, SchemeError};
+use crate::secret::SecretBytes;
+use crate::template::Surroundings;
+use crate::tree::{NodeId, Tree};
+
+/// The scheme of Sealed Secrets: values of Secrets encrypted to the controller of a cluster.
+pub struct SealedSecrets;
+
+/// A file whose SealedSecrets are open, with what to seal changed values for.
+struct Unsealed<'a> {
+    file: OpenedFile,
+    cert: Option<&'a SealingCert>,
+}
+
+impl Scheme for SealedSecrets {
+    fn name(&self) -> &'static str {
+        "Sealed Secrets"
+    }
+
+    fn key_source(&self) -> KeySource {
+        KeySource::SealingKeys
+    }
+
+    fn may_be_in(&self, text: &[u8]) -> bool {
+        text.windows(super::GROUP.len()).any(|window| window == super::GROUP.as_bytes())
+            && text.windows(super::KIND.len()).any(|window| window == super::KIND.as_bytes())
+    }
+
+    fn is_in(&self, tree: &Tree) -> bool {
+        holds_sealed_secrets(tree)
+    }
+
+    fn open<'a>(
+        &self,
+        format: Format,
+        tree: Tree,
+        keys: &Keys<'a>,
+    ) -> Result<Box<dyn OpenDocument + 'a>, SchemeError> {
+        let file = SealedFile::new(format, tree)?.open(keys.sealing)?;
+        Ok(Box::new(Unsealed { file, cert: keys.cert }))
+    }
+}
+
+impl OpenDocument for Unsealed<'_> {
+    fn tree(&self) -> &Tree {
+        self.file.tree()
+    }
+
+    fn decrypted(&self) -> BTreeSet<NodeId> {
+        self.file.decrypted().collect()
+    }
+
+    fn plaintext(&self) -> Result<SecretBytes, SchemeError> {
+        Ok(self.file.plaintext()?)
+    }
+
+    fn seal(
+        &self,
+        plaintext: &SecretBytes,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<Option<SecretBytes>, SchemeError> {
+        let cert = self.cert.ok_or(SchemeError::NoCert)?;
+        let sealed = self.file.seal(plaintext.expose_secret().into(), cert, surroundings.rng)?;
+        Ok((sealed.expose_secret() != self.file.tree().source()).then_some(sealed))
+    }
+}
