@@ -22,6 +22,8 @@ pub(super) enum Shape {
     List(&'static Self),
     /// A map with any keys.
     Map(&'static Self),
+    /// Such a value, or null.
+    Optional(&'static Self),
     /// A text, and what Go calls its type.
     Text(&'static str),
     /// A point in time.
@@ -140,7 +142,9 @@ impl Fitting {
     /// Returns a value that fits; nothing for null and for what does not fit.
     fn value(&mut self, value: Value, shape: &'static Shape, owner: &'static str) -> Option<Value> {
         match (value, shape) {
+            (Value::Null, Shape::Optional(_)) => Some(Value::Null),
             (Value::Null, _) => None,
+            (value, Shape::Optional(shape)) => self.value(value, shape, owner),
             (value, Shape::Any)
             | (value @ Value::Bool(_), Shape::Bool)
             | (value @ Value::String(_), Shape::Bytes | Shape::Text(_) | Shape::Time) => Some(value),
@@ -188,6 +192,7 @@ fn go_type(shape: &Shape) -> String {
         Shape::Integer => "int64".to_owned(),
         Shape::List(shape) => format!("[]{}", go_type(shape)),
         Shape::Map(shape) => format!("map[string]{}", go_type(shape)),
+        Shape::Optional(shape) => go_type(shape),
         Shape::Text(name) => (*name).to_owned(),
         Shape::Time => "v1.Time".to_owned(),
     }
@@ -233,7 +238,8 @@ static SECRET_TEMPLATE: Fields = Fields {
         ("metadata", Shape::Fields(&OBJECT_META)),
         ("type", SECRET_TYPE),
         ("immutable", Shape::Bool),
-        ("data", Shape::Map(&TEXT)),
+        // Null takes a value out of the Secret.
+        ("data", Shape::Map(&Shape::Optional(&TEXT))),
     ],
 };
 
