@@ -8,12 +8,15 @@
 //! Invariants: a session key is used once; a value is handed out only after its tag has been checked; nothing
 //! here reads a clock, a file or an environment.
 
+mod backup;
 mod base64;
 mod cert;
 mod file;
 mod item;
 mod key;
+mod key_secret;
 mod object_meta;
+mod pem_block;
 mod probe;
 mod registry;
 mod rsa;
@@ -23,13 +26,15 @@ mod sealed_secret;
 mod secret;
 mod unseal;
 
+pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
-pub use cert::{CertError, SealingCert};
+pub use cert::{CertError, SealingCert, Validity};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
 };
 pub use item::{ItemError, KeyCause};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
+pub use key_secret::KeySecret;
 pub use object_meta::ObjectMeta;
 pub use probe::{Candidates, Diagnosis, Fit, MAX_TRIALS};
 pub use registry::{Key, KeyRegistry, OpenedItem};
@@ -47,3 +52,5 @@ pub const API_VERSION: &str = "bitnami.com/v1alpha1";
 pub const KIND: &str = "SealedSecret";
 /// The label of Secrets that hold a sealing key; keys in use have the value `active`.
 pub const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
+/// The value of that label for keys in use.
+pub const ACTIVE: &str = "active";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
 use selkie::scheme::SchemeError;
-use selkie::sealed::SealedFileError;
+use selkie::sealed::{BackupError, BackupProblem, CertError, SealedFileError};
 use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
@@ -19,8 +19,10 @@ use crate::config_file::ConfigFileError;
 use crate::dotted;
 use crate::editor::EditError;
 use crate::exit::Exit;
+use crate::fetch::FetchError;
 use crate::json_value::JsonValueError;
 use crate::report::escape;
+use crate::sealing_keys;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,14 @@ pub enum Failure {
     /// Nothing may be encrypted or decrypted on this machine.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// A text with sealing keys cannot be read.
+    #[error("{what}: {error}")]
+    Backup {
+        /// The text.
+        what: String,
+        /// What is wrong with it.
+        error: BackupError,
+    },
     /// The encrypted version of a file cannot be used.
     #[error("{name}: {source}")]
     Base {
@@ -39,6 +49,14 @@ pub enum Failure {
         name: String,
         /// Why not.
         source: Box<Failure>,
+    },
+    /// A certificate of Sealed Secrets cannot be used.
+    #[error("{what}: {error}")]
+    Certificate {
+        /// The certificate.
+        what: String,
+        /// Why not.
+        error: CertError,
     },
     /// Something that was to be checked is not as it should be.
     #[error("{0}")]
@@ -61,6 +79,15 @@ pub enum Failure {
     /// The command of the user failed.
     #[error(transparent)]
     Exec(#[from] crate::exec::ExecError),
+    /// Nothing could be had from an address of the web.
+    #[error("cannot fetch {address}")]
+    Fetch {
+        /// The address.
+        address: String,
+        /// Why not.
+        #[source]
+        error: FetchError,
+    },
     /// The value would be written in clear.
     #[error("the rule {field} {text:?} of the file leaves {} in clear", dotted::show(.path))]
     InClear {
@@ -130,6 +157,9 @@ pub enum Failure {
     /// The configuration has no rules.
     #[error("{} has no creation_rules, and no keys were given", .0.display())]
     NoRules(PathBuf),
+    /// No private key of Sealed Secrets is named.
+    #[error("no private sealing key is given")]
+    NoSealingKeys,
     /// There is nothing at the path.
     #[error("there is no {} in the file", dotted::show(.0))]
     NotFound(TreePath),
@@ -176,6 +206,14 @@ pub enum Failure {
     /// What came from stdin is not what it was read as, and has no name that tells its format.
     #[error("stdin was read as bytes, as it has no name that tells its format")]
     Unnamed,
+    /// Nothing in a text with sealing keys is one that can be used.
+    #[error("there is no usable key in {what}")]
+    UnusableKeys {
+        /// The text.
+        what: String,
+        /// What is wrong with what is in it.
+        problems: Vec<BackupProblem>,
+    },
     /// The arguments do not fit each other.
     #[error("{0}")]
     Usage(String),
@@ -234,10 +272,13 @@ impl Failure {
             Self::Scheme(error) => exit_of_scheme(error),
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
             Self::Audit(_)
+            | Self::Backup { .. }
+            | Self::Certificate { .. }
             | Self::Check(_)
             | Self::Cluster(_)
             | Self::Config(_)
             | Self::Exec(_)
+            | Self::Fetch { .. }
             | Self::Key(_)
             | Self::LockedOut
             | Self::Metadata(_)
@@ -246,9 +287,11 @@ impl Failure {
             | Self::NoKeys { .. }
             | Self::NoRule { .. }
             | Self::NoRules(_)
+            | Self::NoSealingKeys
             | Self::Refused
             | Self::Selector(_)
             | Self::Unnamed
+            | Self::UnusableKeys { .. }
             | Self::Usage(_)
             | Self::Wrap(_) => Exit::Failure,
         }
@@ -261,6 +304,9 @@ impl Failure {
             Self::Base { source, .. } => return source.causes(),
             Self::Cluster(error) => return error.causes(),
             Self::Recover(error) => return recovery_causes(error),
+            Self::UnusableKeys { problems, .. } => {
+                return problems.iter().map(sealing_keys::describe).collect();
+            }
             _ => {}
         }
         let mut causes = Vec::new();

@@ -1,181 +1,142 @@
-//! Files that are fetched by HTTP: certificates, which are small and not secret.
+//! Fetching what stands at an address of the web: certificates to seal for.
 //!
-//! Invariants: there is an answer in time, of at most so many bytes; proxies are those of the variables of the
-//! session; nothing else of the environment counts.
+//! Invariants: it ends in time, an answer has a greatest size, and no error shows what an address has of passwords.
 
 use std::time::Duration;
 
-use reqwest::{Client, Proxy, Url, redirect};
-use tokio::runtime::Builder;
-
-use crate::session::Session;
+use reqwest::{Client, Url};
 
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FetchError {
-    /// The answer ended before its end.
+    /// The address is none.
+    #[error("the address is malformed")]
+    Address,
+    /// The server cannot be reached, or broke off.
     #[error("{0}")]
-    Broken(
-        /// Why.
-        String,
-    ),
-    /// Nothing answered.
-    #[error("Get {url:?}: {why}")]
-    NoAnswer {
-        /// What was asked for.
-        url: String,
-        /// Why not.
-        why: String,
-    },
-    /// The answer is not what was asked for.
-    #[error("cannot fetch {url:?}: {status}")]
-    Status {
-        /// What was asked for.
-        url: String,
-        /// The status, as a number and in words.
-        status: String,
-    },
-    /// The answer is larger than any certificate.
-    #[error("cannot fetch {0:?}: the answer has more than {MAX_BODY} bytes")]
-    TooLarge(
-        /// What was asked for.
-        String,
-    ),
+    Connection(String),
+    /// The server does not give it.
+    #[error("the server answers with the status {0}")]
+    Status(u16),
+    /// There is more than is read.
+    #[error("the answer has more than {} KiB", GREATEST >> 10)]
+    TooLarge,
 }
 
-/// Fetches what is at a URL of `http` or `https`.
+/// Returns what stands at an address of http or https. Proxies are those of the environment.
 ///
 /// # Errors
-/// If there is no answer in time, or another one than `200 OK`.
-pub fn fetch(url: &str, session: &Session) -> Result<Vec<u8>, FetchError> {
-    let no_answer = |why: String| FetchError::NoAnswer { url: url.to_owned(), why };
-    let parsed = Url::parse(url).map_err(|error| no_answer(error.to_string()))?;
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| no_answer(error.to_string()))?;
-    runtime.block_on(async {
-        let client = client(session).map_err(|error| no_answer(tell(&error)))?;
-        let sent = client.get(parsed).send().await;
-        let mut response = sent.map_err(|error| no_answer(tell(&error)))?;
-        if response.status().as_u16() != 200 {
-            return Err(FetchError::Status { url: url.to_owned(), status: response.status().to_string() });
-        }
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|error| FetchError::Broken(tell(&error)))? {
-            if body.len() + part.len() > MAX_BODY {
-                return Err(FetchError::TooLarge(url.to_owned()));
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok(body)
+/// If it cannot be had.
+pub fn fetch(address: &str) -> Result<Vec<u8>, FetchError> {
+    let url = Url::parse(address).map_err(|_| FetchError::Address)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| FetchError::Connection(error.to_string()))?;
+    runtime.block_on(get(url)).map_err(|error| match error {
+        Ended::Fetch(error) => error,
+        Ended::Reqwest(error) => FetchError::Connection(tell(&error.without_url())),
     })
 }
 
-fn client(session: &Session) -> Result<Client, reqwest::Error> {
-    // Whoever installed a provider before has installed this one.
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let mut builder = Client::builder()
-        .no_proxy()
-        .timeout(TIME_LIMIT)
-        .redirect(redirect::Policy::limited(MAX_REDIRECTS))
-        .user_agent(concat!("selkie/", env!("CARGO_PKG_VERSION")));
-    for (scheme, names) in PROXIES {
-        let Some(proxy) = names.iter().find_map(|name| session.environment.get(name)) else { continue };
-        let no_proxy = ["NO_PROXY", "no_proxy"].iter().find_map(|name| session.environment.get(name));
-        let proxy = if scheme == "http" { Proxy::http(proxy) } else { Proxy::https(proxy) };
-        builder = builder.proxy(proxy?.no_proxy(no_proxy.and_then(reqwest::NoProxy::from_string)));
-    }
-    builder.build()
+/// Returns an address without a user and a password, for people.
+#[must_use]
+pub fn shown(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else { return "the address".to_owned() };
+    // An address that can have neither has neither.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    // What stands behind the path may be a token.
+    url.set_query(None);
+    url.to_string()
 }
 
-/// Returns the innermost cause, which says what happened.
+enum Ended {
+    Fetch(FetchError),
+    Reqwest(reqwest::Error),
+}
+
+impl From<reqwest::Error> for Ended {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Reqwest(error)
+    }
+}
+
+async fn get(url: Url) -> Result<Vec<u8>, Ended> {
+    // Another one that was installed before is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = Client::builder().timeout(LIMIT).build()?;
+    let mut answer = client.get(url).send().await?;
+    if answer.status() != reqwest::StatusCode::OK {
+        return Err(Ended::Fetch(FetchError::Status(answer.status().as_u16())));
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        if body.len() + piece.len() > GREATEST {
+            return Err(Ended::Fetch(FetchError::TooLarge));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+/// Returns an error with what led to it.
 fn tell(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(&format!(": {error}"));
+        next = error.source();
     }
-    cause.to_string()
+    text
 }
 
-/// The variables that name a proxy, the one that counts first.
-const PROXIES: [(&str, [&str; 2]); 2] =
-    [("http", ["HTTP_PROXY", "http_proxy"]), ("https", ["HTTPS_PROXY", "https_proxy"])];
-
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-
-const MAX_REDIRECTS: usize = 10;
-
-/// Certificates have a few thousand.
-const MAX_BODY: usize = 1 << 20;
+/// After how long a request is given up.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How many bytes an answer may have.
+const GREATEST: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{Read, Write};
     use std::net::TcpListener;
-    use std::thread;
 
     use super::*;
-    use crate::session::{Environment, Input, Output};
 
-    fn session(variables: &[(&str, &str)]) -> Session {
-        let discard = || Output::new(std::io::sink(), false);
-        Session {
-            environment: variables.iter().copied().collect::<Environment>(),
-            directory: "/".into(),
-            stdin: Input::new(std::io::empty(), false),
-            stdout: discard(),
-            stderr: discard(),
-            clock: || time::OffsetDateTime::UNIX_EPOCH,
-            audit: "/nonexistent".into(),
-        }
-    }
-
-    /// Answers one request, and returns the address and the line that came in.
-    fn serve(answer: Vec<u8>) -> (String, thread::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("it is bound").to_string();
-        let served = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("somebody connects");
-            let mut lines = BufReader::new(stream.try_clone().expect("it is open")).lines();
-            let first = lines.next().expect("a line").expect("text");
-            while lines.next().expect("a line").is_ok_and(|line| !line.is_empty()) {}
-            // Whoever asks may have read enough.
-            drop(stream.write_all(&answer));
-            first
+    /// Answers one request, and returns the address to ask.
+    fn server(answer: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(&answer);
         });
-        (address, served)
+        format!("http://{address}/cert.pem?token=hush")
+    }
+
+    fn answer(status: &str, body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
     }
 
     #[test]
-    fn certificate_is_fetched() {
-        let (address, served) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ncert".to_vec());
-        let body = fetch(&format!("http://{address}/v1/cert.pem"), &session(&[])).expect("it answers");
-        assert_eq!(body, b"cert");
-        assert_eq!(served.join().expect("it ran"), "GET /v1/cert.pem HTTP/1.1");
+    fn what_stands_at_an_address_is_had() {
+        assert_eq!(fetch(&server(answer("200 OK", b"x"))).expect("an answer"), b"x");
     }
 
     #[test]
-    fn other_answers_are_refused() {
-        let (address, served) = serve(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
-        let url = format!("http://{address}/");
-        let error = fetch(&url, &session(&[])).expect_err("nothing is there");
-        assert_eq!(error.to_string(), format!("cannot fetch \"{url}\": 404 Not Found"));
-        served.join().expect("it ran");
-        let mut large = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", MAX_BODY + 1).into_bytes();
-        large.resize(large.len() + MAX_BODY + 1, b'x');
-        let (address, served) = serve(large);
-        let error = fetch(&format!("http://{address}/"), &session(&[])).expect_err("it is too large");
-        assert!(matches!(error, FetchError::TooLarge(_)));
-        served.join().expect("it ran");
+    fn other_answers_are_told() {
+        let error = |answer| fetch(&server(answer)).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error(answer("404 Not Found", b"")), "the server answers with the status 404");
+        assert_eq!(error(answer("200 OK", &vec![0; GREATEST + 1])), "the answer has more than 1024 KiB");
+        let broken = error(Vec::new());
+        assert!(!broken.contains("hush") && broken.contains("error"), "{broken}");
     }
 
     #[test]
-    fn proxies_are_those_of_variables() {
-        let (address, served) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec());
-        let proxy = format!("http://{address}");
-        let body = fetch("http://cert.invalid/x", &session(&[("HTTP_PROXY", &proxy)])).expect("it answers");
-        assert_eq!(body, b"ok");
-        assert_eq!(served.join().expect("it ran"), "GET http://cert.invalid/x HTTP/1.1");
-        let direct = [("HTTP_PROXY", proxy.as_str()), ("NO_PROXY", "cert.invalid")];
-        assert!(matches!(fetch("http://cert.invalid/x", &session(&direct)), Err(FetchError::NoAnswer { .. })));
+    fn no_password_is_shown() {
+        assert_eq!(shown("https://me:hush@host/a?token=hush"), "https://host/a");
+        assert!(fetch("http://").is_err());
     }
 }

@@ -2,7 +2,9 @@
 
 use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
-use selkie::sealed::SealedFileError;
+use selkie::sealed::{
+    BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingKeyError,
+};
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
@@ -24,8 +26,16 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Audit(_) => {
             "nothing was encrypted or decrypted: do it with sops, which writes the log, or on another machine"
         }
+        Failure::Backup { error: BackupError::Mixed, .. } => {
+            "put keys in PEM and key Secrets into files of their own"
+        }
+        Failure::Backup { .. } => {
+            "a file with keys is PEM, or what `kubectl seal keys backup` writes, or \
+             `kubectl get secret -n kube-system -l sealedsecrets.bitnami.com/sealed-secrets-key -o yaml`"
+        }
         Failure::Base { source, .. } => return self::hint(source),
         Failure::Cluster(error) => return cluster_hint(error),
+        Failure::Certificate { error, .. } => return cert_hint(error),
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {
@@ -62,6 +72,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "add creation_rules, such as `kubectl seal init` makes in another folder, or name keys, such as \
              --age age1…"
         }
+        Failure::NoSealingKeys => {
+            "pass --sealing-key FILE, set SEALED_SECRETS_RECOVERY_PRIVATE_KEY to one, or pass --from-cluster if you \
+             may read the keys of the cluster"
+        }
         Failure::NotFound(_) => "`kubectl seal explain FILE` lists the paths of a file",
         Failure::Open(error) => return open_hint(error),
         Failure::Parse(error) => return parse_hint(&error.kind),
@@ -71,6 +85,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Seal(error) => return seal_hint(error),
         Failure::Selector(error) => return selector_hint(error),
         Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
+        Failure::UnusableKeys { problems, .. } => return keys_hint(problems),
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
         Failure::Write(WriteError::ReservedKey(_)) => RESERVED,
@@ -79,6 +94,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         }
         Failure::Check(_)
         | Failure::Exec(_)
+        | Failure::Fetch { .. }
         | Failure::Io { .. }
         | Failure::Json(_)
         | Failure::Key(_)
@@ -127,6 +143,19 @@ fn cluster_hint(error: &ClusterError) -> Option<String> {
     Some(hint.to_owned())
 }
 
+fn cert_hint(error: &CertError) -> Option<String> {
+    let hint = match error {
+        CertError::Expired(_) => {
+            "fetch the one in use with `kubectl seal cert --refresh`; the controller makes a new one every 30 days"
+        }
+        CertError::PublicKey | CertError::Missing | CertError::Malformed => {
+            "`kubectl seal cert --output cert.pem` writes the certificate of the cluster"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 /// Returns how an administrator allows what was forbidden.
 fn grant_hint(asked: &Asked) -> String {
     let (verb, resource) = (asked.verb, asked.resource);
@@ -140,6 +169,21 @@ fn grant_hint(asked: &Asked) -> String {
     format!(
         "ask an administrator for `kubectl create {kind} NAME --verb={verb} --resource={resource}{name}{place}`, bound to you"
     )
+}
+
+fn keys_hint(problems: &[BackupProblem]) -> Option<String> {
+    let is = |wanted: fn(&SealingKeyError) -> bool| {
+        problems.iter().any(|problem| matches!(&problem.kind, BackupProblemKind::Key(error) if wanted(error)))
+    };
+    let hint = if is(|error| matches!(error, SealingKeyError::Size(bits) if *bits < 2048)) {
+        "pass --small-keys to use the key all the same, on a machine where nobody measures how long it takes"
+    } else if is(|error| *error == SealingKeyError::Encrypted) {
+        "take the passphrase off with `openssl pkey -in FILE -out KEY`, and encrypt that file with \
+         `kubectl seal encrypt -i KEY`: such a file is read as well"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
 }
 
 fn config_hint(error: &ConfigFileError) -> Option<String> {

@@ -56,15 +56,16 @@ pub fn exposed_files(session: &Session, files: &[PathBuf]) -> Vec<PathBuf> {
     all.filter(|path| is_exposed(&session.directory.join(path))).collect()
 }
 
+/// Returns whether everyone can read a file.
 #[cfg(unix)]
-fn is_exposed(file: &Path) -> bool {
+pub(crate) fn is_exposed(file: &Path) -> bool {
     let mode = |file: std::fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&file.permissions());
     // What cannot be looked at is told when it is read. A pipe has nothing to read for others.
     std::fs::metadata(file).is_ok_and(|file| file.is_file() && mode(file) & 0o004 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_exposed(_: &Path) -> bool {
+pub(crate) fn is_exposed(_: &Path) -> bool {
     false
 }
 

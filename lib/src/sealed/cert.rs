@@ -2,21 +2,34 @@
 
 use rand_core::CryptoRngCore;
 use rsa::pkcs1::der::Decode;
-use time::{Duration, OffsetDateTime};
+#[cfg(feature = "aws-lc")]
+use time::Duration;
+use time::OffsetDateTime;
 use x509_cert::Certificate;
 
+use super::key::SealingKey;
+#[cfg(feature = "aws-lc")]
 use super::key::SealingKeyError;
 use super::rsa::PublicKey;
 use super::sealed_secret::SealingError;
 use super::{SealingScope, item};
 use crate::secret::SecretBytes;
 
-/// A certificate to seal for.
+/// A certificate to seal for; or the public half of a key alone, if that is all there is.
+#[derive(Clone)]
 pub struct SealingCert {
     key: PublicKey,
-    not_before: OffsetDateTime,
-    not_after: OffsetDateTime,
+    validity: Option<Validity>,
     pem: String,
+}
+
+/// How long a certificate is meant to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// From when on it is valid.
+    pub not_before: OffsetDateTime,
+    /// Until when it is valid.
+    pub not_after: OffsetDateTime,
 }
 
 /// Why a certificate cannot be used.
@@ -61,7 +74,7 @@ impl SealingCert {
         Self::from_der(block.contents())
     }
 
-    fn from_der(der: &[u8]) -> Result<Self, CertError> {
+    pub(super) fn from_der(der: &[u8]) -> Result<Self, CertError> {
         let certificate = Certificate::from_der(der).map_err(|_| CertError::Malformed)?;
         let fields = certificate.tbs_certificate;
         let key = fields.subject_public_key_info;
@@ -78,10 +91,18 @@ impl SealingCert {
         let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
         Ok(Self {
             key: key.ok_or(CertError::Malformed)?,
-            not_before: time(fields.validity.not_before)?,
-            not_after: time(fields.validity.not_after)?,
+            validity: Some(Validity {
+                not_before: time(fields.validity.not_before)?,
+                not_after: time(fields.validity.not_after)?,
+            }),
             pem: pem::encode_config(&pem::Pem::new("CERTIFICATE", der), config),
         })
+    }
+
+    /// Returns the public half of a key, of which nothing is known but itself.
+    #[must_use]
+    pub fn of_key(key: &SealingKey) -> Self {
+        Self { key: key.public().clone(), validity: None, pem: key.public().to_pem() }
     }
 
     /// Makes a certificate for a key, as the controller makes its own: signed by itself, with `common_name` or
@@ -91,7 +112,7 @@ impl SealingCert {
     /// If the times are beyond what certificates can say, or the key cannot sign.
     #[cfg(feature = "aws-lc")]
     pub fn generate(
-        key: &super::SealingKey,
+        key: &SealingKey,
         common_name: &str,
         now: OffsetDateTime,
         lifetime: Duration,
@@ -101,24 +122,22 @@ impl SealingCert {
         Self::from_der(&der).map_err(|_| SealingKeyError::Generation)
     }
 
-    /// Makes sure that the certificate is still valid at `now`. One that is not valid yet passes, as for kubeseal.
+    /// Makes sure that the certificate is still valid at `now`. One that is not valid yet passes, as for kubeseal,
+    /// and so does a bare key.
     ///
     /// # Errors
     /// If it is not.
     pub fn check_expiry(&self, now: OffsetDateTime) -> Result<(), CertError> {
-        if now > self.not_after { Err(CertError::Expired(self.not_after)) } else { Ok(()) }
+        match self.validity {
+            Some(Validity { not_after, .. }) if now > not_after => Err(CertError::Expired(not_after)),
+            _ => Ok(()),
+        }
     }
 
-    /// Returns from when on the certificate is valid.
+    /// Returns how long the certificate is meant to be used; `None` for a bare key.
     #[must_use]
-    pub const fn not_before(&self) -> OffsetDateTime {
-        self.not_before
-    }
-
-    /// Returns until when the certificate is valid.
-    #[must_use]
-    pub const fn not_after(&self) -> OffsetDateTime {
-        self.not_after
+    pub const fn validity(&self) -> Option<Validity> {
+        self.validity
     }
 
     /// Returns the fingerprint of the key, as OpenSSH shows it.
@@ -133,7 +152,7 @@ impl SealingCert {
         self.key.bits()
     }
 
-    /// Returns the certificate alone, as PEM.
+    /// Returns the certificate alone, as PEM; of a bare key the public key.
     #[must_use]
     pub fn to_pem(&self) -> &str {
         &self.pem

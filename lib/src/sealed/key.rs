@@ -2,6 +2,7 @@
 
 use rsa::pkcs1::der::Decode;
 
+use super::pem_block::{self, PemBlock};
 use super::rsa::{PrivateKey, PublicKey};
 use crate::secret::SecretBytes;
 
@@ -86,16 +87,24 @@ impl SealingKey {
     /// # Errors
     /// If there is none, or it is not an RSA key that `small` lets pass.
     pub fn parse(pem: &SecretBytes, small: SmallKeys) -> Result<Self, SealingKeyError> {
-        let blocks = pem::parse_many(pem.expose_secret()).map_err(|_| SealingKeyError::Malformed)?;
-        let is_key = |block: &pem::Pem| block.tag().ends_with("PRIVATE KEY");
-        let block = blocks.into_iter().find(is_key).ok_or(SealingKeyError::Missing)?;
-        let is_encrypted = block.tag().starts_with("ENCRYPTED") || block.headers().get("DEK-Info").is_some();
-        let tag = block.tag().to_owned();
-        let der = SecretBytes::from(block.into_contents());
-        match tag.as_str() {
+        let blocks = pem_block::blocks(pem.expose_secret());
+        let block = blocks.into_iter().find(Self::is_in).ok_or(SealingKeyError::Missing)?;
+        Self::from_block(block, small)
+    }
+
+    /// Returns whether a block says that it holds a private key.
+    pub(super) fn is_in(block: &PemBlock) -> bool {
+        block.tag.ends_with("PRIVATE KEY")
+    }
+
+    /// Reads the key of a block.
+    pub(super) fn from_block(block: PemBlock, small: SmallKeys) -> Result<Self, SealingKeyError> {
+        let is_encrypted = block.is_encrypted || block.tag.starts_with("ENCRYPTED");
+        let der = || block.content.ok_or(SealingKeyError::Malformed);
+        match block.tag.as_str() {
             _ if is_encrypted => Err(SealingKeyError::Encrypted),
-            "RSA PRIVATE KEY" => Self::from_pkcs1(der, small),
-            "PRIVATE KEY" => Self::from_pkcs1(unwrapped(&der)?, small),
+            "RSA PRIVATE KEY" => Self::from_pkcs1(der()?, small),
+            "PRIVATE KEY" => Self::from_pkcs1(unwrapped(&der()?)?, small),
             _ => Err(SealingKeyError::NotRsa),
         }
     }
@@ -168,7 +177,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
-    use crate::sealed::{ItemError, Key, KeyCause, KeyRegistry, SealingCert, SealingScope};
+    use crate::sealed::{CertError, ItemError, Key, KeyCause, KeyRegistry, SealingCert, SealingScope};
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -187,7 +196,8 @@ mod tests {
     fn new_keys_open_what_their_certificates_sealed() {
         let (key, cert) = pair(KeySize::Rsa2048);
         assert_eq!((key.bits(), cert.bits()), (2048, 2048));
-        assert_eq!(cert.not_after() - cert.not_before(), Duration::days(36500));
+        let validity = cert.validity().expect("it is a certificate");
+        assert_eq!(validity.not_after - validity.not_before, Duration::days(36500));
         let again = SealingCert::parse(cert.to_pem().as_bytes()).expect("a certificate");
         assert_eq!(again.fingerprint(), key.fingerprint());
         let key = SealingKey::parse(&key.to_pem(), SmallKeys::Refuse).expect("a key");
@@ -197,6 +207,18 @@ mod tests {
             let opened = keys.open(&seal(&cert, value), "ns/n").expect("it was sealed for the key");
             assert_eq!(opened.value.expose_secret(), value);
         }
+    }
+
+    #[test]
+    fn the_public_half_of_a_key_seals_without_a_certificate() {
+        let (key, cert) = pair(KeySize::Rsa2048);
+        let bare = SealingCert::of_key(&key);
+        assert_eq!((bare.validity(), bare.fingerprint()), (None, cert.fingerprint()));
+        assert_eq!(bare.check_expiry(NOW + Duration::days(1_000_000)), Ok(()));
+        assert_eq!(SealingCert::parse(bare.to_pem().as_bytes()).err(), Some(CertError::PublicKey));
+        let mut keys = KeyRegistry::new();
+        keys.add(Key::new(key, ""));
+        assert!(keys.open(&seal(&bare, b"x"), "ns/n").is_ok());
     }
 
     #[test]

@@ -83,6 +83,17 @@ impl ObjectMeta {
         self.entries("annotations").insert(name.to_owned(), value.into());
     }
 
+    /// Returns a label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.0.get("labels")?.get(name)?.as_str()
+    }
+
+    /// Sets a label.
+    pub fn set_label(&mut self, name: &str, value: &str) {
+        self.entries("labels").insert(name.to_owned(), value.into());
+    }
+
     /// Takes an annotation out, and the entry `annotations` with the last one.
     pub fn remove_annotation(&mut self, name: &str) {
         let Some(annotations) = self.0.get_mut("annotations").and_then(Json::as_object_mut) else { return };

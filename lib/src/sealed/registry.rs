@@ -25,6 +25,8 @@ pub struct Key {
     pub name: String,
     /// From when on its certificate is valid, which tells the newest key; `None` if there is no certificate.
     pub not_before: Option<OffsetDateTime>,
+    /// Until when its certificate is valid; `None` if there is no certificate.
+    pub not_after: Option<OffsetDateTime>,
     /// Whether the controller opens values with it but its owner wants it gone.
     pub is_retired: bool,
     fingerprint: String,
@@ -43,7 +45,7 @@ impl Key {
     #[must_use]
     pub fn new(key: SealingKey, name: impl Into<String>) -> Self {
         let fingerprint = key.fingerprint();
-        Self { key, name: name.into(), not_before: None, is_retired: false, fingerprint }
+        Self { key, name: name.into(), not_before: None, not_after: None, is_retired: false, fingerprint }
     }
 
     /// Returns the fingerprint of the public half, as OpenSSH shows it.

@@ -71,6 +71,12 @@ impl PublicKey {
         self.key.to_pkcs1_der().map(|document| document.into_vec()).unwrap_or_default()
     }
 
+    /// Returns the key as PEM.
+    pub(super) fn to_pem(&self) -> String {
+        use rsa::pkcs8::EncodePublicKey;
+        self.key.to_public_key_pem(rsa::pkcs8::LineEnding::LF).unwrap_or_default()
+    }
+
     /// Returns the fingerprint that OpenSSH shows of the key: `SHA256:` and base64 without padding.
     pub(super) fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
@@ -99,6 +105,16 @@ impl PublicKey {
         }
         let mut rng = rng;
         self.key.encrypt(&mut rng, oaep(label), message).map_err(|_| MessageTooLong)
+    }
+}
+
+impl Clone for PublicKey {
+    fn clone(&self) -> Self {
+        Self {
+            #[cfg(feature = "aws-lc")]
+            fast: fast_public(&self.key),
+            key: self.key.clone(),
+        }
     }
 }
 

@@ -1,0 +1,159 @@
+//! The certificate to seal for: a file, an address of the web, or that of the cluster, which is kept for a day.
+
+mod cache;
+
+use selkie::sealed::SealingCert;
+use time::{Duration, OffsetDateTime};
+
+use crate::context::Context;
+use crate::controller::ControllerFlags;
+use crate::document;
+use crate::failure::Failure;
+use crate::fetch;
+use crate::report::count;
+
+/// Which certificate to seal for.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CertificateFlags {
+    /// Seal for this certificate, a file or an address of the web, instead of that of the cluster
+    #[arg(long, value_name = "FILE|URL", help_heading = HEADING)]
+    cert: Option<String>,
+
+    /// Neither use nor keep a copy of the cluster's certificate
+    #[arg(long, help_heading = HEADING)]
+    no_cache: bool,
+}
+
+/// A certificate, and where it is from.
+pub struct Certificate {
+    /// The certificate.
+    pub cert: SealingCert,
+    /// Where it is from, for people.
+    pub source: String,
+    /// When it was fetched, if it is a copy.
+    pub fetched: Option<OffsetDateTime>,
+}
+
+/// Whether a copy of the cluster's certificate will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// One that is younger than a day will.
+    Any,
+    /// None will.
+    New,
+}
+
+impl CertificateFlags {
+    /// Returns flags that name a certificate.
+    #[must_use]
+    pub fn named(cert: Option<String>) -> Self {
+        Self { cert, no_cache: false }
+    }
+
+    /// Returns the certificate, and tells of its end if that is near.
+    ///
+    /// # Errors
+    /// If it cannot be had, or has expired.
+    pub fn load(&self, context: &Context<'_>, controller: &ControllerFlags) -> Result<SealingCert, Failure> {
+        let found = self.find(context, controller, Freshness::Any)?;
+        found.check(context)?;
+        Ok(found.cert)
+    }
+
+    /// Returns the certificate that is named by flag or variable, if any is, expired or not; no cluster is asked.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn load_if_named(&self, context: &Context<'_>) -> Result<Option<SealingCert>, Failure> {
+        let named = self.name(context).map(|name| named(context, name)).transpose()?;
+        Ok(named.map(|found| found.cert))
+    }
+
+    /// Returns the certificate as it is, expired or not.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn find(
+        &self,
+        context: &Context<'_>,
+        controller: &ControllerFlags,
+        freshness: Freshness,
+    ) -> Result<Certificate, Failure> {
+        match self.name(context) {
+            Some(name) => named(context, name),
+            None => self.of_cluster(context, controller, freshness),
+        }
+    }
+
+    fn name<'a>(&'a self, context: &Context<'a>) -> Option<&'a str> {
+        self.cert.as_deref().or_else(|| context.session.environment.get(VARIABLE))
+    }
+
+    fn of_cluster(&self, _: &Context<'_>, _: &ControllerFlags, _: Freshness) -> Result<Certificate, Failure> {
+        Err(Failure::Usage("no certificate is named".to_owned()))
+    }
+}
+
+impl Certificate {
+    /// Makes sure that the certificate can still be used, and tells of its end if that is near.
+    ///
+    /// # Errors
+    /// If it has expired.
+    pub fn check(&self, context: &Context<'_>) -> Result<(), Failure> {
+        let now = (context.session.clock)();
+        let failed = |error| Failure::Certificate { what: self.source.clone(), error };
+        self.cert.check_expiry(now).map_err(failed)?;
+        let Some(validity) = self.cert.validity() else { return Ok(()) };
+        let left = validity.not_after - now;
+        let text = || {
+            let days = count(usize::try_from(left.whole_days()).unwrap_or_default(), "day");
+            format!("the certificate {} expires on {}, in {days}", self.source, date(validity.not_after))
+        };
+        if left < SOON {
+            context.report.note(text());
+        } else {
+            context.report.detail(text());
+        }
+        Ok(())
+    }
+}
+
+/// Reads a certificate from a file or an address of the web.
+fn named(context: &Context<'_>, name: &str) -> Result<Certificate, Failure> {
+    let (source, text) = match name.split_once(':') {
+        Some(("http" | "https", _)) => {
+            let shown = fetch::shown(name);
+            let text = fetch::fetch(name);
+            (shown.clone(), text.map_err(|error| Failure::Fetch { address: shown, error })?)
+        }
+        Some(("file", rest)) => read(context, rest.strip_prefix("//").unwrap_or(rest))?,
+        // A single letter is a drive.
+        Some((scheme, rest)) if scheme.len() > 1 && rest.starts_with("//") => {
+            return Err(Failure::Usage(format!("certificates are not fetched by {scheme:?}")));
+        }
+        _ => read(context, name)?,
+    };
+    let cert =
+        SealingCert::parse(&text).map_err(|error| Failure::Certificate { what: source.clone(), error })?;
+    Ok(Certificate { cert, source, fetched: None })
+}
+
+fn read(context: &Context<'_>, path: &str) -> Result<(String, Vec<u8>), Failure> {
+    if path == "-" {
+        let text = context.session.stdin.read_all().map_err(Failure::io("read", "stdin"))?;
+        return Ok(("<stdin>".to_owned(), text.expose_secret().to_vec()));
+    }
+    Ok((path.to_owned(), document::read(context, path.as_ref())?.expose_secret().to_vec()))
+}
+
+/// Returns a date in UTC, such as `2006-01-02`.
+#[must_use]
+pub fn date(moment: OffsetDateTime) -> String {
+    moment.to_offset(time::UtcOffset::UTC).date().to_string()
+}
+
+/// Names a certificate, as for kubeseal.
+const VARIABLE: &str = "SEALED_SECRETS_CERT";
+const HEADING: &str = "Certificate of Sealed Secrets";
+/// How long before its end a certificate is told of.
+const SOON: Duration = Duration::days(30);
