@@ -15,6 +15,8 @@ pub enum Peer {
     Gomanifest,
     /// What answers with the code of sops 3.13.3, see `peers/gotree`.
     Gotree,
+    /// kubeseal 0.40.0.
+    Kubeseal,
     /// sops 3.11.0.
     Sops311,
     /// sops 3.13.3.
@@ -46,6 +48,7 @@ impl Peer {
             Self::Age => "age",
             Self::Gomanifest => "gomanifest",
             Self::Gotree => "gotree",
+            Self::Kubeseal => "kubeseal",
             Self::Sops311 => "sops_3_11",
             Self::Sops313 => "sops_3_13",
             Self::YamlTestSuite => "yaml_test_suite",
@@ -57,6 +60,7 @@ impl Peer {
             Self::Age => "SELKIE_PEER_AGE",
             Self::Gomanifest => "SELKIE_PEER_GOMANIFEST",
             Self::Gotree => "SELKIE_PEER_GOTREE",
+            Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
             Self::Sops313 => "SELKIE_PEER_SOPS_3_13",
             Self::YamlTestSuite => "SELKIE_YAML_TEST_SUITE",

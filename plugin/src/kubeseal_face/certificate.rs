@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use http::StatusCode;
 use selkie::kubeseal::cert_message;
 use selkie::sealed::SealingCert;
 
 use super::controller;
 use super::failure::Failure;
 use super::options::Options;
-use crate::fetch::fetch;
+use crate::fetch::{self, FetchError};
 use crate::files;
 use crate::session::Session;
 
@@ -24,11 +25,24 @@ pub(super) fn read(session: &Session, options: &Options<'_>) -> Result<Vec<u8>, 
         }
         Some(scheme) if scheme.eq_ignore_ascii_case("file") => read_url(session, place),
         Some(scheme) if ["http", "https"].contains(&scheme.to_lowercase().as_str()) => {
-            fetch(place, session).map_err(Failure::new)
+            fetch::fetch(place).map_err(|error| fetch_failure(place, &error))
         }
-        Some(scheme) => {
-            Err(Failure::new(format!("Get {place:?}: unsupported protocol scheme {:?}", scheme.to_lowercase())))
+        Some(scheme) => Err(Failure::new(format!(
+            "Get {place:?}: unsupported protocol scheme {:?}",
+            scheme.to_lowercase()
+        ))),
+    }
+}
+
+fn fetch_failure(url: &str, error: &FetchError) -> Failure {
+    // What may be a password or a token is not shown.
+    let shown = if url.contains(['@', '?']) { fetch::shown(url) } else { url.to_owned() };
+    match error {
+        FetchError::Status(status) => {
+            let reason = StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason());
+            Failure::new(format!("cannot fetch {shown:?}: {status} {}", reason.unwrap_or_default()))
         }
+        other => Failure::new(format!("Get {shown:?}: {other}")),
     }
 }
 
@@ -64,7 +78,8 @@ fn decoded(path: &str) -> Option<String> {
 fn scheme(place: &str) -> Option<&str> {
     let (scheme, _) = place.split_once(':')?;
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_allowed);
+    let is_scheme =
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_allowed);
     (is_scheme && scheme.len() > 1).then_some(scheme)
 }
 

@@ -289,17 +289,35 @@ mod tests {
     fn errors_are_those_of_pflag() {
         for (arguments, error) in [
             ("--bogus", "unknown flag: --bogus"),
-            ("--scope=bogus", "invalid argument \"bogus\" for \"--scope\" flag: must be one of: strict, namespace-wide, cluster-wide"),
+            (
+                "--scope=bogus",
+                "invalid argument \"bogus\" for \"--scope\" flag: must be one of: strict, namespace-wide, cluster-wide",
+            ),
             ("-x", "unknown shorthand flag: 'x' in -x"),
             ("--cert", "flag needs an argument: --cert"),
             ("-v", "flag needs an argument: 'v' in -v"),
-            ("-vx", "invalid argument \"x\" for \"-v, --v\" flag: strconv.ParseInt: parsing \"x\": invalid syntax"),
+            (
+                "-vx",
+                "invalid argument \"x\" for \"-v, --v\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
             ("--log_file_max_size=x", "invalid argument \"x\" for \"--log_file_max_size\" flag: parse error"),
-            ("--fetch-cert=maybe", "invalid argument \"maybe\" for \"--fetch-cert\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax"),
-            ("--raw=", "invalid argument \"\" for \"--raw\" flag: strconv.ParseBool: parsing \"\": invalid syntax"),
+            (
+                "--fetch-cert=maybe",
+                "invalid argument \"maybe\" for \"--fetch-cert\" flag: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
+            (
+                "--raw=",
+                "invalid argument \"\" for \"--raw\" flag: strconv.ParseBool: parsing \"\": invalid syntax",
+            ),
             ("--logtostderr=x", "invalid argument \"x\" for \"--logtostderr\" flag: parse error"),
-            ("--vmodule=x", "invalid argument \"x\" for \"--vmodule\" flag: syntax error: expect comma-separated list of filename=N"),
-            ("--log_backtrace_at=x", "invalid argument \"x\" for \"--log_backtrace_at\" flag: syntax error: expect file.go:234"),
+            (
+                "--vmodule=x",
+                "invalid argument \"x\" for \"--vmodule\" flag: syntax error: expect comma-separated list of filename=N",
+            ),
+            (
+                "--log_backtrace_at=x",
+                "invalid argument \"x\" for \"--log_backtrace_at\" flag: syntax error: expect file.go:234",
+            ),
             ("--=x", "bad flag syntax: --=x"),
             ("---x", "bad flag syntax: ---x"),
             ("-z=3", "unknown shorthand flag: 'z' in -z=3"),

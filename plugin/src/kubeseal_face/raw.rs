@@ -43,7 +43,10 @@ fn read(session: &Session, options: &Options<'_>) -> Result<SecretBytes, Failure
             if session.stdin.is_terminal() {
                 session.stderr.say("(tty detected: expecting a secret to encrypt in stdin)");
             }
-            session.stdin.read_all().map_err(|error| Failure::new(format!("read /dev/stdin: {}", cause(&error))))
+            session
+                .stdin
+                .read_all()
+                .map_err(|error| Failure::new(format!("read /dev/stdin: {}", cause(&error))))
         }
         [file] => {
             // A name before the first `=` means nothing.

@@ -90,7 +90,8 @@ impl Kind {
             Self::Module => module(text)?,
             Self::Scope => {
                 let scope = text.parse::<SealingScope>();
-                scope.map_err(|_| ValueError::Other("must be one of: strict, namespace-wide, cluster-wide"))?;
+                scope
+                    .map_err(|_| ValueError::Other("must be one of: strict, namespace-wide, cluster-wide"))?;
             }
             Self::Severity if SEVERITIES.contains(&text.to_uppercase().as_str()) => {}
             Self::Severity => integer(text).map(drop)?,
@@ -249,7 +250,10 @@ mod tests {
         assert_eq!(words("a,b c,"), Ok(vec!["a".to_owned(), "b c".to_owned(), String::new()]));
         assert_eq!(words("\"a,\"\"b\",c"), Ok(vec!["a,\"b".to_owned(), "c".to_owned()]));
         assert_eq!(words(""), Ok(Vec::new()));
-        assert_eq!(words("a\"b"), Err("parse error on line 1, column 2: bare \" in non-quoted field".to_owned()));
+        assert_eq!(
+            words("a\"b"),
+            Err("parse error on line 1, column 2: bare \" in non-quoted field".to_owned())
+        );
     }
 
     #[test]
