@@ -90,6 +90,15 @@ pub trait OpenDocument {
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Option<SecretBytes>, SchemeError>;
 
+    /// Encrypts the file as it is, where somebody changed it without its key and it is to be good again; nothing
+    /// if the scheme does not know such a thing.
+    ///
+    /// # Errors
+    /// If it cannot be encrypted.
+    fn make_whole(&self, _surroundings: &mut Surroundings<'_>) -> Result<Option<SecretBytes>, SchemeError> {
+        Ok(None)
+    }
+
     /// Returns how many comments are encrypted and could not be decrypted.
     fn unreadable_comments(&self) -> usize {
         0

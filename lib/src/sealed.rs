@@ -37,7 +37,7 @@ pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, is_sealed_secret, objects,
     seal_text,
 };
-pub use item::{ItemError, KeyCause};
+pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
 pub use object_meta::ObjectMeta;

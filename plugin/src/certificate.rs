@@ -91,7 +91,11 @@ impl CertificateFlags {
         self.cert.as_deref().or_else(|| context.session.environment.get(VARIABLE))
     }
 
-    fn of_cluster(
+    /// Returns the certificate of the cluster as it is, whatever else is named.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn of_cluster(
         &self,
         context: &Context<'_>,
         controller: &ControllerFlags,

@@ -182,11 +182,14 @@ mod tests {
     fn examples_of_the_help_are_command_lines() {
         let mut count = 0;
         let program = Cli::command();
-        for command in std::iter::once(&program).chain(program.get_subcommands()) {
+        let mut open = vec![&program];
+        while let Some(command) = open.pop() {
+            open.extend(command.get_subcommands());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for words in examples(&help) {
                 // Sealing need not be named.
-                let is_named = |word: &String| word.starts_with('-') || program.find_subcommand(word).is_some();
+                let is_named =
+                    |word: &String| word.starts_with('-') || program.find_subcommand(word).is_some();
                 let seal = if words.get(2).is_some_and(is_named) { None } else { Some("seal".to_owned()) };
                 let words = words.iter().take(2).cloned().chain(seal).chain(words.iter().skip(2).cloned());
                 let words: Vec<_> = words.collect();

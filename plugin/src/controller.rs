@@ -1,8 +1,9 @@
 //! Which controller of Sealed Secrets is meant, and what is asked of it and its cluster.
 
 use selkie::sealed::{Backup, KEY_LABEL, ObjectMeta, SmallKeys};
+use selkie::secret::SecretBytes;
 
-use crate::cluster::{Cluster, Overrides};
+use crate::cluster::{Cluster, ClusterError, Overrides};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -51,11 +52,13 @@ impl ControllerFlags {
     pub fn sealing_keys(&self, context: &Context<'_>, small: SmallKeys) -> Result<Backup, Failure> {
         let namespace = self.namespace(context);
         let mut backup = Backup::default();
-        for key in self.connect(context)?.sealing_keys(namespace)? {
+        let cluster = self.connect(context)?;
+        for key in cluster.sealing_keys(namespace)? {
             let mut metadata = ObjectMeta::named(namespace, &key.name);
             metadata.set_label(KEY_LABEL, &key.label);
             backup.add(metadata, &key.private_key, &key.certificate, small);
         }
+        add_unlabelled(&cluster, namespace, small, &mut backup)?;
         if backup.keys.is_empty() {
             let what = format!("the namespace {namespace} of the cluster");
             return Err(Failure::UnusableKeys { what, problems: backup.problems });
@@ -67,9 +70,34 @@ impl ControllerFlags {
     }
 }
 
+/// Adds the key that the controller had before 0.9, which has no label. It is rare enough not to ask for the right
+/// to read it.
+fn add_unlabelled(
+    cluster: &Cluster,
+    namespace: &str,
+    small: SmallKeys,
+    backup: &mut Backup,
+) -> Result<(), Failure> {
+    if backup.keys.iter().any(|key| key.secret.metadata.name() == UNLABELLED) {
+        return Ok(());
+    }
+    let secret = match cluster.secret(namespace, UNLABELLED) {
+        Err(ClusterError::Forbidden { .. } | ClusterError::NotFound { .. }) => return Ok(()),
+        secret => secret?,
+    };
+    let value = |name: &str| secret.data.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    if let Some(key) = value("tls.key").filter(|_| !secret.labels.contains_key(KEY_LABEL)) {
+        let cert = value("tls.crt").map(SecretBytes::expose_secret).unwrap_or_default();
+        backup.add(ObjectMeta::named(namespace, UNLABELLED), key, cert, small);
+    }
+    Ok(())
+}
+
 /// Returns what the flag says, or the variable, or what is usual.
 fn chosen<'a>(flag: &'a Option<String>, context: &Context<'a>, variable: &str, usual: &'a str) -> &'a str {
     flag.as_deref().or_else(|| context.session.environment.get(variable)).unwrap_or(usual)
 }
 
 const HEADING: &str = "Controller of Sealed Secrets";
+/// What the first key of a controller is called.
+const UNLABELLED: &str = "sealed-secrets-key";

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use selkie::format::{Format, ParseErrorKind, STORES};
+use selkie::scheme::{Scheme, may_hold_secrets};
+use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
-use selkie::sops::{MacCheck, MetadataError, Unlocked};
-use selkie::tree::{MetadataEntry, Tree};
+use selkie::sops::{MacCheck, MetadataError, Sops, Unlocked};
+use selkie::tree::Tree;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -49,6 +51,9 @@ impl InputFlags {
             Target::File { path, .. } => read(context, path)?,
             Target::Stdin => context.session.stdin.read_all().map_err(Failure::io("read", "stdin"))?,
         };
+        // SealedSecrets have one format, to which JSON belongs as well.
+        let is_manifest = path.is_none() && SealedSecrets.may_be_in(source.expose_secret());
+        let format = if is_manifest && self.input_type.is_none() { Format::Yaml } else { format };
         Ok(Document { path, format, source })
     }
 
@@ -151,13 +156,19 @@ impl Document {
         if is_mistaken { Err(Failure::Unnamed) } else { Ok(()) }
     }
 
-    /// Returns whether the document can be an encrypted one; no text without an encrypted MAC is.
+    /// Returns whether the document can be one of SOPS; no text without an encrypted MAC is.
     #[must_use]
     pub fn looks_encrypted(&self) -> bool {
         may_be_encrypted(&self.source)
     }
 
-    /// Decrypts the document.
+    /// Returns whether the document can hold secrets of any scheme: a look that costs less than reading it.
+    #[must_use]
+    pub fn may_hold_secrets(&self) -> bool {
+        may_hold_secrets(self.source.expose_secret())
+    }
+
+    /// Decrypts the document, if it is one of SOPS.
     ///
     /// # Errors
     /// If it is not encrypted, no key at hand fits, or it was changed without one.
@@ -182,16 +193,16 @@ fn conflict_line(text: &[u8]) -> Option<usize> {
     lines.any(|line| line.starts_with(b">>>>>>> ")).then_some(line)
 }
 
-/// Returns whether a text can be that of an encrypted document: none without an encrypted MAC is.
+/// Returns whether a text can be that of a document of SOPS: none without an encrypted MAC is.
 #[must_use]
 pub fn may_be_encrypted(text: &SecretBytes) -> bool {
-    text.expose_secret().windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED)
+    Sops.may_be_in(text.expose_secret())
 }
 
-/// Returns whether a tree is that of an encrypted document.
+/// Returns whether a tree is that of a document of SOPS.
 #[must_use]
 pub fn is_encrypted(tree: &Tree) -> bool {
-    *tree.metadata() != MetadataEntry::Absent
+    Sops.is_in(tree)
 }
 
 /// Reads a file, given by its path as it is shown.
@@ -271,9 +282,6 @@ pub fn format_of(path: &Path) -> Format {
 pub fn format_names() -> Vec<&'static str> {
     STORES.iter().map(|store| store.name()).collect()
 }
-
-/// How every encrypted value starts.
-const ENCRYPTED: &[u8] = b"ENC[AES256_GCM,";
 
 #[cfg(test)]
 mod tests {

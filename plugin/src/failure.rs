@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
 use selkie::scheme::SchemeError;
-use selkie::sealed::{BackupError, BackupProblem, CertError};
-use selkie::sealed::{SealedFileError, SealingError, SecretFileError};
+use selkie::sealed::{BackupError, BackupProblem, CertError, SealedFileError, SealingError, SecretFileError};
 use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
@@ -36,7 +35,7 @@ pub enum Failure {
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// A text with sealing keys cannot be read.
-    #[error("{what}: {error}")]
+    #[error("{}", describe_backup(.what, .error))]
     Backup {
         /// The text.
         what: String,
@@ -325,8 +324,11 @@ impl Failure {
             Self::Cluster(error) => return error.causes(),
             Self::Recover(error) => return recovery_causes(error),
             Self::Unsealable { values, .. } => return values.clone(),
-            Self::UnusableKeys { problems, .. } => {
-                return problems.iter().map(sealing_keys::describe).collect();
+            Self::UnusableKeys { what, problems } => {
+                return problems
+                    .iter()
+                    .map(|problem| format!("{what}:{}", sealing_keys::describe(problem)))
+                    .collect();
             }
             _ => {}
         }
@@ -397,6 +399,13 @@ fn describe_open(error: &OpenError) -> String {
             format!("line {line}, {}: {source}", dotted::show(path))
         }
         error => error.to_string(),
+    }
+}
+
+fn describe_backup(what: &str, error: &BackupError) -> String {
+    match error {
+        BackupError::Parse(ParseError { line, kind }) => format!("{what}:{line}: {kind}"),
+        error => format!("{what}: {error}"),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
-use selkie::sealed::{BackupError, BackupProblem, BackupProblemKind, CertError, SealingKeyError};
-use selkie::sealed::{SealedFileError, SealingError, SecretFileError};
+use selkie::sealed::{
+    BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingError, SealingKeyError,
+    SecretFileError,
+};
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use selkie::sealed::{Backup, BackupKey, BackupProblem, KeyRegistry, SmallKeys};
-use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
 
 use crate::context::Context;
@@ -17,7 +16,7 @@ use crate::targets::Target;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SealingKeyFlags {
     /// Use the private sealing keys of this file: PEM, key Secrets, or a backup of them, encrypted or not
-    #[arg(long = "sealing-key", value_name = "FILE", help_heading = HEADING)]
+    #[arg(id = "sealing_key", long = "sealing-key", value_name = "FILE", help_heading = HEADING)]
     files: Vec<PathBuf>,
 
     /// Use the private sealing keys of the cluster, which takes the right to read them
@@ -30,12 +29,6 @@ pub struct SealingKeyFlags {
 }
 
 impl SealingKeyFlags {
-    /// Returns flags that name files.
-    #[must_use]
-    pub fn of_files(files: Vec<PathBuf>, small_keys: bool) -> Self {
-        Self { files, from_cluster: false, small_keys }
-    }
-
     /// Reads the keys.
     ///
     /// # Errors
@@ -107,9 +100,7 @@ pub fn name(found: &BackupKey, what: &str, several: bool) -> String {
 /// # Errors
 /// If there is no key in it.
 pub fn read_backup(context: &Context<'_>, path: &Path, small: SmallKeys) -> Result<Backup, Failure> {
-    let what = path.display().to_string();
-    let backup = Backup::parse(read(context, path)?, small);
-    let backup = backup.map_err(|error| Failure::Backup { what: what.clone(), error })?;
+    let (what, backup) = inspect(context, path, small)?;
     if backup.keys.is_empty() {
         return Err(Failure::UnusableKeys { what, problems: backup.problems });
     }
@@ -117,6 +108,27 @@ pub fn read_backup(context: &Context<'_>, path: &Path, small: SmallKeys) -> Resu
         context.report.warn(format!("{what}:{}", describe(problem)));
     }
     Ok(backup)
+}
+
+/// Reads a file with keys, whatever is wrong with what is in it; `-` is stdin. Returns what the file is called, too.
+///
+/// # Errors
+/// If it is none with keys, or no identity at hand decrypts it.
+pub fn inspect(context: &Context<'_>, path: &Path, small: SmallKeys) -> Result<(String, Backup), Failure> {
+    let target = if path == Path::new("-") { Target::Stdin } else { Target::file(path) };
+    let document = InputFlags::default().load(context, &target)?;
+    let is_encrypted = document.looks_encrypted();
+    let text = if is_encrypted {
+        document.unlock(context, MacCheck::Require)?.opened.plaintext()?
+    } else {
+        document.source
+    };
+    let what = target.to_string();
+    let backup = Backup::parse(text, small).map_err(|error| Failure::Backup { what: what.clone(), error })?;
+    if !is_encrypted && !backup.keys.is_empty() && is_exposed(&context.session.absolute(path)) {
+        context.report.warn(format!("everyone can read the keys in {what}: run `chmod 600 {what}`"));
+    }
+    Ok((what, backup))
 }
 
 /// Says where something is wrong, and what.
@@ -127,20 +139,6 @@ pub fn describe(problem: &BackupProblem) -> String {
         0 => format!("{name}{}", problem.kind),
         line => format!("{line}: {name}{}", problem.kind),
     }
-}
-
-/// Reads a file in clear or encrypted; `-` is stdin.
-fn read(context: &Context<'_>, path: &Path) -> Result<SecretBytes, Failure> {
-    let target = if path == Path::new("-") { Target::Stdin } else { Target::file(path) };
-    let document = InputFlags::default().load(context, &target)?;
-    if document.looks_encrypted() {
-        return Ok(document.unlock(context, MacCheck::Require)?.opened.plaintext()?);
-    }
-    if is_exposed(&context.session.absolute(path)) {
-        let path = path.display();
-        context.report.warn(format!("everyone can read the keys in {path}: run `chmod 600 {path}`"));
-    }
-    Ok(document.source)
 }
 
 /// Lists files with private keys, as for kubeseal.

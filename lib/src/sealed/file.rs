@@ -11,6 +11,7 @@ use rand_core::CryptoRngCore;
 use serde_json::Value as Json;
 use subtle::ConstantTimeEq;
 
+use super::base64;
 use super::cert::SealingCert;
 use super::item::ItemError;
 use super::registry::KeyRegistry;
@@ -270,13 +271,26 @@ impl OpenedFile {
         self.opened.iter().map(|(node, _)| *node)
     }
 
-    /// Returns the file in clear: `encryptedData` is called `stringData` there.
+    /// Returns the file in clear: `encryptedData` is called `stringData` there. Bytes that are no text are
+    /// `!!binary` in YAML, and in JSON a map with the one entry `$binary`, which is base64.
     ///
     /// # Errors
-    /// If a value cannot be written in place, such as bytes that are no text into JSON.
+    /// If a value cannot be written in place.
     pub fn plaintext(&self) -> Result<SecretBytes, SealedFileError> {
-        let nodes: Vec<_> = self.decrypted().collect();
-        let text = rewrite(self.format, &self.tree, &nodes)?;
+        let (mut texts, mut bytes) = (Vec::new(), Vec::new());
+        for node in self.decrypted() {
+            let Value::Str(value) = self.tree.node(node).value else { continue };
+            let value = self.tree.bytes(value);
+            if self.format == Format::Json && str::from_utf8(value).is_err() {
+                let written = format!("{{\"{BINARY}\": \"{}\"}}", base64::encode(value));
+                bytes.push((node, SecretBytes::from(written)));
+            } else {
+                texts.push(node);
+            }
+        }
+        let verbatim: Vec<_> = bytes.iter().map(|(node, text)| (*node, text.expose_secret())).collect();
+        let rewrite = Rewrite { changed: &texts, verbatim: &verbatim, ..Rewrite::default() };
+        let text = self.format.store().rewrite(&self.tree, &rewrite)?;
         renamed(self.format, text, SEALED_NAME, CLEAR_NAME)
     }
 
@@ -320,7 +334,7 @@ pub fn seal_text(
     known: impl Fn(&str, &str, &[u8]) -> Option<String>,
 ) -> Result<SecretBytes, SealedFileError> {
     let mut file = SealedFile::new(format, format.read(plaintext)?)?;
-    let mut changed = Vec::new();
+    let (mut changed, mut verbatim) = (Vec::new(), Vec::new());
     for object in &file.objects {
         let clear =
             entry(&file.tree, object.node, "spec").and_then(|spec| entry(&file.tree, spec, CLEAR_NAME));
@@ -342,13 +356,20 @@ pub fn seal_text(
                 Some(sealed) => sealed,
                 None => cert.seal_labelled(&value, &label, rng).map_err(|source| object.error(source))?,
             };
+            if file.tree.node(node).value == Value::Map {
+                verbatim.push((node, format!("\"{sealed}\"")));
+                continue;
+            }
             let sealed = file.tree.intern(sealed.as_bytes());
             file.tree.set_value(node, Value::Str(sealed));
             changed.push(node);
         }
     }
     changed.sort_unstable();
-    let text = rewrite(format, &file.tree, &changed)?;
+    verbatim.sort_unstable();
+    let verbatim: Vec<_> = verbatim.iter().map(|(node, text)| (*node, text.as_bytes())).collect();
+    let rewrite = Rewrite { changed: &changed, verbatim: &verbatim, ..Rewrite::default() };
+    let text = format.store().rewrite(&file.tree, &rewrite)?;
     renamed(format, text, CLEAR_NAME, SEALED_NAME)
 }
 
@@ -398,7 +419,16 @@ fn clear_value(tree: &Tree, node: NodeId) -> Option<SecretBytes> {
     match tree.node(node).value {
         Value::Str(text) => Some(tree.bytes(text).into()),
         Value::Null => Some(SecretBytes::new()),
-        Value::List | Value::Map | Value::Comment(_) => None,
+        Value::Map => {
+            let mut entries = tree.items(node);
+            match (entries.next(), entries.next()) {
+                (Some(only), None) if tree.key(only) == Some(BINARY.as_bytes()) => {
+                    base64::decode(text(tree, node, BINARY)?).ok()
+                }
+                _ => None,
+            }
+        }
+        Value::List | Value::Comment(_) => None,
         _ => Some(tree.slice(tree.node(node).span).into()),
     }
 }
@@ -472,6 +502,8 @@ fn line(tree: &Tree, node: NodeId) -> usize {
 
 /// The entry with the values of a SealedSecret.
 const SEALED_NAME: &str = "encryptedData";
+/// The one entry of a map that stands for bytes in JSON.
+const BINARY: &str = "$binary";
 /// What it is called while the values are in clear.
 const CLEAR_NAME: &str = "stringData";
 const EVERY_ITEM_A_TEXT: &str = "every entry of encryptedData has to be a text";
@@ -540,6 +572,29 @@ mod tests {
         let moved = opened.seal(changed.into(), &cert, &mut OsRng).expect("it can be sealed");
         let reopened = open(show(&moved), &keys).expect("it is sealed for the new namespace");
         assert!(show(&reopened.plaintext().expect("it can be written")).contains("a: z # why"));
+    }
+
+    #[test]
+    fn bytes_in_json_are_a_map_while_they_are_in_clear() {
+        let (keys, cert) = pair();
+        let item = cert
+            .seal_value(&b"\xff\0"[..].into(), SealingScope::Strict, "ns", "n", &mut OsRng)
+            .expect("it fits");
+        let text = format!(
+            "{{\"kind\": \"SealedSecret\", \"apiVersion\": \"bitnami.com/v1alpha1\", \"metadata\": {{\"name\": \"n\", \
+             \"namespace\": \"ns\"}}, \"spec\": {{\"encryptedData\": {{\"a\": \"{item}\"}}}}}}\n"
+        );
+        let tree = Format::Json.read(text.as_str()).expect("JSON");
+        let opened =
+            SealedFile::new(Format::Json, tree).and_then(|file| file.open(&keys)).expect("the key fits");
+        let plaintext = opened.plaintext().expect("it can be written");
+        assert!(
+            show(&plaintext).contains(r#""stringData": {"a": {"$binary": "/wA="}}"#),
+            "{}",
+            show(&plaintext)
+        );
+        let again = opened.seal(plaintext, &cert, &mut OsRng).expect("it can be sealed");
+        assert_eq!(show(&again), text);
     }
 
     #[test]

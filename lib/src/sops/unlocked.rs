@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rand_core::CryptoRngCore;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::audit::{Doubt, inspect, inspect_opened};
@@ -145,10 +146,13 @@ impl OpenDocument for Unlocked {
         plaintext: &SecretBytes,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Option<SecretBytes>, SchemeError> {
-        let now = surroundings.now.to_offset(time::UtcOffset::UTC).truncate_to_second();
-        let now = now.format(&Rfc3339).unwrap_or_default();
-        let resealed = self.reseal_if_changed(plaintext, &now, surroundings.rng)?;
+        let resealed = self.reseal_if_changed(plaintext, &text_of(surroundings.now), surroundings.rng)?;
         Ok(resealed.map(|resealed| resealed.text))
+    }
+
+    fn make_whole(&self, surroundings: &mut Surroundings<'_>) -> Result<Option<SecretBytes>, SchemeError> {
+        let resealed = self.reseal(&self.plaintext()?, &text_of(surroundings.now), surroundings.rng)?;
+        Ok(Some(resealed.text))
     }
 
     fn unreadable_comments(&self) -> usize {
@@ -176,6 +180,12 @@ impl OpenDocument for Unlocked {
 pub fn without_metadata(format: Format, tree: &Tree) -> Result<SecretBytes, WriteError> {
     let rewrite = Rewrite { metadata: MetadataEdit::Remove, ..Rewrite::default() };
     format.store().rewrite(tree, &rewrite)
+}
+
+/// Returns a time as SOPS writes it: RFC 3339 in UTC, whole seconds.
+fn text_of(moment: OffsetDateTime) -> String {
+    let moment = moment.to_offset(time::UtcOffset::UTC).truncate_to_second();
+    moment.format(&Rfc3339).expect("the year of a clock has four digits")
 }
 
 /// How every encrypted value starts.

@@ -10,6 +10,7 @@ use crate::document::{self, Document, InputFlags};
 use crate::dotted;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opening::Opener;
 use crate::output::{OutputFlags, Place, Secrecy};
 use crate::targets::{self, Target};
 
@@ -93,7 +94,7 @@ fn decrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
 }
 
 impl ReadingFlags {
-    /// Decrypts a document as strictly as asked for.
+    /// Decrypts a document of SOPS as strictly as asked for.
     ///
     /// # Errors
     /// If it cannot be decrypted, or there is a doubt and none is allowed.
@@ -103,9 +104,39 @@ impl ReadingFlags {
         target: &Target,
         document: &Document,
     ) -> Result<Unlocked, Failure> {
-        let check = if self.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
-        let unlocked = document.unlock(context, check)?;
-        let unreadable = unlocked.opened.unreadable_comments();
+        let unlocked = document.unlock(context, self.check())?;
+        self.look_at(context, target, &unlocked)?;
+        Ok(unlocked)
+    }
+
+    /// Opens a document of any scheme as strictly as asked for; nothing if it is of none, and was not named.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or there is a doubt and none is allowed.
+    pub fn open<'a>(
+        &self,
+        opener: &'a Opener<'a>,
+        context: &Context<'_>,
+        target: &Target,
+        document: &Document,
+    ) -> Result<Option<Box<dyn OpenDocument + 'a>>, Failure> {
+        let Some(opened) = opener.open(target, document, self.check())? else { return Ok(None) };
+        self.look_at(context, target, &*opened)?;
+        Ok(Some(opened))
+    }
+
+    const fn check(&self) -> MacCheck {
+        if self.ignore_mac { MacCheck::Ignore } else { MacCheck::Require }
+    }
+
+    /// Tells what could not be read, and refuses what is not strict enough.
+    fn look_at(
+        &self,
+        context: &Context<'_>,
+        target: &Target,
+        opened: &dyn OpenDocument,
+    ) -> Result<(), Failure> {
+        let unreadable = opened.unreadable_comments();
         if unreadable > 0 {
             let (comments, stay) = match unreadable {
                 1 => ("1 comment".to_owned(), "stays as it is"),
@@ -113,10 +144,7 @@ impl ReadingFlags {
             };
             context.report.warn(format!("{target}: {comments} cannot be decrypted and {stay}"));
         }
-        if self.strict {
-            refuse_doubts(&unlocked)?;
-        }
-        Ok(unlocked)
+        if self.strict { refuse_doubts(opened) } else { Ok(()) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anstyle::Style;
 use selkie::format::Format;
+use selkie::scheme;
 use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
 use serde_json::json;
@@ -17,9 +18,10 @@ use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::git::{self, Revision};
+use crate::opening::{Opener, OpeningFlags};
 use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::targets::{self, Target};
-use crate::{batch, commands, sealing};
+use crate::{batch, commands};
 
 /// Show what differs between versions of files, by path, with values masked
 ///
@@ -46,6 +48,9 @@ pub struct Args {
     /// End with 1 if anything differs
     #[arg(long)]
     exit_code: bool,
+
+    #[command(flatten)]
+    opening: OpeningFlags,
 
     /// Read versions that were changed without their key
     #[arg(long)]
@@ -79,9 +84,9 @@ enum Plan<'a> {
 }
 
 /// What became of a file that was to be compared.
-enum Compared {
+enum Compared<'a> {
     /// It is there in both versions.
-    Both(Box<Comparison>),
+    Both(Box<Comparison<'a>>),
     /// It is no concern of ours.
     Neither,
     /// It is encrypted, and was not there.
@@ -93,16 +98,23 @@ enum Compared {
 /// # Errors
 /// If the arguments name nothing.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let opener = args.opening.opener(context);
     match args.plan(context) {
-        Plan::Each(revision, files) => compare_each(args, context, revision, &files),
-        Plan::Pair(old, new) => compare_pair(args, context, &old, &new),
+        Plan::Each(revision, files) => compare_each(args, &opener, context, revision, &files),
+        Plan::Pair(old, new) => compare_pair(args, &opener, context, &old, &new),
     }
 }
 
-fn compare_pair(args: &Args, context: &Context<'_>, old: &str, new: &str) -> Result<Exit, Failure> {
+fn compare_pair(
+    args: &Args,
+    opener: &Opener<'_>,
+    context: &Context<'_>,
+    old: &str,
+    new: &str,
+) -> Result<Exit, Failure> {
     let mut exit = Exit::Success;
     let mut load = |name: &str, other: &str| {
-        let version = args.load(context, name, other);
+        let version = args.load(opener, context, name, other);
         // Which of the two it is, the failure alone does not tell.
         version.map_err(|failure| {
             context.report.failure(Some(name), &failure);
@@ -123,6 +135,7 @@ fn compare_pair(args: &Args, context: &Context<'_>, old: &str, new: &str) -> Res
 
 fn compare_each(
     args: &Args,
+    opener: &Opener<'_>,
     context: &Context<'_>,
     revision: &str,
     files: &[String],
@@ -132,7 +145,7 @@ fn compare_each(
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
     let (mut all, mut differing) = (Vec::new(), 0);
     let exit = batch::one_by_one(context, &targets, |target| {
-        let comparison = match args.compare(context, revision, target)? {
+        let comparison = match args.compare(opener, context, revision, target)? {
             Compared::Both(comparison) => comparison,
             Compared::New => {
                 differing += 1;
@@ -155,7 +168,7 @@ fn compare_each(
     });
     for path in removed {
         let old = git::at(revision, &context.session.absolute(&path))?;
-        if old.is_some_and(|old| document::may_be_encrypted(&old)) {
+        if old.is_some_and(|old| scheme::may_hold_secrets(old.expose_secret())) {
             differing += 1;
             let name = path.display().to_string();
             args.print_heading(context, BAD, &format!("- {}", escape(&name)))?;
@@ -204,13 +217,25 @@ impl Args {
     }
 
     /// Reads one version of two; what its name does not tell of its format, that of the other may.
-    fn load(&self, context: &Context<'_>, name: &str, other: &str) -> Result<Version, Failure> {
+    fn load<'a>(
+        &self,
+        opener: &'a Opener<'_>,
+        context: &Context<'_>,
+        name: &str,
+        other: &str,
+    ) -> Result<Version<'a>, Failure> {
         let document = self.input().load_version(context, name, document::format_of(&path_of(other)))?;
-        self.open(context, name, document.format, document.source)
+        self.open(opener, name, document.format, document.source)
     }
 
     /// Compares a file with what it was; nothing if it is no concern of ours.
-    fn compare(&self, context: &Context<'_>, revision: &str, target: &Target) -> Result<Compared, Failure> {
+    fn compare<'a>(
+        &self,
+        opener: &'a Opener<'_>,
+        context: &Context<'_>,
+        revision: &str,
+        target: &Target,
+    ) -> Result<Compared<'a>, Failure> {
         let Some(path) = target.path() else {
             let text = "stdin has no earlier version; name what it is to be compared with";
             return Err(Failure::Usage(text.to_owned()));
@@ -223,35 +248,35 @@ impl Args {
                 let why = io::Error::new(io::ErrorKind::NotFound, format!("it is not in {revision}"));
                 return Err(Failure::io("read", target.to_string())(why));
             }
-            None if document.looks_encrypted() => return Ok(Compared::New),
+            None if document.may_hold_secrets() => return Ok(Compared::New),
             None => return Ok(Compared::Neither),
             Some(old) => Document { path: document.path.clone(), format: document.format, source: old },
         };
-        if !target.is_named() && !document.looks_encrypted() && !old.looks_encrypted() {
+        if !target.is_named() && !document.may_hold_secrets() && !old.may_hold_secrets() {
             return Ok(Compared::Neither);
         }
         let name = format!("{revision}:./{}", path.display());
-        let old = self.open(context, &name, old.format, old.source)?;
-        let new = self.open(context, &path.display().to_string(), document.format, document.source)?;
+        let old = self.open(opener, &name, old.format, old.source)?;
+        let new = self.open(opener, &path.display().to_string(), document.format, document.source)?;
         Ok(Compared::Both(Box::new(Comparison::between(old, new, true))))
     }
 
-    fn open(
+    fn open<'a>(
         &self,
-        context: &Context<'_>,
+        opener: &'a Opener<'_>,
         name: &str,
         format: Format,
         source: SecretBytes,
-    ) -> Result<Version, Failure> {
+    ) -> Result<Version<'a>, Failure> {
         let tree = format.read(SecretBytes::from(source.expose_secret()))?;
         let name = name.to_owned();
-        if !document::is_encrypted(&tree) {
+        if scheme::scheme_of(&tree).is_none() {
             return Ok(Version { name, format, source, content: Content::Plain(tree) });
         }
         let check = if self.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
-        let unlocked = sealing::unlock(context, format, tree, check)?;
-        let secret = unlocked.opened.decrypted().collect();
-        Ok(Version { name, format, source, content: Content::Encrypted(Box::new(unlocked), secret) })
+        let opened = opener.open_tree(format, tree, check)?;
+        let secret = opened.decrypted();
+        Ok(Version { name, format, source, content: Content::Encrypted(opened, secret) })
     }
 
     fn print_heading(&self, context: &Context<'_>, style: Style, text: &str) -> Result<(), Failure> {
@@ -262,7 +287,7 @@ impl Args {
         context.session.stdout.write(line.as_bytes()).map_err(Failure::io("write", "stdout"))
     }
 
-    fn print(&self, context: &Context<'_>, comparison: &Comparison) -> Result<(), Failure> {
+    fn print(&self, context: &Context<'_>, comparison: &Comparison<'_>) -> Result<(), Failure> {
         let text = comparison.to_text(&context.report, self.show_values);
         context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))
     }

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
@@ -14,6 +13,7 @@ use crate::editor::{Dialogue, EditError, Editor};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::files;
+use crate::opening::{Opener, OpeningFlags};
 use crate::report::{describe, escape};
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
@@ -24,6 +24,9 @@ use crate::{batch, commands, sealing, signals};
 /// The editor is what SOPS_EDITOR or EDITOR names. While you edit, the plaintext is in memory where the
 /// system allows it. A text that cannot be encrypted is opened again; it is never thrown away. Values that
 /// you do not change keep their ciphertext, and a file that you leave as it is stays untouched.
+///
+/// The values of a SealedSecret stand below stringData while you edit. They are sealed for --cert, or for the newest
+/// of the keys at hand; those of an object whose name, namespace or scope you change are sealed again.
 ///
 /// A file that does not exist yet starts as an example, and is encrypted as .sops.yaml says.
 #[derive(Debug, clap::Args)]
@@ -43,13 +46,17 @@ pub struct Args {
 
     #[command(flatten)]
     settings: SettingsFlags,
+
+    #[command(flatten)]
+    opening: OpeningFlags,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   kubectl seal edit db.yaml
   EDITOR='code --wait' kubectl seal edit db.yaml
-  kubectl seal edit apps/new.yaml              a new file, encrypted as .sops.yaml says";
+  kubectl seal edit apps/new.yaml              a new file, encrypted as .sops.yaml says
+  kubectl seal edit --sealing-key backup.yaml sealed.yaml    a SealedSecret";
 
 /// Opens every file, one after the other.
 ///
@@ -59,12 +66,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     commands::refuse_stdin(&targets)?;
     let editor = Editor::find(&context.session.environment)?;
+    let opener = args.opening.opener(context);
     Ok(batch::one_by_one(context, &targets, |target| {
-        let Target::File { path, named, .. } = target else { return Ok(false) };
-        if !named && !InputFlags::default().load(context, target)?.looks_encrypted() {
-            return Ok(false);
-        }
-        let verb = edit(args, context, &editor, target, path)?;
+        let Target::File { path, .. } = target else { return Ok(false) };
+        let Some(verb) = edit(args, context, &editor, &opener, target, path)? else { return Ok(false) };
         context.report.done(verb, target, "");
         Ok(true)
     }))
@@ -74,24 +79,26 @@ fn edit(
     args: &Args,
     context: &Context<'_>,
     editor: &Editor,
+    opener: &Opener<'_>,
     target: &Target,
     path: &Path,
-) -> Result<&'static str, Failure> {
+) -> Result<Option<&'static str>, Failure> {
     let input = InputFlags { input_type: args.input_type.clone(), filename: None };
     if !context.session.absolute(path).exists() {
-        return create(args, context, editor, &input, target, path);
+        return create(args, context, editor, &input, target, path).map(Some);
     }
     let document = input.load(context, target)?;
     let check = if args.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
-    let unlocked = document.unlock(context, check)?;
-    let plaintext = unlocked.opened.plaintext()?;
-    let mut dialogue = Terminal { context, subject: path.display().to_string() };
+    let Some(opened) = opener.open(target, &document, check)? else { return Ok(None) };
+    let plaintext = opened.plaintext()?;
+    let is_sealed = opened.metadata().is_none();
+    let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
-        match unlocked.reseal_if_changed(&edited, &context.session.now(), &mut OsRng)? {
+        match opener.seal(&*opened, &edited)? {
             None => Ok("unchanged"),
             Some(resealed) => {
                 let _turn = document::turn(context, target);
-                document::replace(context, path, &document.source, &resealed.text)?;
+                document::replace(context, path, &document.source, &resealed)?;
                 Ok("changed")
             }
         }
@@ -103,13 +110,13 @@ fn edit(
     match edited {
         // The file may have been opened only to be made whole.
         Err(EditError::Unchanged) if args.ignore_mac => {
-            let resealed = unlocked.reseal(&plaintext, &context.session.now(), &mut OsRng)?;
+            let Some(whole) = opener.make_whole(&*opened)? else { return Err(Failure::NotModified) };
             let _turn = document::turn(context, target);
-            document::replace(context, path, &document.source, &resealed.text)?;
-            Ok("made whole")
+            document::replace(context, path, &document.source, &whole)?;
+            Ok(Some("made whole"))
         }
         Err(EditError::Unchanged) => Err(Failure::NotModified),
-        result => Ok(result?),
+        result => Ok(Some(result?)),
     }
 }
 
@@ -128,7 +135,7 @@ fn create(
     let settings = args.settings.resolve(context, absolute.as_deref())?;
     let format = input.format(absolute.as_deref());
     let text = example(format, path);
-    let mut dialogue = Terminal { context, subject: path.display().to_string() };
+    let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed: false };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
         let tree = format.read(edited)?;
         let (sealed, _) = sealing::seal_anew(context, settings.metadata(), format, tree, format)?;
@@ -165,6 +172,8 @@ fn example(format: Format, path: &Path) -> SecretBytes {
 struct Terminal<'a> {
     context: &'a Context<'a>,
     subject: String,
+    /// Whether the file has SealedSecrets.
+    is_sealed: bool,
 }
 
 impl Dialogue for Terminal<'_> {
@@ -188,6 +197,11 @@ impl Dialogue for Terminal<'_> {
         let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
         let (file, kept_text) = (quoted(&self.subject), quoted(&kept.to_string_lossy()));
         let folder = quoted(&kept.parent().unwrap_or(kept).to_string_lossy());
+        if self.is_sealed {
+            return format!(
+                "once it is right, open {file} again with `kubectl seal edit`, put the text in, and run `rm -r {folder}`"
+            );
+        }
         format!(
             "once it is right, run `kubectl seal encrypt --filename {file} --output {file} {kept_text}`, then \
              `rm -r {folder}`"

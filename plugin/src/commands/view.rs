@@ -4,12 +4,15 @@ use crate::commands::decrypt::ReadingFlags;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opening::OpeningFlags;
 use crate::report;
 use crate::targets;
 
 /// Show the plaintext of files
 ///
-/// Nothing is written to a file. Several files are shown one after the other, each below its name.
+/// Nothing is written to a file. Several files are shown one after the other, each below its name. The values of
+/// a SealedSecret are shown in their places, below stringData; `kubectl seal unseal` shows the Secret that it stands
+/// for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -19,13 +22,17 @@ pub struct Args {
 
     #[command(flatten)]
     reading: ReadingFlags,
+
+    #[command(flatten)]
+    opening: OpeningFlags,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   kubectl seal view db.yaml           one file
   kubectl seal view apps/ | less      every encrypted file of a folder
-  kubectl seal view --ignore-mac x    even if somebody changed it without the key";
+  kubectl seal view --ignore-mac x    even if somebody changed it without the key
+  kubectl seal view --sealing-key backup.yaml sealed.yaml    a SealedSecret, its values called stringData";
 
 /// Shows every file.
 ///
@@ -33,14 +40,13 @@ Examples:
 /// If the arguments name nothing, or stdout cannot be written.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
+    let opener = args.opening.opener(context);
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
     // One after the other, so that no more than one plaintext is in memory.
     Ok(crate::batch::one_by_one(context, &targets, |target| {
         let document = args.reading.input.load(context, target)?;
-        if !target.is_named() && !document.looks_encrypted() {
-            return Ok(false);
-        }
-        let plaintext = args.reading.unlock(context, target, &document)?.opened.plaintext()?;
+        let Some(opened) = args.reading.open(&opener, context, target, &document)? else { return Ok(false) };
+        let plaintext = opened.plaintext()?;
         let mut shown = selkie::secret::SecretBytes::new();
         if !is_one {
             let heading = context.report.paint_data(report::STRONG, format!("==> {target} <=="));

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use selkie::format::Format;
+use selkie::scheme::OpenDocument;
 use selkie::secret::SecretBytes;
-use selkie::sops::{Metadata, Unlocked};
+use selkie::sops::Metadata;
 use selkie::tree::{Difference, NodeId, Tree, Value, differences};
 use serde_json::{Value as Json, json};
 
@@ -13,7 +14,7 @@ use crate::key_changes::{Change, KeyChanges};
 use crate::report::{BAD, GOOD, Report, STRONG, escape};
 
 /// One of the two versions.
-pub(super) struct Version {
+pub(super) struct Version<'a> {
     /// What the user calls it.
     pub name: String,
     /// What it is written in.
@@ -21,30 +22,30 @@ pub(super) struct Version {
     /// What was read.
     pub source: SecretBytes,
     /// What that is.
-    pub content: Content,
+    pub content: Content<'a>,
 }
 
 /// What a version holds.
-pub(super) enum Content {
+pub(super) enum Content<'a> {
     /// It was encrypted, in these places.
-    Encrypted(Box<Unlocked>, BTreeSet<NodeId>),
+    Encrypted(Box<dyn OpenDocument + 'a>, BTreeSet<NodeId>),
     /// It was not, so that nothing tells what is secret in it.
     Plain(Tree),
 }
 
 /// Two versions, and what differs between them.
-pub(super) struct Comparison {
-    old: Version,
-    new: Version,
+pub(super) struct Comparison<'a> {
+    old: Version<'a>,
+    new: Version<'a>,
     changes: Vec<Difference>,
     keys: Option<KeyChanges>,
     /// Whether both are versions of one file, of which it matters that one is encrypted and the other not.
     is_one_file: bool,
 }
 
-impl Comparison {
+impl<'a> Comparison<'a> {
     /// Compares two versions.
-    pub(super) fn between(old: Version, new: Version, is_one_file: bool) -> Self {
+    pub(super) fn between(old: Version<'a>, new: Version<'a>, is_one_file: bool) -> Self {
         let changes = differences(old.tree(), new.tree());
         let keys = key_changes(&old, &new);
         Self { old, new, changes, keys, is_one_file }
@@ -113,7 +114,7 @@ impl Comparison {
     fn values(&self, change: &Difference, with_values: bool) -> String {
         let Self { old, new, .. } = self;
         let is_secret = !with_values && is_secret(old, new, change);
-        let show = |version: &Version, id: NodeId| {
+        let show = |version: &Version<'_>, id: NodeId| {
             if is_secret { kind_name(version.tree(), id).to_owned() } else { version.show(id) }
         };
         match (change.left, change.right) {
@@ -143,7 +144,7 @@ impl Comparison {
                 _ => "changed",
             };
             let is_secret = is_secret(old, new, change);
-            let value = |version: &Version, id: Option<NodeId>| id.map(|id| version.tree().to_json(id));
+            let value = |version: &Version<'_>, id: Option<NodeId>| id.map(|id| version.tree().to_json(id));
             let mut json = json!({
                 "change": kind,
                 "document": change.document,
@@ -170,10 +171,10 @@ impl Comparison {
     }
 }
 
-impl Version {
+impl Version<'_> {
     fn tree(&self) -> &Tree {
         match &self.content {
-            Content::Encrypted(unlocked, _) => unlocked.opened.tree(),
+            Content::Encrypted(opened, _) => opened.tree(),
             Content::Plain(tree) => tree,
         }
     }
@@ -192,7 +193,7 @@ impl Version {
 
     fn metadata(&self) -> Option<&Metadata> {
         match &self.content {
-            Content::Encrypted(unlocked, _) => Some(unlocked.envelope.metadata()),
+            Content::Encrypted(opened, _) => opened.metadata(),
             Content::Plain(_) => None,
         }
     }
@@ -209,7 +210,7 @@ impl Version {
 
 /// Returns whether the values behind a path are secret: they are encrypted in one version, or nothing says
 /// that they are not.
-fn is_secret(old: &Version, new: &Version, change: &Difference) -> bool {
+fn is_secret(old: &Version<'_>, new: &Version<'_>, change: &Difference) -> bool {
     let places = [(old, change.left), (new, change.right)];
     let present = || places.iter().filter_map(|(version, id)| Some((version, (*id)?)));
     let is_encrypted = present().any(|(version, id)| version.encrypts(id) == Some(true));
@@ -217,7 +218,7 @@ fn is_secret(old: &Version, new: &Version, change: &Difference) -> bool {
     is_encrypted || !is_public
 }
 
-fn key_changes(old: &Version, new: &Version) -> Option<KeyChanges> {
+fn key_changes(old: &Version<'_>, new: &Version<'_>) -> Option<KeyChanges> {
     let (old, new) = (old.metadata()?, new.metadata()?);
     Some(KeyChanges::between(old, &new.groups, new.shamir_threshold))
 }
