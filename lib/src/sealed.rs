@@ -24,6 +24,7 @@ mod scheme;
 mod scope;
 mod sealed_secret;
 mod secret;
+mod secret_file;
 mod unseal;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
@@ -42,6 +43,7 @@ pub use scheme::SealedSecrets;
 pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
 pub use secret::{Secret, SecretError};
+pub use secret_file::SecretFile;
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
 
 /// The group of the kind SealedSecret.
