@@ -18,6 +18,7 @@ mod rotate;
 mod set;
 mod status;
 mod tour;
+mod unseal;
 mod unset;
 mod updatekeys;
 mod view;
@@ -59,6 +60,7 @@ pub enum Command {
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Unseal(unseal::Args),
     Cert(cert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
@@ -93,6 +95,7 @@ impl Command {
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Tour(args) => tour::run(args, context),
+            Self::Unseal(args) => unseal::run(args, context),
             Self::Unset(args) => unset::run(args, context),
             Self::Updatekeys(args) => updatekeys::run(args, context),
             Self::View(args) => view::run(args, context),

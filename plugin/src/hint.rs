@@ -3,7 +3,7 @@
 use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
 use selkie::sealed::{
-    BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingKeyError,
+    BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingKeyError, UnsealError,
 };
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
@@ -85,6 +85,13 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Seal(error) => return seal_hint(error),
         Failure::Selector(error) => return selector_hint(error),
         Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
+        Failure::Unseal { error: UnsealError::Deprecated, .. } => {
+            "pass --deprecated-data to unseal it all the same"
+        }
+        Failure::Unseal { .. } => {
+            "`kubectl seal validate --sealing-key KEYS FILE` finds out for which name, namespace and scope it was \
+             sealed"
+        }
         Failure::UnusableKeys { problems, .. } => return keys_hint(problems),
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),

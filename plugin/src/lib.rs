@@ -33,6 +33,7 @@ mod output;
 mod reach;
 mod report;
 pub mod scratch;
+mod sealed_files;
 mod sealing;
 mod sealing_keys;
 pub mod session;
