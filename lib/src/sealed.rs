@@ -23,9 +23,11 @@ mod rsa;
 mod scheme;
 mod scope;
 mod sealed_secret;
+mod sealing;
 mod secret;
 mod secret_file;
 mod unseal;
+mod unsealed_file;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
@@ -33,7 +35,7 @@ pub use cert::{CertError, SealingCert, Validity};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
 };
-pub use item::{ItemError, KeyCause};
+pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
 pub use object_meta::ObjectMeta;
@@ -42,9 +44,11 @@ pub use registry::{Key, KeyRegistry, OpenedItem};
 pub use scheme::SealedSecrets;
 pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
+pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
-pub use secret_file::SecretFile;
+pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
+pub use unsealed_file::UnsealedFile;
 
 /// The group of the kind SealedSecret.
 pub const GROUP: &str = "bitnami.com";

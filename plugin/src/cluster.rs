@@ -48,10 +48,7 @@ impl Cluster {
         let runtime = runtime()?;
         let client = {
             let _inside = runtime.enter();
-            Client::try_from(config).map_err(|error| ClusterError::Unusable {
-                what: "the configuration",
-                why: error::tell(&error),
-            })?
+            Client::try_from(config).map_err(|error| error::from_configuration(&error))?
         };
         Ok(Self { client, runtime, time_limit, server })
     }

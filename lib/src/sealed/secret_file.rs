@@ -1,213 +1,260 @@
-//! Files of Secrets in clear, made of files with SealedSecrets.
+//! Files with Secrets in clear: found among the objects of a file, and replaced by SealedSecrets in place.
 //!
-//! What is not a SealedSecret stays byte for byte, as long as the format stays and all of it is wanted.
+//! Invariants: what is not a Secret stays byte for byte; nothing is taken for a text that a plain
+//! `kubectl apply` of the file would have taken for something else; what is returned was read back.
 
-use serde_json::{Value as Json, json};
+mod place;
+mod reading;
+mod remains;
 
-use super::file::SealedFile;
-use super::sealed_secret::SealedSecret;
-use super::secret::Secret;
-use crate::format::Format;
-use crate::manifest::{ObjectKind, arrange, print_json, print_yaml};
+use serde_json::Value as Json;
+
+use super::file::objects;
+use super::secret::{Secret, SecretError};
+use super::{SealedSecret, SealedSecretError};
+use crate::format::{Format, ParseError};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Tree, Value};
+use crate::tree::{MetadataEntry, NodeId, Origin, Tree, Value};
 
-/// How a file of Secrets is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use reading::{is_secret, merges, name_of, same_object};
+
+/// A file with objects of Kubernetes, among them Secrets in clear.
 pub struct SecretFile {
-    /// The format of the file with SealedSecrets.
-    pub from: Format,
-    /// The format to write, YAML or JSON.
-    pub to: Format,
-    /// Whether all values stand in base64 in `data`, and none as text in `stringData`.
-    pub base64: bool,
-    /// Whether what is no Secret is left out.
-    pub only_secrets: bool,
+    format: Format,
+    tree: Tree,
+    secrets: Vec<SecretObject>,
+}
+
+/// A Secret of a file.
+pub struct SecretObject {
+    /// The Secret.
+    pub secret: Secret,
+    /// The 1-based line at which it begins.
+    pub line: usize,
+    node: NodeId,
+}
+
+/// A value that stands in clear outside of the Secret that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// The 1-based line at which it stands.
+    pub line: usize,
+    /// The name of the Secret.
+    pub name: String,
+    /// The key of the value.
+    pub key: String,
+}
+
+/// Why the Secrets of a file cannot be read or sealed. No variant holds a value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretFileError {
+    /// Something without quotes is another text, or none, to `kubectl apply`.
+    #[error("line {line}: {path} is not a text to kubectl as it is written")]
+    Ambiguous {
+        /// The line.
+        line: usize,
+        /// Where it stands in the Secret.
+        path: String,
+    },
+    /// The file is encrypted by SOPS.
+    #[error("the file is encrypted by SOPS")]
+    Encrypted,
+    /// An object is no Secret that can be read.
+    #[error("line {line}: {source}")]
+    Object {
+        /// The line of the object.
+        line: usize,
+        /// What is wrong with it.
+        source: SecretError,
+    },
+    /// The text is not of its format.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// A Secret is written in a way in which it cannot be replaced.
+    #[error("line {line}: {what}")]
+    Shape {
+        /// The line of the object.
+        line: usize,
+        /// What is in the way.
+        what: &'static str,
+    },
+    /// The result does not say what it has to.
+    #[error("the result does not read back as what was sealed")]
+    Unfaithful,
+    /// An object of the result cannot be read.
+    #[error("the result does not read back as what was sealed")]
+    Unreadable(#[source] SealedSecretError),
 }
 
 impl SecretFile {
-    /// Returns a file with the Secret that `secret_of` gives in place of every SealedSecret. Several documents are
-    /// a list in JSON.
+    /// Reads a file; one without a Secret has none to seal.
     ///
     /// # Errors
-    /// If `secret_of` fails.
-    pub fn write<E>(
-        self,
-        file: &SealedFile,
-        mut secret_of: impl FnMut(&SealedSecret, usize) -> Result<Secret, E>,
-    ) -> Result<SecretBytes, E> {
-        let mut documents = Vec::new();
-        let tree = file.tree();
-        for &root in tree.documents() {
-            if let Some(document) = self.document(file, root, &mut secret_of)? {
-                documents.push((root, document));
+    /// If the file is encrypted, or a Secret cannot be read without a doubt.
+    pub fn new(format: Format, tree: Tree) -> Result<Self, SecretFileError> {
+        let has_metadata =
+            |root: &NodeId| tree.children(*root).any(|id| tree.node(id).origin == Origin::Metadata);
+        if *tree.metadata() != MetadataEntry::Absent || tree.documents().iter().any(has_metadata) {
+            return Err(SecretFileError::Encrypted);
+        }
+        let mut lines = Lines::default();
+        let mut secrets = Vec::new();
+        for node in objects(&tree) {
+            let line = lines.of(&tree, node);
+            // Of what is merged, nobody here could say whether it makes a Secret of the object.
+            if merges(format, &tree, node) && (is_secret(&tree, node) || !has_own_kind(&tree, node)) {
+                return Err(SecretFileError::Shape { line, what: MERGED });
+            }
+            if is_secret(&tree, node) {
+                let secret = reading::secret(format, &tree, node, line)?;
+                secrets.push(SecretObject { secret, line, node });
             }
         }
-        if self.from == Format::Yaml && self.to == Format::Yaml && !self.only_secrets {
-            return Ok(splice(tree, &documents));
-        }
-        let documents = documents.into_iter().map(|(root, document)| match document {
-            Document::Kept => tree.to_json(root),
-            Document::Made(object) => object,
-        });
-        let mut documents: Vec<Json> = documents.filter(|document| !is_empty(document)).collect();
-        Ok(match self.to {
-            Format::Json => {
-                let document = match documents.len() {
-                    1 => documents.remove(0),
-                    _ => json!({"apiVersion": "v1", "kind": "List", "items": documents}),
-                };
-                let mut text = print_json(&document);
-                text.push(b'\n');
-                text
+        refuse_typed_lists(&tree)?;
+        Ok(Self { format, tree, secrets })
+    }
+
+    /// Returns the Secrets, in the order of the file.
+    #[must_use]
+    pub fn secrets(&self) -> &[SecretObject] {
+        &self.secrets
+    }
+
+    /// Returns the format of the file.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns the file as it was read.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns how many comments stand inside of Secrets: they are left out with the rest of the Secret.
+    #[must_use]
+    pub fn comments(&self) -> usize {
+        let of = |object: &SecretObject| {
+            let end = self.tree.node(object.node).end as usize;
+            let below = (object.node.index() + 1..end).filter_map(|index| self.tree.id(index));
+            below.filter(|&id| matches!(self.tree.node(id).value, Value::Comment(_))).count()
+        };
+        self.secrets.iter().map(of).sum()
+    }
+
+    /// Returns the file with every Secret replaced by the SealedSecret at its position.
+    ///
+    /// # Errors
+    /// If a Secret cannot be replaced where it stands, or the result is not what it has to be.
+    ///
+    /// # Panics
+    /// If there are fewer or more SealedSecrets than Secrets.
+    pub fn replace(&self, sealed: &[SealedSecret]) -> Result<SecretBytes, SecretFileError> {
+        assert_eq!(sealed.len(), self.secrets.len(), "the caller sealed every Secret");
+        let mut out = SecretBytes::with_capacity(self.tree.source().len());
+        let mut position = 0;
+        for (object, sealed) in self.secrets.iter().zip(sealed) {
+            let place = place::of(self.format, &self.tree, object.node)
+                .ok_or(SecretFileError::Shape { line: object.line, what: MISPLACED })?;
+            if place.start < position {
+                return Err(SecretFileError::Shape { line: object.line, what: MISPLACED });
             }
-            _ => {
-                let mut text = SecretBytes::new();
-                for (index, document) in documents.iter().enumerate() {
-                    if index > 0 {
-                        text.push_str("---\n");
-                    }
-                    text.extend_from_slice(print_yaml(document).expose_secret());
+            out.extend_from_slice(&self.tree.source()[position..place.start]);
+            place.write(sealed, &mut out);
+            position = place.end;
+        }
+        out.extend_from_slice(&self.tree.source()[position..]);
+        self.check(&out, sealed)?;
+        Ok(out)
+    }
+
+    /// Returns where values of the Secrets stand in clear in a text, as they are or as base64. Short ones, and
+    /// those that are part of the name of their Secret, say nothing if they are found.
+    #[must_use]
+    pub fn remains(&self, text: &[u8]) -> Vec<Remains> {
+        remains::find(&self.secrets, text)
+    }
+
+    /// Reads the result back: each object has to be what it was, or the SealedSecret.
+    fn check(&self, text: &SecretBytes, sealed: &[SealedSecret]) -> Result<(), SecretFileError> {
+        let result = self.format.read(SecretBytes::from(text.expose_secret()))?;
+        let (before, after) = (objects(&self.tree), objects(&result));
+        if before.len() != after.len() || self.tree.documents().len() != result.documents().len() {
+            return Err(SecretFileError::Unfaithful);
+        }
+        let mut replaced = self.secrets.iter().zip(sealed).peekable();
+        for (old, new) in before.into_iter().zip(after) {
+            let is_as_it_should = match replaced.next_if(|(object, _)| object.node == old) {
+                Some((_, sealed)) => {
+                    let read = SealedSecret::from_json(&result.to_json(new));
+                    same_json(&read.map_err(SecretFileError::Unreadable)?.to_json(), &sealed.to_json())
                 }
-                text
+                None => same_object(&self.tree, old, &result, new),
+            };
+            if !is_as_it_should || is_secret(&result, new) {
+                return Err(SecretFileError::Unfaithful);
             }
-        })
-    }
-
-    /// Returns what becomes of a document: nothing, if it is left out.
-    fn document<E>(
-        self,
-        file: &SealedFile,
-        root: NodeId,
-        secret_of: &mut impl FnMut(&SealedSecret, usize) -> Result<Secret, E>,
-    ) -> Result<Option<Document>, E> {
-        let end = file.tree().node(root).end as usize;
-        let is_inside = |node: NodeId| (root.index()..end).contains(&node.index());
-        if !file.objects().iter().any(|object| is_inside(object.node())) {
-            let is_wanted = !self.only_secrets || Secret::is_one(&file.tree().to_json(root));
-            return Ok(is_wanted.then_some(Document::Kept));
         }
-        Ok(self.object(file, root, secret_of)?.map(Document::Made))
+        Ok(())
     }
+}
 
-    /// Returns what becomes of an object, and in a list of what is in it.
-    fn object<E>(
-        self,
-        file: &SealedFile,
-        node: NodeId,
-        secret_of: &mut impl FnMut(&SealedSecret, usize) -> Result<Secret, E>,
-    ) -> Result<Option<Json>, E> {
-        if let Some(object) = file.objects().iter().find(|object| object.node() == node) {
-            let secret = secret_of(&object.sealed, object.line)?;
-            let secret = if self.base64 { secret.to_json() } else { secret.to_readable_json() };
-            return Ok(Some(arrange(&secret, ObjectKind::Secret)));
+/// Returns whether two objects say the same, in whatever order.
+fn same_json(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Object(left), Json::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| same_json(value, other)))
         }
-        let tree = file.tree();
-        let items = tree.items(node).find(|&item| {
-            tree.key(item) == Some(b"items".as_slice()) && tree.node(item).value == Value::List
-        });
-        let Some(items) = items else {
-            let object = tree.to_json(node);
-            return Ok((!self.only_secrets || Secret::is_one(&object)).then_some(object));
-        };
-        let mut made = Vec::new();
-        for item in tree.items(items) {
-            made.extend(self.object(file, item, secret_of)?);
+        (Json::Array(left), Json::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_json(left, right))
         }
-        // A list of SealedSecrets is none any more.
-        Ok(Some(json!({"apiVersion": "v1", "kind": "List", "items": made})))
+        (left, right) => left == right,
     }
 }
 
-enum Document {
-    Kept,
-    Made(Json),
+fn has_own_kind(tree: &Tree, node: NodeId) -> bool {
+    tree.items(node).any(|id| tree.key(id) == Some(b"kind"))
 }
 
-/// Returns the source of a tree with some documents made anew.
-fn splice(tree: &Tree, documents: &[(NodeId, Document)]) -> SecretBytes {
-    let source = tree.source();
-    let (mut out, mut position) = (SecretBytes::with_capacity(source.len()), 0);
-    for (root, document) in documents {
-        let Document::Made(object) = document else { continue };
-        let span = tree.node(*root).span;
-        let (start, end) = (span.start as usize, span.end as usize);
-        let line = source[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let is_alone = source[line..start].iter().all(|&byte| byte == b' ');
-        out.extend_from_slice(&source[position..if is_alone { line.max(position) } else { start }]);
-        if !is_alone {
-            out.push(b'\n');
+/// A list that says that all its items are Secrets cannot hold SealedSecrets.
+fn refuse_typed_lists(tree: &Tree) -> Result<(), SecretFileError> {
+    for &root in tree.documents() {
+        if name_of(tree, root, "kind") == Some(b"SecretList") {
+            let line = tree.line(tree.node(root).span.start);
+            return Err(SecretFileError::Shape { line, what: TYPED_LIST });
         }
-        let text = print_yaml(object);
-        let text = text.expose_secret();
-        // The line goes on as it did, with its end or a comment.
-        out.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
-        position = end;
     }
-    out.extend_from_slice(&source[position..]);
-    if !out.expose_secret().ends_with(b"\n") {
-        out.push(b'\n');
-    }
-    out
+    Ok(())
 }
 
-fn is_empty(document: &Json) -> bool {
-    document.as_object().is_some_and(serde_json::Map::is_empty)
+/// Lines of nodes that are asked for in the order of the file.
+#[derive(Default)]
+struct Lines {
+    offset: usize,
+    line: usize,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sealed::ObjectMeta;
-
-    const FILE: &str = "# head\napiVersion: v1 # one\nkind: ConfigMap\n---\n# sealed\n  apiVersion: bitnami.com/v1alpha1\n  \
-                        kind: SealedSecret\n  metadata: {name: a}\n# end\n--- {apiVersion: bitnami.com/v1alpha1, \
-                        kind: SealedSecret}\n---\napiVersion: v1\nkind: List\nitems:\n- kind: Other\n- apiVersion: \
-                        bitnami.com/v1alpha1\n  kind: SealedSecret\n  metadata:\n    name: b\n---\napiVersion: v1\nkind: Secret\n";
-
-    fn written(to: Format, only_secrets: bool) -> String {
-        let tree = Format::Yaml.read(FILE).expect("YAML");
-        let file = SealedFile::new(Format::Yaml, tree).expect("SealedSecrets");
-        let secret_file = SecretFile { from: Format::Yaml, to, base64: false, only_secrets };
-        let text = secret_file.write(&file, |sealed, line| {
-            let mut secret =
-                Secret { metadata: ObjectMeta::named("", sealed.metadata.name()), ..Secret::default() };
-            secret.data.insert("line".to_owned(), line.to_string().into());
-            Ok::<_, std::convert::Infallible>(secret)
-        });
-        let text = text.expect("nothing fails");
-        String::from_utf8(text.expose_secret().to_vec()).expect("text")
-    }
-
-    #[test]
-    fn what_is_not_sealed_stays_byte_for_byte() {
-        let secret = |name: &str, line: usize| {
-            format!("apiVersion: v1\nkind: Secret\nmetadata:{name}\nstringData:\n  line: \"{line}\"\n")
-        };
-        assert_eq!(
-            written(Format::Yaml, false),
-            format!(
-                "# head\napiVersion: v1 # one\nkind: ConfigMap\n---\n# sealed\n{}# end\n--- \n{}---\n{}---\napiVersion: \
-                 v1\nkind: Secret\n",
-                secret("\n  name: a", 6),
-                secret(" {}", 10),
-                "apiVersion: v1\nitems:\n- kind: Other\n- apiVersion: v1\n  kind: Secret\n  metadata:\n    name: b\n  \
-                 stringData:\n    line: \"16\"\nkind: List\n"
-            )
-        );
-    }
-
-    #[test]
-    fn only_secrets_are_left_if_they_alone_are_wanted() {
-        let text = written(Format::Yaml, true);
-        assert!(!text.contains("ConfigMap") && !text.contains("Other"), "{text}");
-        assert_eq!(text.matches("kind: Secret\n").count(), 4, "{text}");
-    }
-
-    #[test]
-    fn several_documents_are_a_list_in_json() {
-        let object: Json = serde_json::from_str(&written(Format::Json, false)).expect("JSON");
-        assert_eq!(object["items"].as_array().map(Vec::len), Some(5));
-        assert_eq!(object["items"][1]["stringData"]["line"], "6");
+impl Lines {
+    fn of(&mut self, tree: &Tree, node: NodeId) -> usize {
+        let first = tree.items(node).next().unwrap_or(node);
+        let wanted = (tree.node(first).key_start as usize).min(tree.source().len());
+        // A copy below an alias stands before what was asked for last.
+        let start = if wanted < self.offset { 0 } else { self.offset };
+        let before = if start == 0 { 0 } else { self.line };
+        self.line = before + tree.source()[start..wanted].iter().filter(|&&byte| byte == b'\n').count();
+        self.offset = wanted;
+        self.line + 1
     }
 }
+
+const MERGED: &str =
+    "the object merges another map (<<), of which nobody can say what becomes of it; write it out";
+const MISPLACED: &str =
+    "the Secret is written in a way in which it cannot be replaced; write it as a block of its own";
+const TYPED_LIST: &str = "a SecretList cannot hold SealedSecrets; make it a List";
+
+#[cfg(all(test, feature = "aws-lc"))]
+mod tests;

@@ -2,7 +2,7 @@
 
 use rand::rngs::OsRng;
 use selkie::format::Format;
-use selkie::sealed::{Collision, KeyRegistry, ObjectMeta, SealedSecret, Secret, SecretFile, Unseal};
+use selkie::sealed::{Collision, KeyRegistry, ObjectMeta, SealedSecret, Secret, Unseal, UnsealedFile};
 use selkie::template::Surroundings;
 
 use crate::batch::{self, Outcome};
@@ -115,7 +115,7 @@ fn unseal(args: &Args, context: &Context<'_>, source: &Source, target: &Target) 
         return Ok(Outcome::Skipped("with no SealedSecret in it"));
     };
     let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
-    let layout = SecretFile {
+    let layout = UnsealedFile {
         from: document.format,
         to: if output == Format::Json { Format::Json } else { Format::Yaml },
         base64: args.base64,
