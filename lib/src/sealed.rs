@@ -28,6 +28,7 @@ mod sealing;
 mod secret;
 mod secret_file;
 mod unseal;
+mod unsealed_file;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
@@ -50,6 +51,7 @@ pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
 pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
+pub use unsealed_file::UnsealedFile;
 
 /// The group of the kind SealedSecret.
 pub const GROUP: &str = "bitnami.com";

@@ -21,6 +21,7 @@ mod seal;
 mod set;
 mod status;
 mod tour;
+mod unseal;
 mod unset;
 mod updatekeys;
 mod view;
@@ -67,6 +68,7 @@ pub enum Command {
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Unseal(unseal::Args),
     Cert(cert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
@@ -104,6 +106,7 @@ impl Command {
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Tour(args) => tour::run(args, context),
+            Self::Unseal(args) => unseal::run(args, context),
             Self::Unset(args) => unset::run(args, context),
             Self::Updatekeys(args) => updatekeys::run(args, context),
             Self::View(args) => view::run(args, context),

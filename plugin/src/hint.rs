@@ -4,7 +4,7 @@ use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
 use selkie::sealed::{
     BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingError, SealingKeyError,
-    SecretFileError,
+    SecretFileError, UnsealError,
 };
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
@@ -93,6 +93,13 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "name the key that they were sealed with, or let the controller do it with --by-controller"
         }
         Failure::Unsealable { .. } => "`kubectl seal reseal` without --check seals them",
+        Failure::Unseal { error: UnsealError::Deprecated, .. } => {
+            "pass --deprecated-data to unseal it all the same"
+        }
+        Failure::Unseal { .. } => {
+            "`kubectl seal validate --sealing-key KEYS FILE` finds out for which name, namespace and scope it was \
+             sealed"
+        }
         Failure::UnusableKeys { problems, .. } => return keys_hint(problems),
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
