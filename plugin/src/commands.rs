@@ -14,13 +14,19 @@ mod groups;
 mod init;
 mod keys;
 mod man;
+mod merge;
+mod reseal;
 mod rotate;
+mod seal;
 mod set;
 mod status;
 mod tour;
+mod unseal;
 mod unset;
 mod updatekeys;
 mod view;
+
+pub use reseal::LOCKED;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -48,6 +54,9 @@ pub enum Command {
     Init(init::Args),
     Explain(explain::Args),
     Encrypt(encrypt::Args),
+    Seal(seal::Args),
+    Merge(merge::Args),
+    Reseal(reseal::Args),
     Decrypt(decrypt::Args),
     View(view::Args),
     Edit(edit::Args),
@@ -59,6 +68,7 @@ pub enum Command {
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Unseal(unseal::Args),
     Cert(cert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
@@ -89,10 +99,14 @@ impl Command {
             Self::Init(args) => init::run(args, context),
             Self::Keys(args) => keys::run(args, context),
             Self::Man(args) => man::run(args, context),
+            Self::Merge(args) => merge::run(args, context),
+            Self::Reseal(args) => reseal::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
+            Self::Seal(args) => seal::run(args, context),
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Tour(args) => tour::run(args, context),
+            Self::Unseal(args) => unseal::run(args, context),
             Self::Unset(args) => unset::run(args, context),
             Self::Updatekeys(args) => updatekeys::run(args, context),
             Self::View(args) => view::run(args, context),
