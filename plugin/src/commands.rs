@@ -2,6 +2,7 @@
 
 mod cert;
 mod completions;
+mod convert;
 mod decrypt;
 mod diff;
 mod edit;
@@ -70,6 +71,7 @@ pub enum Command {
     Groups(groups::Args),
     Unseal(unseal::Args),
     Cert(cert::Args),
+    Convert(convert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
@@ -87,6 +89,7 @@ impl Command {
         match self {
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Convert(args) => convert::run(args, context),
             Self::Decrypt(args) => decrypt::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Edit(args) => edit::run(args, context),
