@@ -12,6 +12,7 @@ mod backup;
 mod base64;
 mod cert;
 mod file;
+mod flaws;
 mod item;
 mod key;
 mod key_secret;
@@ -35,6 +36,7 @@ pub use cert::{CertError, SealingCert, Validity};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
 };
+pub use flaws::{Flaw, FlawKind, flaws};
 pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;

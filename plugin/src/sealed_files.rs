@@ -22,7 +22,8 @@ pub fn load(
     if !target.is_named() && !document.may_hold_secrets() {
         return Ok(None);
     }
-    if document.format == Format::Binary && input.input_type.is_none() {
+    let is_guess = document.path.is_none() || document.format == Format::Binary;
+    if is_guess && input.input_type.is_none() {
         let is_json = document.source.expose_secret().trim_ascii_start().starts_with(b"{");
         document.format = if is_json { Format::Json } else { Format::Yaml };
     }
