@@ -21,6 +21,7 @@ mod tour;
 mod unseal;
 mod unset;
 mod updatekeys;
+mod validate;
 mod view;
 
 use std::ffi::OsString;
@@ -61,6 +62,7 @@ pub enum Command {
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
     Unseal(unseal::Args),
+    Validate(validate::Args),
     Cert(cert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
@@ -98,6 +100,7 @@ impl Command {
             Self::Unseal(args) => unseal::run(args, context),
             Self::Unset(args) => unset::run(args, context),
             Self::Updatekeys(args) => updatekeys::run(args, context),
+            Self::Validate(args) => validate::run(args, context),
             Self::View(args) => view::run(args, context),
         }
     }
