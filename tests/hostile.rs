@@ -86,6 +86,9 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     if name == "compare" {
         seeds.iter_mut().for_each(|seed| *seed = [&[4], &seed[..], &[targets::DIVIDER], seed].concat());
     }
+    if name == "manifest" {
+        seeds.extend(MANIFESTS.iter().map(|seed| seed.as_bytes().to_vec()));
+    }
     if name == "encrypted" {
         seeds.iter_mut().for_each(|seed| seed.insert(0, 4));
     }
@@ -345,4 +348,12 @@ const SEEDS: &[&str] = &[
     "ENC[AES256_GCM,data:o+DNXwQ=,iv:9PrNUO8dbmrLQQZdaBxGEdjRtdqAKN0BjQZq5oc63nQ=,tag:Q2HEML9jMuqgPChXbqCd2w==,type:str]",
     "# created: now\nAGE-SECRET-KEY-1XQFNRA25V82X52SK40TJMAZ83F3DN88R5P3S0VTWNUEHA2YV7H8QUJFDNP\n",
     "",
+];
+
+/// Streams of manifests, with what YAML 1.1 makes of scalars.
+const MANIFESTS: &[&str] = &[
+    "kind: Secret\nmetadata: {name: y, labels: {a: 1.50, b: 017}}\nstringData:\n  <<: &x {k: no}\n  n: 1e3\n  o: ~\n",
+    "---\nkind: SealedSecret\nspec:\n  encryptedData: {a: Ag}\n  template:\n    data: {b: null, c: \"{{ .a }}\\t\"}\n---\n# c\n",
+    "{\"kind\":\"Secret\",\"data\":{\"a\":\"eA==\"}}\n{\"type\":\"x\"}\n--- # d\nkind: !!str Secret\nimmutable: yes\n",
+    "a: !!binary aGk=\nb: !!float 1\nc: 12345678901234567890\n? long\n: |2-\n   x\n\n  y\n",
 ];

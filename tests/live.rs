@@ -17,7 +17,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::peer::{Peer, output};
-use crate::sops_cli;
+use crate::{kubeseal_cli, sealed, sops_cli};
 
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
@@ -30,6 +30,8 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());
     tests.extend(suite::tests());
+    tests.extend(kubeseal_cli::live_tests());
+    tests.extend(sealed::live_tests());
     tests.extend(sops_cli::live_tests());
     tests
 }

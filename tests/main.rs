@@ -8,6 +8,7 @@ mod envelope;
 mod generate;
 mod golden;
 mod hostile;
+mod kubeseal_cli;
 mod live;
 mod manifest;
 mod peer;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let tests: Vec<Trial> = [
         golden::tests(),
         hostile::tests(),
+        kubeseal_cli::tests(),
         live::tests(),
         manifest::tests(),
         sealed::tests(),

@@ -28,6 +28,7 @@
 
 pub mod format;
 pub mod keys;
+pub mod kubeseal;
 pub mod manifest;
 pub mod scheme;
 pub mod sealed;

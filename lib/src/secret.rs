@@ -74,6 +74,12 @@ impl SecretBytes {
         self.0.len()
     }
 
+    /// Returns whether two secrets are the same, in a time that depends on their lengths alone.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), other.0.as_slice()).into()
+    }
+
     /// Returns whether the secret is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -116,9 +116,8 @@ pub fn render(
 ) -> Result<SecretBytes, TemplateError> {
     let mut budget = Budget::new(limits);
     let trees = read(name, source, &mut budget, limits)?;
-    let entries = context.iter().map(|(key, value)| {
-        (Text::public(key.as_str()), Text::secret(value.expose_secret()))
-    });
+    let entries =
+        context.iter().map(|(key, value)| (Text::public(key.as_str()), Text::secret(value.expose_secret())));
     let context = Value::Map(Rc::new(entries.collect()));
     let machine = Machine::new(surroundings.now.into(), surroundings.rng, budget);
     exec::execute(name, source, &trees, context, machine)

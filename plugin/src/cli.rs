@@ -1,10 +1,10 @@
 //! The command line of `kubectl seal`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use crate::commands::Command;
 use crate::context::Context;
@@ -63,7 +63,7 @@ pub struct Options {
 
 /// Runs `kubectl seal` with these arguments, the name of the program first.
 pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
-    match Cli::try_parse_from(without_help_for_help(arguments)) {
+    match parse(session, without_help_for_help(arguments)) {
         Ok(cli) => {
             let context = Context::new(session, &cli.options);
             let checked = identities::check_named(session, &cli.options.identity);
@@ -77,6 +77,49 @@ pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
         }
         Err(error) => explain_usage(&error, session),
     }
+}
+
+/// Reads a command line. One that names a file in place of a subcommand, or pipes one in without any, seals it.
+fn parse(session: &Session, arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let parsed = Cli::try_parse_from(arguments);
+    let Err(error) = &parsed else { return parsed };
+    let seals = match error.kind() {
+        ErrorKind::InvalidSubcommand => named(error, ContextKind::InvalidSubcommand)
+            .is_some_and(|name| session.absolute(Path::new(name)).exists()),
+        // Options of sealing before its file, or without any.
+        ErrorKind::UnknownArgument => arguments.get(1).is_some_and(|first| is_option_of_seal(first)),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            arguments.len() == 1 && !session.stdin.is_terminal() && !session.stdin.is_empty()
+        }
+        _ => false,
+    };
+    let [name, rest @ ..] = arguments else { return parsed };
+    if !seals {
+        return parsed;
+    }
+    Cli::try_parse_from([name.clone(), "seal".into()].iter().chain(rest))
+}
+
+/// Returns what an error names.
+fn named(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(name)) => Some(name),
+        _ => None,
+    }
+}
+
+/// Returns whether an argument is an option of `seal`.
+fn is_option_of_seal(argument: &OsStr) -> bool {
+    let Some(text) = argument.to_str().filter(|text| text.starts_with('-')) else { return false };
+    let program = Cli::command();
+    let Some(seal) = program.find_subcommand("seal") else { return false };
+    let name = text.split('=').next().unwrap_or_default();
+    seal.get_arguments().any(|option| {
+        let long = option.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long));
+        long || option
+            .get_short()
+            .is_some_and(|short| name.strip_prefix('-') == Some(short.to_string().as_str()))
+    })
 }
 
 /// `help` is no command of its own to the parser, and has no help.
@@ -105,6 +148,7 @@ Examples:
   kubectl seal init                         make a key and a .sops.yaml
   kubectl seal explain db.yaml              which rule applies, what would be encrypted
   kubectl seal encrypt -i apps/             encrypt every file in apps/ that a rule covers
+  kubectl seal secret.yaml                  seal a Secret for the controller of a cluster
   kubectl seal view db.yaml                 show the plaintext
   kubectl seal edit db.yaml                 change it in your editor
   kubectl seal set db.yaml data.password x  change one value
@@ -116,8 +160,6 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// Returns the commands of the examples in a help text, as the shell would split them.
@@ -145,6 +187,12 @@ mod tests {
             open.extend(command.get_subcommands());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for words in examples(&help) {
+                // Sealing need not be named.
+                let is_named =
+                    |word: &String| word.starts_with('-') || program.find_subcommand(word).is_some();
+                let seal = if words.get(2).is_some_and(is_named) { None } else { Some("seal".to_owned()) };
+                let words = words.iter().take(2).cloned().chain(seal).chain(words.iter().skip(2).cloned());
+                let words: Vec<_> = words.collect();
                 let parsed = Cli::try_parse_from(words.iter().skip(1));
                 assert!(
                     parsed.is_ok(),

@@ -2,6 +2,7 @@
 
 mod cert;
 mod completions;
+mod convert;
 mod decrypt;
 mod diff;
 mod edit;
@@ -14,7 +15,10 @@ mod groups;
 mod init;
 mod keys;
 mod man;
+mod merge;
+mod reseal;
 mod rotate;
+mod seal;
 mod set;
 mod status;
 mod tour;
@@ -23,6 +27,8 @@ mod unset;
 mod updatekeys;
 mod validate;
 mod view;
+
+pub use reseal::LOCKED;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -50,6 +56,9 @@ pub enum Command {
     Init(init::Args),
     Explain(explain::Args),
     Encrypt(encrypt::Args),
+    Seal(seal::Args),
+    Merge(merge::Args),
+    Reseal(reseal::Args),
     Decrypt(decrypt::Args),
     View(view::Args),
     Edit(edit::Args),
@@ -64,6 +73,7 @@ pub enum Command {
     Unseal(unseal::Args),
     Validate(validate::Args),
     Cert(cert::Args),
+    Convert(convert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
@@ -81,6 +91,7 @@ impl Command {
         match self {
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Convert(args) => convert::run(args, context),
             Self::Decrypt(args) => decrypt::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Edit(args) => edit::run(args, context),
@@ -93,7 +104,10 @@ impl Command {
             Self::Init(args) => init::run(args, context),
             Self::Keys(args) => keys::run(args, context),
             Self::Man(args) => man::run(args, context),
+            Self::Merge(args) => merge::run(args, context),
+            Self::Reseal(args) => reseal::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
+            Self::Seal(args) => seal::run(args, context),
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Tour(args) => tour::run(args, context),

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
 use selkie::scheme::SchemeError;
-use selkie::sealed::{BackupError, BackupProblem, CertError, SealedFileError, UnsealError};
+use selkie::sealed::{
+    BackupError, BackupProblem, CertError, SealedFileError, SealingError, SecretFileError, UnsealError,
+};
 use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
@@ -180,6 +182,9 @@ pub enum Failure {
         /// What is wrong with it.
         source: PathError,
     },
+    /// There is no Secret to seal.
+    #[error("there is no Secret in the file")]
+    NoSecret,
     /// The path leads into something that cannot be changed there.
     #[error("{} cannot be set: {why}", dotted::show(.path))]
     Place {
@@ -200,9 +205,23 @@ pub enum Failure {
     /// The values cannot be encrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A Secret cannot be sealed.
+    #[error("{0}")]
+    Sealing(SealingError),
+    /// The Secrets of a file cannot be read or replaced.
+    #[error(transparent)]
+    SecretFile(#[from] SecretFileError),
     /// The flags that choose values exclude each other, or do not compile.
     #[error(transparent)]
     Selector(#[from] SelectorError),
+    /// Values that were to be sealed again stay as they are.
+    #[error("{} {what}", crate::report::count(.values.len(), "value"))]
+    Unsealable {
+        /// What is to be said of them.
+        what: &'static str,
+        /// The values, by line, name and key.
+        values: Vec<String>,
+    },
     /// What came from stdin is not what it was read as, and has no name that tells its format.
     #[error("stdin was read as bytes, as it has no name that tells its format")]
     Unnamed,
@@ -278,7 +297,8 @@ impl Failure {
             Self::MergeConflict(_) | Self::Parse(_) => Exit::Read,
             Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) | Self::Unseal { .. } => Exit::DataKey,
-            Self::Seal(_) => Exit::TreeEncryption,
+            Self::NoSecret => Exit::NoDocument,
+            Self::Seal(_) | Self::Sealing(_) | Self::SecretFile(_) => Exit::TreeEncryption,
             Self::Scheme(error) => exit_of_scheme(error),
             Self::Selector(SelectorError::Conflict(..)) => Exit::Conflict,
             Self::Audit(_)
@@ -301,6 +321,7 @@ impl Failure {
             | Self::Refused
             | Self::Selector(_)
             | Self::Unnamed
+            | Self::Unsealable { .. }
             | Self::UnusableKeys { .. }
             | Self::Usage(_)
             | Self::Wrap(_) => Exit::Failure,
@@ -314,6 +335,7 @@ impl Failure {
             Self::Base { source, .. } => return source.causes(),
             Self::Cluster(error) => return error.causes(),
             Self::Recover(error) => return recovery_causes(error),
+            Self::Unsealable { values, .. } => return values.clone(),
             Self::UnusableKeys { what, problems } => {
                 return problems
                     .iter()
@@ -328,6 +350,9 @@ impl Failure {
             causes.push(error.to_string());
             next = error.source();
         }
+        // Some say why themselves.
+        let text = self.to_string();
+        causes.retain(|cause| !text.ends_with(cause));
         causes
     }
 }
@@ -356,6 +381,12 @@ impl From<SchemeError> for Failure {
 impl From<SealedFileError> for Failure {
     fn from(error: SealedFileError) -> Self {
         SchemeError::from(error).into()
+    }
+}
+
+impl From<SealingError> for Failure {
+    fn from(error: SealingError) -> Self {
+        Self::Sealing(error)
     }
 }
 

@@ -3,7 +3,8 @@
 use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
 use selkie::sealed::{
-    BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingKeyError, UnsealError,
+    BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingError, SealingKeyError,
+    SecretFileError, UnsealError,
 };
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
@@ -82,9 +83,16 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Path { .. } => r#"write data.password, items[0].name or data["tls.crt"]"#,
         Failure::Recover(error) => return Some(recover_hint(error)),
         Failure::Scheme(error) => return scheme_hint(error),
+        Failure::NoSecret => "only Secrets are sealed: `kubectl seal encrypt` encrypts other files",
         Failure::Seal(error) => return seal_hint(error),
+        Failure::Sealing(error) => return sealing_hint(error),
+        Failure::SecretFile(error) => return secret_file_hint(error),
         Failure::Selector(error) => return selector_hint(error),
         Failure::Unnamed => "pass --filename NAME, or --input-type FORMAT",
+        Failure::Unsealable { what, .. } if *what == crate::commands::LOCKED => {
+            "name the key that they were sealed with, or let the controller do it with --by-controller"
+        }
+        Failure::Unsealable { .. } => "`kubectl seal reseal` without --check seals them",
         Failure::Unseal { error: UnsealError::Deprecated, .. } => {
             "pass --deprecated-data to unseal it all the same"
         }
@@ -229,6 +237,7 @@ fn scheme_hint(error: &SchemeError) -> Option<String> {
                 "`kubectl seal explain FILE` tells the key, name, namespace and scope that a value was sealed for, \
                  as far as the keys at hand can tell"
             }
+            SealedFileError::Seal { source, .. } => return sealing_hint(source),
             SealedFileError::Missing => "make one with `kubectl seal seal SECRET`",
             _ => return None,
         },
@@ -304,6 +313,36 @@ fn seal_hint(error: &SealError) -> Option<String> {
         SealError::AmbiguousComment { .. } => "choose a narrower unencrypted_comment_regex",
         SealError::Write(WriteError::ReservedKey(_)) => RESERVED,
         SealError::Unreadable(_) | SealError::Unfaithful | SealError::Unparsable(_) => {
+            "nothing was written; this is a fault of the program: please report it, without the file"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn sealing_hint(error: &SealingError) -> Option<String> {
+    let hint = match error {
+        SealingError::Empty => "pass --allow-empty-data if the Secret is to have no values",
+        SealingError::MissingName => "name it with --name",
+        SealingError::MissingNamespace => {
+            "name it with --namespace, or seal for every namespace with --scope cluster-wide"
+        }
+        SealingError::NamespaceMismatch { .. } => {
+            "leave out --namespace, or seal for every namespace with --scope cluster-wide"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn secret_file_hint(error: &SecretFileError) -> Option<String> {
+    let hint = match error {
+        SecretFileError::Ambiguous { .. } => "put it in quotes",
+        SecretFileError::Encrypted => {
+            "`kubectl seal decrypt FILE | kubectl seal seal` seals what it holds in clear"
+        }
+        SecretFileError::Parse(error) => return parse_hint(&error.kind),
+        SecretFileError::Unfaithful | SecretFileError::Unreadable(_) => {
             "nothing was written; this is a fault of the program: please report it, without the file"
         }
         _ => return None,

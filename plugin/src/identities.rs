@@ -37,6 +37,14 @@ pub fn age_service(session: &Session, files: &[PathBuf]) -> AgeService {
     AgeService::new(identities).with_prompt(Arc::new(Passphrases::new(&session.environment)))
 }
 
+/// Asks the person at the terminal for a text that is not shown while it is typed.
+///
+/// # Errors
+/// If there is no terminal, or the person would rather not.
+pub fn ask_secret(question: &str) -> io::Result<SecretBytes> {
+    terminal::Terminal::default().secret(question)
+}
+
 /// Makes sure that the files that the user named are there.
 ///
 /// # Errors

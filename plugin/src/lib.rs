@@ -12,6 +12,7 @@ mod completion;
 pub mod config_file;
 mod context;
 mod controller;
+mod digests;
 mod document;
 mod dotted;
 mod doubts;
@@ -28,6 +29,7 @@ pub mod identities;
 mod json_value;
 mod key_changes;
 mod key_flags;
+pub mod kubeseal_face;
 mod opening;
 mod output;
 mod reach;
@@ -35,8 +37,10 @@ mod report;
 pub mod scratch;
 mod sealed_files;
 mod sealed_report;
+mod sealer;
 mod sealing;
 mod sealing_keys;
+mod secret_values;
 pub mod session;
 mod settings;
 pub mod signals;
@@ -65,13 +69,18 @@ pub fn main() -> ExitCode {
 
 /// Runs the program with these arguments, its own name first.
 ///
-/// The name tells the face: `sops` is that of sops, and so is the subcommand `sops` of any other name.
+/// The name tells the face: `kubeseal` is that of kubeseal, `sops` that of sops, and so are the subcommands of these
+/// names of any other name.
 /// kubectl asks for completions under a name of their own.
 pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
     let is = |name: &OsString, wanted: &str| Path::new(name).file_stem().is_some_and(|stem| stem == wanted);
     match arguments {
+        [name, rest @ ..] if is(name, "kubeseal") => {
+            kubeseal_face::run(session, &name.to_string_lossy(), rest)
+        }
         [name, rest @ ..] if is(name, "sops") => sops_face::run(session, rest),
         [name, rest @ ..] if is(name, completion::NAME) => completion::run(session, rest),
+        [_, word, rest @ ..] if word == "kubeseal" => kubeseal_face::run(session, "kubeseal", rest),
         [_, word, rest @ ..] if word == "sops" => sops_face::run(session, rest),
         [_, word, rest @ ..] if word == completion::REQUEST => completion::run(session, rest),
         _ => cli::run(session, arguments),

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,7 +39,7 @@ pub struct Environment(HashMap<String, String>);
 
 /// A stream that is read.
 pub struct Input {
-    reader: Mutex<Box<dyn Read + Send>>,
+    reader: Mutex<Box<dyn BufRead + Send>>,
     is_terminal: bool,
 }
 
@@ -110,13 +110,20 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
 impl Input {
     /// Returns a stream over `reader`.
     pub fn new(reader: impl Read + Send + 'static, is_terminal: bool) -> Self {
-        Self { reader: Mutex::new(Box::new(reader)), is_terminal }
+        Self { reader: Mutex::new(Box::new(BufReader::with_capacity(1, reader))), is_terminal }
     }
 
     /// Returns whether a person is typing.
     #[must_use]
     pub const fn is_terminal(&self) -> bool {
         self.is_terminal
+    }
+
+    /// Returns whether there is nothing to read, and never will be. Waits for what comes first.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.fill_buf().is_ok_and(<[u8]>::is_empty)
     }
 
     /// Returns everything up to the end.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use selkie::format::{Format, Place, Rewrite, WriteError};
 use selkie::keys::age::Identities;
+use selkie::manifest::{ObjectKind, print_json, print_yaml, read_object, read_objects, read_stream};
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{DoubtKind, inspect};
 use selkie::sops::config::Config;
@@ -33,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("identities", identities),
     ("ini", ini),
     ("json", json),
+    ("manifest", manifest),
     ("metadata", metadata),
     ("path", path),
     ("yaml", yaml),
@@ -118,6 +120,18 @@ pub fn ini(data: &[u8]) {
 /// Reads, rewrites, encrypts and decrypts.
 pub fn json(data: &[u8]) {
     survives(Format::Json, data);
+}
+
+/// Reads manifests, and prints what can be read again as the same.
+pub fn manifest(data: &[u8]) {
+    for kind in [ObjectKind::Secret, ObjectKind::SealedSecret] {
+        for object in read_stream(data, kind).into_iter().flatten() {
+            prints_back(&object.into());
+        }
+    }
+    for object in read_objects(data).into_iter().flatten() {
+        prints_back(&object);
+    }
 }
 
 /// Reads metadata, and what is written of it.
@@ -360,3 +374,35 @@ const VALUES: [&str; 10] = [
     "[1, \"a\"]",
     "{\"k\": {\"l\": [2]}}",
 ];
+
+fn prints_back(object: &Json) {
+    let yaml = print_yaml(object);
+    match read_object(yaml.expose_secret()) {
+        Ok(read) => assert!(is_same(object, &read), "{object:?} is printed as {read:?}"),
+        // JSON may be nested a little deeper.
+        Err(error) => assert!(error.to_string().contains("nested too deeply"), "{object:?}: {error}"),
+    }
+    if object.is_object() {
+        let read = read_object(print_json(object).expose_secret()).expect("it is JSON");
+        assert!(is_same(object, &read), "{object:?} is printed as {read:?}");
+    }
+}
+
+/// Returns whether two values are the same, numbers up to how closely they are read.
+fn is_same(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Array(left), Json::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same(left, right))
+        }
+        (Json::Number(left), Json::Number(right)) => {
+            let (left, right) = (left.as_f64().unwrap_or_default(), right.as_f64().unwrap_or_default());
+            (left - right).abs() <= left.abs() * 1e-12
+        }
+        (Json::Object(left), Json::Object(right)) => {
+            let is_in =
+                |(name, value): (&String, &Json)| right.get(name).is_some_and(|other| is_same(value, other));
+            left.len() == right.len() && left.iter().all(is_in)
+        }
+        _ => left == right,
+    }
+}

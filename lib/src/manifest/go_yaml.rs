@@ -75,38 +75,48 @@ pub enum YamlError {
 /// Reads the only document of a text into JSON. With `fields`, texts are made of what stands where a text has to
 /// be; an empty document is null.
 pub(super) fn read(text: &str, fields: Option<&'static Fields>) -> Result<Value, YamlError> {
-    let nodes = parse(text, Further::Refuse)?;
-    Converter::new(&nodes).document(fields)
+    let documents = parse(text, Further::Refuse)?;
+    documents.first().map_or(Ok(Value::Null), |nodes| Converter::new(nodes).document(fields))
+}
+
+/// Reads all documents of a text into JSON.
+pub(super) fn read_all(text: &str) -> Result<Vec<Value>, YamlError> {
+    parse(text, Further::Take)?.iter().map(|nodes| Converter::new(nodes).document(None)).collect()
 }
 
 /// Reads the first document of a text into JSON, whatever follows it.
 pub(super) fn read_first(text: &str) -> Result<Value, YamlError> {
-    let nodes = parse(text, Further::Ignore)?;
-    Converter::new(&nodes).document(None)
+    let documents = parse(text, Further::Ignore)?;
+    documents.first().map_or(Ok(Value::Null), |nodes| Converter::new(nodes).document(None))
 }
 
-/// What to do with a further document.
+/// What to do with further documents.
 #[derive(PartialEq, Eq)]
 enum Further {
     Ignore,
     Refuse,
+    Take,
 }
 
-fn parse(text: &str, further: Further) -> Result<Nodes, YamlError> {
+fn parse(text: &str, further: Further) -> Result<Vec<Nodes>, YamlError> {
     let options = granit_parser::options! {
         block_scalar_eof_without_line_feed: true,
         emit_comments: false,
         flow_nesting_limit: MAX_NESTING,
         block_nesting_limit: MAX_NESTING,
     };
-    let mut nodes = Nodes::new();
-    let mut documents = 0;
+    let mut documents: Vec<Nodes> = Vec::new();
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| scan_error(&error))?;
         let line = span.start.line();
+        if matches!(event, Event::DocumentStart(..)) {
+            if further == Further::Refuse && !documents.is_empty() {
+                return Err(YamlError::Document(line));
+            }
+            documents.push(Nodes::new());
+        }
+        let Some(nodes) = documents.last_mut() else { continue };
         match event {
-            Event::DocumentStart(..) if documents > 0 => return Err(YamlError::Document(line)),
-            Event::DocumentStart(..) => documents += 1,
             Event::DocumentEnd if further == Further::Ignore => break,
             Event::Alias(anchor) => nodes.alias(anchor, line)?,
             Event::MappingEnd | Event::SequenceEnd => nodes.close(),
@@ -119,7 +129,7 @@ fn parse(text: &str, further: Further) -> Result<Nodes, YamlError> {
             _ => {}
         }
     }
-    Ok(nodes)
+    Ok(documents)
 }
 
 fn scan_error(error: &ScanError) -> YamlError {
@@ -185,6 +195,7 @@ mod tests {
         assert_eq!(read("a: !!int x\n", None), Err(YamlError::Tag(1)));
         assert_eq!(read("a: !!binary /w==\n", None), Err(YamlError::Binary(1)));
         assert_eq!(read("a: 1\n...\nb: 2\n", None), Err(YamlError::Document(3)));
+        assert_eq!(read_all("a: 1\n---\n{}\n"), Ok(vec![json!({"a": 1}), json!({})]));
         assert_eq!(read_first("a: 1\n---\nb: [\n"), Ok(json!({"a": 1})));
         assert_eq!(read("# nothing\n", None), Ok(Value::Null));
     }

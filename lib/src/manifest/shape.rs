@@ -22,8 +22,10 @@ pub(super) enum Shape {
     List(&'static Self),
     /// A map with any keys.
     Map(&'static Self),
-    /// A text.
-    Text,
+    /// Such a value, or null.
+    Optional(&'static Self),
+    /// A text, and what Go calls its type.
+    Text(&'static str),
     /// A point in time.
     Time,
 }
@@ -85,7 +87,7 @@ pub(super) fn fit(value: Value, fields: &'static Fields) -> (Map<String, Value>,
 pub(super) fn is_zero(entries: &Map<String, Value>, fields: &Fields) -> bool {
     entries.iter().all(|(name, value)| match (value, fields.find(name).map(|(_, shape)| shape)) {
         (Value::Null, _) => true,
-        (Value::String(text), Some(Shape::Text)) => text.is_empty(),
+        (Value::String(text), Some(Shape::Text(_))) => text.is_empty(),
         (Value::Object(entries), Some(Shape::Fields(fields))) => is_zero(entries, fields),
         (Value::Number(number), Some(Shape::Integer)) => number.as_i64() == Some(0),
         _ => false,
@@ -140,21 +142,20 @@ impl Fitting {
     /// Returns a value that fits; nothing for null and for what does not fit.
     fn value(&mut self, value: Value, shape: &'static Shape, owner: &'static str) -> Option<Value> {
         match (value, shape) {
+            (Value::Null, Shape::Optional(_)) => Some(Value::Null),
             (Value::Null, _) => None,
+            (value, Shape::Optional(shape)) => self.value(value, shape, owner),
             (value, Shape::Any)
             | (value @ Value::Bool(_), Shape::Bool)
-            | (value @ Value::String(_), Shape::Bytes | Shape::Text | Shape::Time) => Some(value),
+            | (value @ Value::String(_), Shape::Bytes | Shape::Text(_) | Shape::Time) => Some(value),
             (Value::Number(number), Shape::Integer) if number.is_i64() => Some(Value::Number(number)),
             (Value::Object(entries), Shape::Fields(fields)) => Some(self.fields(entries, fields).into()),
             (Value::Object(entries), Shape::Map(shape)) => {
+                // A text that is null is an empty one.
                 let entry = |(key, value): (String, Value)| {
-                    self.path.push(key);
-                    let fitted = self.value(value, shape, owner);
-                    let key = self.path.pop().unwrap_or_default();
-                    // A text that is null is an empty one.
-                    Some((key, fitted.unwrap_or_else(|| Value::String(String::new()))))
+                    (key, self.value(value, shape, owner).unwrap_or_else(|| String::new().into()))
                 };
-                Some(Value::Object(entries.into_iter().filter_map(entry).collect()))
+                Some(Value::Object(entries.into_iter().map(entry).collect()))
             }
             (Value::Array(items), Shape::List(shape)) => {
                 Some(items.into_iter().filter_map(|item| self.value(item, shape, owner)).collect())
@@ -191,7 +192,8 @@ fn go_type(shape: &Shape) -> String {
         Shape::Integer => "int64".to_owned(),
         Shape::List(shape) => format!("[]{}", go_type(shape)),
         Shape::Map(shape) => format!("map[string]{}", go_type(shape)),
-        Shape::Text => "string".to_owned(),
+        Shape::Optional(shape) => go_type(shape),
+        Shape::Text(name) => (*name).to_owned(),
         Shape::Time => "v1.Time".to_owned(),
     }
 }
@@ -199,21 +201,21 @@ fn go_type(shape: &Shape) -> String {
 pub(super) static SECRET: Fields = Fields {
     name: "Secret",
     fields: &[
-        ("kind", Shape::Text),
-        ("apiVersion", Shape::Text),
+        ("kind", TEXT),
+        ("apiVersion", TEXT),
         ("metadata", Shape::Fields(&OBJECT_META)),
         ("immutable", Shape::Bool),
         ("data", Shape::Map(&Shape::Bytes)),
-        ("stringData", Shape::Map(&Shape::Text)),
-        ("type", Shape::Text),
+        ("stringData", Shape::Map(&TEXT)),
+        ("type", SECRET_TYPE),
     ],
 };
 
 pub(super) static SEALED_SECRET: Fields = Fields {
     name: "SealedSecret",
     fields: &[
-        ("kind", Shape::Text),
-        ("apiVersion", Shape::Text),
+        ("kind", TEXT),
+        ("apiVersion", TEXT),
         ("metadata", Shape::Fields(&OBJECT_META)),
         ("spec", Shape::Fields(&SEALED_SECRET_SPEC)),
         ("status", Shape::Fields(&SEALED_SECRET_STATUS)),
@@ -234,9 +236,10 @@ static SECRET_TEMPLATE: Fields = Fields {
     name: "SecretTemplateSpec",
     fields: &[
         ("metadata", Shape::Fields(&OBJECT_META)),
-        ("type", Shape::Text),
+        ("type", SECRET_TYPE),
         ("immutable", Shape::Bool),
-        ("data", Shape::Map(&Shape::Text)),
+        // Null takes a value out of the Secret.
+        ("data", Shape::Map(&Shape::Optional(&TEXT))),
     ],
 };
 
@@ -251,32 +254,32 @@ static SEALED_SECRET_STATUS: Fields = Fields {
 static CONDITION: Fields = Fields {
     name: "SealedSecretCondition",
     fields: &[
-        ("type", Shape::Text),
-        ("status", Shape::Text),
+        ("type", TEXT),
+        ("status", TEXT),
         ("lastUpdateTime", Shape::Time),
         ("lastTransitionTime", Shape::Time),
-        ("reason", Shape::Text),
-        ("message", Shape::Text),
+        ("reason", TEXT),
+        ("message", TEXT),
     ],
 };
 
 static OBJECT_META: Fields = Fields {
     name: "ObjectMeta",
     fields: &[
-        ("name", Shape::Text),
-        ("generateName", Shape::Text),
-        ("namespace", Shape::Text),
-        ("selfLink", Shape::Text),
-        ("uid", Shape::Text),
-        ("resourceVersion", Shape::Text),
+        ("name", TEXT),
+        ("generateName", TEXT),
+        ("namespace", TEXT),
+        ("selfLink", TEXT),
+        ("uid", Shape::Text("types.UID")),
+        ("resourceVersion", TEXT),
         ("generation", Shape::Integer),
         ("creationTimestamp", Shape::Time),
         ("deletionTimestamp", Shape::Time),
         ("deletionGracePeriodSeconds", Shape::Integer),
-        ("labels", Shape::Map(&Shape::Text)),
-        ("annotations", Shape::Map(&Shape::Text)),
+        ("labels", Shape::Map(&TEXT)),
+        ("annotations", Shape::Map(&TEXT)),
         ("ownerReferences", Shape::List(&Shape::Fields(&OWNER_REFERENCE))),
-        ("finalizers", Shape::List(&Shape::Text)),
+        ("finalizers", Shape::List(&TEXT)),
         ("managedFields", Shape::List(&Shape::Fields(&MANAGED_FIELDS))),
     ],
 };
@@ -284,10 +287,10 @@ static OBJECT_META: Fields = Fields {
 static OWNER_REFERENCE: Fields = Fields {
     name: "OwnerReference",
     fields: &[
-        ("apiVersion", Shape::Text),
-        ("kind", Shape::Text),
-        ("name", Shape::Text),
-        ("uid", Shape::Text),
+        ("apiVersion", TEXT),
+        ("kind", TEXT),
+        ("name", TEXT),
+        ("uid", Shape::Text("types.UID")),
         ("controller", Shape::Bool),
         ("blockOwnerDeletion", Shape::Bool),
     ],
@@ -296,12 +299,16 @@ static OWNER_REFERENCE: Fields = Fields {
 static MANAGED_FIELDS: Fields = Fields {
     name: "ManagedFieldsEntry",
     fields: &[
-        ("manager", Shape::Text),
-        ("operation", Shape::Text),
-        ("apiVersion", Shape::Text),
+        ("manager", TEXT),
+        ("operation", TEXT),
+        ("apiVersion", TEXT),
         ("time", Shape::Time),
-        ("fieldsType", Shape::Text),
+        ("fieldsType", TEXT),
         ("fieldsV1", Shape::Any),
-        ("subresource", Shape::Text),
+        ("subresource", TEXT),
     ],
 };
+
+const SECRET_TYPE: Shape = Shape::Text("v1.SecretType");
+
+const TEXT: Shape = Shape::Text("string");

@@ -106,9 +106,21 @@ pub fn read_stream(source: &[u8], kind: ObjectKind) -> Result<Vec<Map<String, Va
 /// If it is neither JSON nor YAML.
 pub fn read_object(source: &[u8]) -> Result<Value, ObjectError> {
     let text = str::from_utf8(source).map_err(|_| ObjectError::Encoding)?;
-    if !is_json(text) {
-        return Ok(go_yaml::read_first(text)?);
-    }
+    if is_json(text) { read_json(text) } else { Ok(go_yaml::read_first(text)?) }
+}
+
+/// Reads the documents of a text, without making texts of other values. Empty ones are left out; JSON has only one.
+///
+/// # Errors
+/// If it is neither JSON nor YAML.
+pub fn read_objects(source: &[u8]) -> Result<Vec<Value>, ObjectError> {
+    let text = str::from_utf8(source).map_err(|_| ObjectError::Encoding)?;
+    let mut objects = if is_json(text) { vec![read_json(text)?] } else { go_yaml::read_all(text)? };
+    objects.retain(|object| !object.is_null());
+    Ok(objects)
+}
+
+fn read_json(text: &str) -> Result<Value, ObjectError> {
     let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let object = match objects.next() {
         Some(Ok(object)) => object,
@@ -179,8 +191,12 @@ enum Document {
 
 impl Reader {
     fn read(&mut self, text: &str) {
-        let start = &text[..text.floor_char_boundary(SNIFFED)];
-        let rest = if is_json(start) { self.json(text) } else { Some((text, None)) };
+        let start = text.as_bytes().get(..SNIFFED).unwrap_or(text.as_bytes());
+        let rest = if start.utf8_chunks().next().is_some_and(|chunk| is_json(chunk.valid())) {
+            self.json(text)
+        } else {
+            Some((text, None))
+        };
         if let Some((rest, first)) = rest {
             self.yaml(rest, first);
         }

@@ -173,7 +173,11 @@ impl SealingCert {
         self.seal_labelled(value, &scope.label(namespace, name), rng)
     }
 
-    pub(super) fn seal_labelled(
+    /// Seals a single value under a label: see [`SealedSecret::label`](super::SealedSecret::label).
+    ///
+    /// # Errors
+    /// If the key is too small.
+    pub fn seal_labelled(
         &self,
         value: &SecretBytes,
         label: &str,

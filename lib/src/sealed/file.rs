@@ -198,6 +198,28 @@ impl SealedFile {
         Ok((rewrite(self.format, &self.tree, &changed)?, results))
     }
 
+    /// Returns the file with other items: of each object at its position, those that `sealed` has. Nothing else of
+    /// that is looked at.
+    ///
+    /// # Errors
+    /// If an item cannot be written in place.
+    pub fn replace_items(mut self, sealed: &[SealedSecret]) -> Result<SecretBytes, SealedFileError> {
+        let mut changed = Vec::new();
+        for (object, sealed) in self.objects.iter().zip(sealed) {
+            for (key, node) in &object.items {
+                let new =
+                    sealed.encrypted_data.get(key).filter(|new| object.sealed.encrypted_data[key] != **new);
+                if let Some(new) = new {
+                    let item = self.tree.intern(new.as_bytes());
+                    self.tree.set_value(*node, Value::Str(item));
+                    changed.push(*node);
+                }
+            }
+        }
+        changed.sort_unstable();
+        Ok(rewrite(self.format, &self.tree, &changed)?)
+    }
+
     /// Opens every item.
     ///
     /// # Errors
@@ -453,7 +475,9 @@ fn text_of_name(tree: &Tree, node: NodeId) -> &[u8] {
     entry(tree, node, "metadata").and_then(|metadata| text(tree, metadata, "name")).unwrap_or_default()
 }
 
-fn is_sealed_secret(tree: &Tree, node: NodeId) -> bool {
+/// Returns whether an object says that it is a SealedSecret, of whatever version.
+#[must_use]
+pub fn is_sealed_secret(tree: &Tree, node: NodeId) -> bool {
     let version = text(tree, node, "apiVersion").unwrap_or_default();
     let is_ours = version.split(|&byte| byte == b'/').next() == Some(super::GROUP.as_bytes());
     is_ours && text(tree, node, "kind") == Some(super::KIND.as_bytes())

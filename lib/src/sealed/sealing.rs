@@ -33,12 +33,18 @@ impl Sealing {
     ///
     /// # Errors
     /// If the Secret has no values, no name, or not the namespace that it has to have.
-    pub fn prepare(&self, secret: &mut Secret) -> Result<SealedSecret, SealingError> {
+    pub fn prepare(&self, secret: &Secret) -> Result<SealedSecret, SealingError> {
         if secret.data.is_empty() && self.templates.is_empty() && !self.allows_empty {
             return Err(SealingError::Empty);
         }
-        self.place(&mut secret.metadata)?;
-        let mut sealed = SealedSecret::without_items(secret)?;
+        let mut placed = Secret {
+            metadata: secret.metadata.clone(),
+            type_: secret.type_.clone(),
+            immutable: secret.immutable,
+            data: BTreeMap::new(),
+        };
+        self.place(&mut placed.metadata)?;
+        let mut sealed = SealedSecret::without_items(&placed)?;
         for (key, text) in &self.templates {
             sealed.template.data.insert(key.clone(), Some(text.clone()));
         }
@@ -97,10 +103,10 @@ mod tests {
             ..Sealing::default()
         };
         let annotations = json!({"sealedsecrets.bitnami.com/cluster-wide": "true"});
-        let mut wide = secret(json!({"name": "old", "annotations": annotations}));
-        let sealed = sealing.prepare(&mut wide).expect("it can be sealed");
+        let wide = secret(json!({"name": "old", "annotations": annotations}));
+        let sealed = sealing.prepare(&wide).expect("it can be sealed");
         assert_eq!(sealed.label(), "ns/new");
-        let elsewhere = sealing.prepare(&mut secret(json!({"name": "old", "namespace": "other"})));
+        let elsewhere = sealing.prepare(&secret(json!({"name": "old", "namespace": "other"})));
         assert_eq!(
             elsewhere.map_err(|error| error.to_string()).map(|_| ()),
             Err(r#"namespace mismatch: input secret is in namespace "other" but "ns" was specified"#
@@ -112,10 +118,10 @@ mod tests {
     fn labels_are_copied_where_that_is_wanted() {
         let sealing =
             Sealing { copies_labels: true, default_namespace: Some("d".into()), ..Sealing::default() };
-        let mut labelled = secret(json!({"name": "n", "labels": {"a": "b"}, "annotations": {"c": "d"}}));
-        let sealed = sealing.prepare(&mut labelled).expect("it can be sealed");
+        let labelled = secret(json!({"name": "n", "labels": {"a": "b"}, "annotations": {"c": "d"}}));
+        let sealed = sealing.prepare(&labelled).expect("it can be sealed");
         assert_eq!(sealed.metadata.to_json(), json!({"name": "n", "namespace": "d", "labels": {"a": "b"}}));
-        let mut empty = Secret { metadata: ObjectMeta::named("ns", "n"), ..Secret::default() };
-        assert_eq!(sealing.prepare(&mut empty), Err(SealingError::Empty));
+        let empty = Secret { metadata: ObjectMeta::named("ns", "n"), ..Secret::default() };
+        assert_eq!(sealing.prepare(&empty), Err(SealingError::Empty));
     }
 }

@@ -7,8 +7,6 @@ mod place;
 mod reading;
 mod remains;
 
-use serde_json::Value as Json;
-
 use super::file::objects;
 use super::secret::{Secret, SecretError};
 use super::{SealedSecret, SealedSecretError};
@@ -121,6 +119,12 @@ impl SecretFile {
         &self.secrets
     }
 
+    /// Returns the Secrets alone, in the order of the file.
+    #[must_use]
+    pub fn into_secrets(self) -> Vec<Secret> {
+        self.secrets.into_iter().map(|object| object.secret).collect()
+    }
+
     /// Returns the format of the file.
     #[must_use]
     pub const fn format(&self) -> Format {
@@ -139,7 +143,12 @@ impl SecretFile {
         let of = |object: &SecretObject| {
             let end = self.tree.node(object.node).end as usize;
             let below = (object.node.index() + 1..end).filter_map(|index| self.tree.id(index));
-            below.filter(|&id| matches!(self.tree.node(id).value, Value::Comment(_))).count()
+            let place = place::of(self.format, &self.tree, object.node);
+            let is_inside =
+                |start: usize| place.as_ref().is_some_and(|place| (place.start..place.end).contains(&start));
+            let comments = below.map(|id| self.tree.node(id));
+            let comments = comments.filter(|node| matches!(node.value, Value::Comment(_)));
+            comments.filter(|node| is_inside(node.span.start as usize)).count()
         };
         self.secrets.iter().map(of).sum()
     }
@@ -189,7 +198,7 @@ impl SecretFile {
             let is_as_it_should = match replaced.next_if(|(object, _)| object.node == old) {
                 Some((_, sealed)) => {
                     let read = SealedSecret::from_json(&result.to_json(new));
-                    same_json(&read.map_err(SecretFileError::Unreadable)?.to_json(), &sealed.to_json())
+                    read.map_err(SecretFileError::Unreadable)?.to_json() == sealed.to_json()
                 }
                 None => same_object(&self.tree, old, &result, new),
             };
@@ -198,20 +207,6 @@ impl SecretFile {
             }
         }
         Ok(())
-    }
-}
-
-/// Returns whether two objects say the same, in whatever order.
-fn same_json(left: &Json, right: &Json) -> bool {
-    match (left, right) {
-        (Json::Object(left), Json::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| same_json(value, other)))
-        }
-        (Json::Array(left), Json::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_json(left, right))
-        }
-        (left, right) => left == right,
     }
 }
 

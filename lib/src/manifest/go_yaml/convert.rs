@@ -63,7 +63,9 @@ impl<'a> Converter<'a> {
                 Ok(Value::Object(entries))
             }
             NodeKind::Scalar(scalar) => {
-                let is_text = wanted.is_some_and(|wanted| matches!(wanted, Wanted::Shape(Shape::Text)));
+                let is_text = wanted.is_some_and(|wanted| {
+                    matches!(wanted, Wanted::Shape(Shape::Text(_) | Shape::Optional(Shape::Text(_))))
+                });
                 to_json(meaning(scalar, node.line)?, is_text).ok_or(YamlError::Number(node.line))
             }
         }

@@ -1,0 +1,369 @@
+//! `kubectl seal merge`.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use selkie::format::Format;
+use selkie::sealed::{
+    SealedFile, SealedFileError, SealedObject, SealedSecret, SealingScope, Secret, SecretFile,
+    SecretFileError, objects,
+};
+use selkie::secret::SecretBytes;
+use selkie::tree::{NodeId, Step, TreePath};
+use serde_json::Value as Json;
+
+use crate::batch::{self, Outcome};
+use crate::change;
+use crate::commands::seal;
+use crate::context::Context;
+use crate::document::{self, Document, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::{count, escape};
+use crate::sealer::{Sealer, SealerFlags, Unsealed};
+use crate::secret_values::ValueFlags;
+use crate::targets::Target;
+
+/// Put values into a SealedSecret of a file
+///
+/// They come from a Secret, a file or stdin, or from flags as for `kubectl create secret`. Name, namespace and scope
+/// are those of the SealedSecret. Nothing but what is new or changes is touched in the file: other values, comments
+/// and documents stay byte for byte. A value that is known to be there already keeps its ciphertext.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The file with the SealedSecret
+    #[arg(value_name = "FILE")]
+    file: String,
+
+    /// The file with the Secret; - or nothing for stdin, unless flags give values
+    #[arg(value_name = "SECRET")]
+    secret: Option<String>,
+
+    /// Take the SealedSecret with this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Take the SealedSecret of this document: 1 is the first
+    #[arg(long, value_name = "N")]
+    document: Option<NonZeroUsize>,
+
+    /// Take a value out; may be repeated
+    #[arg(long, value_name = "KEY")]
+    remove: Vec<String>,
+
+    /// Put a template into the Secret; may be repeated
+    #[arg(long, value_name = "KEY=TEXT")]
+    template: Vec<String>,
+
+    /// Put a template of a file into the Secret; may be repeated
+    #[arg(long, value_name = "KEY=PATH")]
+    template_file: Vec<String>,
+
+    #[command(flatten)]
+    values: ValueFlags,
+
+    #[command(flatten)]
+    sealer: SealerFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal merge db.yaml secret.yaml                the values of a Secret
+  kubectl seal merge db.yaml --from-prompt password     what you type
+  kubectl seal merge all.yaml --name db --from-file tls.key
+  kubectl seal merge db.yaml --remove old --from-literal user=shop
+  kubectl create secret generic x --from-literal a=b --dry-run=client -o yaml | kubectl seal merge db.yaml";
+
+/// Merges into the file.
+///
+/// # Errors
+/// If the arguments do not fit each other, or there is no certificate.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    if args.file == "-" {
+        return Err(Failure::Usage("stdin cannot be changed in place; name a file".to_owned()));
+    }
+    let targets = [Target::file(&args.file)];
+    Ok(batch::run(context, &targets, |target| merge(args, context, target)))
+}
+
+fn merge(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome, Failure> {
+    let _turn = document::turn(context, target);
+    let input = InputFlags::default();
+    let document = match seal::load(&input, context, target)? {
+        Ok(document) => document,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    let file = SealedFile::new(document.format, document.tree()?)?;
+    if file.objects().is_empty() {
+        return Err(SealedFileError::Missing.into());
+    }
+    let mut merging = Merging::new(&document)?;
+    let mut sealer = None;
+    for (update, object) in args.pairs(context, &file)? {
+        check(context, target, object, &update)?;
+        let update = Update {
+            secret: update,
+            templates: seal::templates(context, &args.template, &args.template_file)?,
+        };
+        if !update.secret.data.is_empty() && sealer.is_none() {
+            sealer = Some(args.sealer.load(context)?);
+        }
+        merging.merge(&file, object, &update, &args.remove, sealer.as_ref())?;
+    }
+    if let Some(sealer) = &sealer {
+        sealer.keep(context);
+    }
+    if merging.text.expose_secret() == document.source.expose_secret() {
+        return Ok(Outcome::Unchanged);
+    }
+    merging.check()?;
+    document::replace(context, target.path().unwrap_or(Path::new("")), &document.source, &merging.text)?;
+    Ok(Outcome::Done("merged", merging.detail()))
+}
+
+/// What to put into a SealedSecret.
+struct Update {
+    secret: Secret,
+    templates: BTreeMap<String, String>,
+}
+
+impl Args {
+    /// Returns what to put into which objects.
+    fn pairs<'f>(
+        &self,
+        context: &Context<'_>,
+        file: &'f SealedFile,
+    ) -> Result<Vec<(Secret, &'f SealedObject)>, Failure> {
+        let has_flags = self.values.is_given() || self.values.describes();
+        let says_nothing =
+            self.remove.is_empty() && self.template.is_empty() && self.template_file.is_empty();
+        if has_flags && self.secret.is_some() {
+            return Err(Failure::Usage("values come from a Secret, or from flags".to_owned()));
+        }
+        if has_flags || (self.secret.is_none() && !says_nothing) {
+            return Ok(vec![(self.values.secret(context, "", "")?, self.object(file, None)?)]);
+        }
+        let target = match self.secret.as_deref() {
+            Some(path) if path != "-" => Target::file(path),
+            None if context.session.stdin.is_terminal() => {
+                return Err(Failure::Usage("neither a Secret nor a value is given".to_owned()));
+            }
+            _ => Target::Stdin,
+        };
+        let source = match seal::load(&InputFlags::default(), context, &target)? {
+            Ok(document) => SecretFile::new(document.format, document.tree()?),
+            Err(reason) => return Err(Failure::Check(reason.to_owned())),
+        };
+        let secrets = source.map_err(|error| in_other(&target, error))?.into_secrets();
+        let is_one = secrets.len() == 1;
+        if secrets.is_empty() {
+            return Err(Failure::NoSecret);
+        }
+        let pair = |secret: Secret| {
+            let name = (!is_one).then(|| secret.metadata.name().to_owned());
+            let object = self.object(file, name.as_deref())?;
+            Ok((secret, object))
+        };
+        secrets.into_iter().map(pair).collect()
+    }
+
+    /// Returns the object that is meant.
+    fn object<'f>(&self, file: &'f SealedFile, name: Option<&str>) -> Result<&'f SealedObject, Failure> {
+        let namespace = self.sealer.controller.overrides.namespace.as_deref();
+        let name = self.name.as_deref().or(name);
+        let is_wanted = |object: &&SealedObject| {
+            let metadata = &object.sealed.metadata;
+            name.is_none_or(|name| metadata.name() == name)
+                && namespace.is_none_or(|namespace| metadata.namespace() == namespace)
+                && self
+                    .document
+                    .is_none_or(|number| file.tree().document_of(object.node()) + 1 == number.get())
+        };
+        match file.objects().iter().filter(is_wanted).collect::<Vec<_>>()[..] {
+            [object] => Ok(object),
+            [] => Err(Failure::Check("no SealedSecret of the file is the one that is named".to_owned())),
+            _ => Err(Failure::Check(
+                "several SealedSecrets of the file could be meant: say which one with --name, --namespace or \
+                 --document"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+/// Says in which file a Secret cannot be read.
+fn in_other(target: &Target, error: SecretFileError) -> Failure {
+    Failure::Base { name: target.to_string(), source: Box::new(error.into()) }
+}
+
+/// Makes sure that an update is meant for an object.
+fn check(
+    context: &Context<'_>,
+    target: &Target,
+    object: &SealedObject,
+    update: &Secret,
+) -> Result<(), Failure> {
+    let sealed = &object.sealed;
+    if sealed.deprecated_data.is_some() {
+        let text = "the SealedSecret has the deprecated field data, beside which there can be no values";
+        return Err(Failure::Check(text.to_owned()));
+    }
+    let (found, wanted) = (update.metadata.namespace(), sealed.metadata.namespace());
+    if !found.is_empty() && found != wanted && sealed.scope() != SealingScope::ClusterWide {
+        return Err(selkie::sealed::SealingError::NamespaceMismatch {
+            found: found.to_owned(),
+            wanted: wanted.to_owned(),
+        }
+        .into());
+    }
+    let type_of = |type_: &Option<String>| type_.clone().filter(|type_| !type_.is_empty());
+    let (old, new) = (type_of(&sealed.template.type_), type_of(&update.type_));
+    let old = old.unwrap_or_else(|| OPAQUE.to_owned());
+    if let Some(new) = new.filter(|new| *new != old) {
+        let (old, new) = (escape(&old), escape(&new));
+        context.report.warn(format!("{target}: the type stays {old}, though the Secret is of type {new}"));
+    }
+    Ok(())
+}
+
+/// A file into which values are merged one by one.
+struct Merging {
+    format: Format,
+    text: SecretBytes,
+    expected: Vec<(usize, SealedSecret)>,
+    changed: usize,
+    kept: usize,
+    removed: usize,
+}
+
+impl Merging {
+    fn new(document: &Document) -> Result<Self, Failure> {
+        let text = SecretBytes::from(document.source.expose_secret());
+        Ok(Self { format: document.format, text, expected: Vec::new(), changed: 0, kept: 0, removed: 0 })
+    }
+
+    fn merge(
+        &mut self,
+        file: &SealedFile,
+        object: &SealedObject,
+        update: &Update,
+        remove: &[String],
+        sealer: Option<&Sealer>,
+    ) -> Result<(), Failure> {
+        let node = object.node();
+        let position = objects(file.tree()).iter().position(|&found| found == node).unwrap_or_default();
+        let mut new = object.sealed.clone();
+        for key in remove {
+            if new.encrypted_data.remove(key).is_none() && new.template.data.remove(key).is_none() {
+                return Err(Failure::Check(format!("there is no {} to remove", escape(key))));
+            }
+            self.removed += 1;
+        }
+        let mut addition = object.sealed.clone();
+        addition.encrypted_data.clear();
+        if let Some(sealer) = sealer {
+            let unsealed = Unsealed { sealed: addition, values: &update.secret.data };
+            let (mut sealed, kept) = sealer.seal(vec![unsealed], std::slice::from_ref(&object.sealed))?;
+            addition = sealed.pop().unwrap_or_default();
+            self.kept += kept;
+            self.changed += addition.encrypted_data.len() - kept;
+        }
+        let mut metadata = update.secret.metadata.clone();
+        metadata.strip();
+        // The scope is that of the file.
+        for scope in SealingScope::ALL.iter().filter_map(|scope| scope.annotation()) {
+            metadata.remove_annotation(scope);
+        }
+        addition.template.metadata = metadata;
+        addition.template.data =
+            update.templates.iter().map(|(key, text)| (key.clone(), Some(text.clone()))).collect();
+        new.merge(addition);
+        if let Some(immutable) = update.secret.immutable {
+            new.template.immutable = Some(immutable);
+        }
+        self.write(position, &object.sealed, &new)?;
+        self.expected.push((position, new));
+        Ok(())
+    }
+
+    /// Writes what differs between two states of an object.
+    fn write(&mut self, position: usize, old: &SealedSecret, new: &SealedSecret) -> Result<(), Failure> {
+        let (old, new) = (old.to_json(), new.to_json());
+        for path in MAPS {
+            let entries = |object: &Json| match path.iter().try_fold(object, |json, step| json.get(step)) {
+                Some(Json::Object(entries)) => entries.clone(),
+                _ => serde_json::Map::new(),
+            };
+            let (old, new) = (entries(&old), entries(&new));
+            for key in old.keys().filter(|key| !new.contains_key(*key)) {
+                self.edit(position, path, key, None)?;
+            }
+            for (key, value) in new.iter().filter(|(key, value)| old.get(*key) != Some(*value)) {
+                self.edit(position, path, key, Some(value))?;
+            }
+        }
+        let immutable = |object: &Json| object["spec"]["template"]["immutable"].clone();
+        if immutable(&old) != immutable(&new) {
+            self.edit(position, &["spec", "template"], "immutable", Some(&immutable(&new)))?;
+        }
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        position: usize,
+        path: &[&str],
+        key: &str,
+        value: Option<&Json>,
+    ) -> Result<(), Failure> {
+        let tree = self.format.read(SecretBytes::from(self.text.expose_secret()))?;
+        let root: NodeId = *objects(&tree).get(position).ok_or(SealedFileError::Missing)?;
+        let steps = path.iter().copied().chain([key]).map(|step| Step::Key(step.to_owned()));
+        let path: TreePath = steps.collect();
+        self.text = match value {
+            Some(value) => change::set(self.format, &tree, root, &path, value)?,
+            None => change::unset(self.format, &tree, root, &path)?,
+        };
+        Ok(())
+    }
+
+    /// Reads the result back.
+    fn check(&self) -> Result<(), Failure> {
+        let tree = self.format.read(SecretBytes::from(self.text.expose_secret()))?;
+        let found = objects(&tree);
+        for (position, expected) in &self.expected {
+            let read = found.get(*position).map(|&node| SealedSecret::from_json(&tree.to_json(node)));
+            if !matches!(&read, Some(Ok(read)) if read.to_json() == expected.to_json()) {
+                return Err(SecretFileError::Unfaithful.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn detail(&self) -> String {
+        let mut parts = Vec::new();
+        if self.changed > 0 {
+            parts.push(count(self.changed, "value"));
+        }
+        if self.kept > 0 {
+            parts.push(format!("{} kept", self.kept));
+        }
+        if self.removed > 0 {
+            parts.push(format!("{} removed", self.removed));
+        }
+        parts.join(", ")
+    }
+}
+
+/// The maps of a SealedSecret whose entries are merged.
+const MAPS: [&[&str]; 4] = [
+    &["spec", "encryptedData"],
+    &["spec", "template", "data"],
+    &["spec", "template", "metadata", "labels"],
+    &["spec", "template", "metadata", "annotations"],
+];
+
+/// The type of a Secret that says none.
+const OPAQUE: &str = "Opaque";

@@ -1,0 +1,242 @@
+//! `kubectl seal reseal`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use selkie::manifest::read_object;
+use selkie::sealed::{SealedFile, SealedObject, SealedSecret};
+
+use crate::batch::{self, Outcome};
+use crate::cluster::{Cluster, ClusterError};
+use crate::commands;
+use crate::commands::seal;
+use crate::context::Context;
+use crate::document::{self, InputFlags};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::{count, escape};
+use crate::sealer::{Resealing, Sealer, SealerFlags};
+use crate::targets::{self, Target};
+
+/// Seal SealedSecrets again, for a new certificate
+///
+/// Values that were sealed for another certificate are opened with the private keys at hand and sealed again; with
+/// --by-controller, the controller does so. Files are replaced, and nothing but those values changes in them. Without
+/// --cert, the newest of the private keys is sealed for.
+///
+/// A SealedSecret with a value that no key opens stays as it is, and is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, globs or folders
+    #[arg(id = "paths", value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    /// Let the controller of the cluster do it, which has the keys
+    #[arg(long, conflicts_with_all = ["always", "check"])]
+    by_controller: bool,
+
+    /// Seal values again that were sealed for the certificate already
+    #[arg(long)]
+    always: bool,
+
+    /// Change nothing: tell what would be sealed again, and fail if there is something
+    #[arg(long, visible_alias = "dry-run")]
+    check: bool,
+
+    #[command(flatten)]
+    sealer: SealerFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl seal reseal --sealing-key keys.yaml .                  every file, for the newest of the keys
+  kubectl seal reseal --sealing-key old.key --cert new.pem apps/
+  kubectl seal reseal --sealing-key keys.yaml --check .          for CI: fails if something is stale
+  kubectl seal reseal --by-controller db.yaml                    the controller opens and seals";
+
+/// Who opens and seals.
+enum Resealer {
+    Controller(Box<Cluster>),
+    Keys(Box<Sealer>),
+}
+
+/// How many values were looked at in all files.
+#[derive(Default)]
+struct Counts {
+    changed: AtomicUsize,
+    kept: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+/// Seals every file again.
+///
+/// # Errors
+/// If the arguments name nothing, or there are no keys.
+pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    let targets = targets::expand(&args.files, context.session)?;
+    commands::refuse_stdin(&targets)?;
+    let resealer = if args.by_controller {
+        Resealer::Controller(Box::new(args.sealer.controller.connect(context)?))
+    } else {
+        Resealer::Keys(Box::new(args.sealer.load_with_keys(context)?))
+    };
+    let counts = Counts::default();
+    let exit = batch::run(context, &targets, |target| reseal(args, context, target, &resealer, &counts));
+    if let Resealer::Keys(sealer) = &resealer {
+        sealer.keep(context);
+    }
+    counts.tell(args, context);
+    Ok(exit)
+}
+
+fn reseal(
+    args: &Args,
+    context: &Context<'_>,
+    target: &Target,
+    resealer: &Resealer,
+    counts: &Counts,
+) -> Result<Outcome, Failure> {
+    let _turn = if args.check { crate::turn::Turn::none() } else { document::turn(context, target) };
+    let document = match seal::load(&InputFlags::default(), context, target)? {
+        Ok(document) => document,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    if !target.is_named() && !may_hold_sealed_secrets(document.source.expose_secret()) {
+        return Ok(Outcome::Skipped("with no SealedSecret in it"));
+    }
+    let tree = match document.tree_of(target)? {
+        Ok(tree) => tree,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    let file = SealedFile::new(document.format, tree)?;
+    if file.objects().is_empty() {
+        return if target.is_named() {
+            Err(selkie::sealed::SealedFileError::Missing.into())
+        } else {
+            Ok(Outcome::Skipped("with no SealedSecret in it"))
+        };
+    }
+    let results = resealer.reseal(args, context, file.objects())?;
+    let (changed, failed) = counts.add(&file, &results);
+    if args.check && !changed.is_empty() {
+        return Err(Failure::Unsealable { what: STALE, values: changed });
+    }
+    if !changed.is_empty() {
+        let sealed: Vec<_> = results.into_iter().map(|result| result.sealed).collect();
+        let text = file.replace_items(&sealed)?;
+        document::replace(
+            context,
+            target.path().unwrap_or(std::path::Path::new("")),
+            &document.source,
+            &text,
+        )?;
+    }
+    if !failed.is_empty() {
+        return Err(Failure::Unsealable { what: LOCKED, values: failed });
+    }
+    Ok(match changed.len() {
+        0 => Outcome::Unchanged,
+        number => Outcome::Done("resealed", count(number, "value")),
+    })
+}
+
+impl Resealer {
+    fn reseal(
+        &self,
+        args: &Args,
+        context: &Context<'_>,
+        objects: &[SealedObject],
+    ) -> Result<Vec<Resealing>, Failure> {
+        match self {
+            Self::Controller(cluster) => {
+                objects.iter().map(|object| rotate(args, context, cluster, &object.sealed)).collect()
+            }
+            Self::Keys(sealer) => {
+                let objects: Vec<_> = objects.iter().map(|object| &object.sealed).collect();
+                Ok(sealer.reseal(&objects, args.always)?)
+            }
+        }
+    }
+}
+
+/// Has the controller seal an object again. Of what it answers, the items alone are of use: it may leave out or
+/// render what else there is.
+fn rotate(
+    args: &Args,
+    context: &Context<'_>,
+    cluster: &Cluster,
+    sealed: &SealedSecret,
+) -> Result<Resealing, Failure> {
+    let mut result = Resealing::of(sealed);
+    let flags = &args.sealer.controller;
+    // A controller before 0.40 would seal what the template gives in place of the item.
+    if let Some(key) = sealed.encrypted_data.keys().find(|key| sealed.template.data.contains_key(*key)) {
+        result.failed.push((key.clone(), "a template has the same key".to_owned()));
+        return Ok(result);
+    }
+    let controller = cluster.controller(flags.namespace(context), flags.name(context))?;
+    let answer = match controller.rotate(sealed.to_json().to_string().as_bytes()) {
+        Ok(answer) => answer,
+        Err(error @ (ClusterError::Answer { .. } | ClusterError::Conflict { .. })) => {
+            let failed = |key: &String| (key.clone(), error.to_string());
+            result.failed.extend(sealed.encrypted_data.keys().map(failed));
+            return Ok(result);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let answer = read_object(&answer).ok().and_then(|answer| SealedSecret::from_any_json(&answer).ok());
+    let answer = answer
+        .ok_or_else(|| Failure::Check("the controller does not answer with a SealedSecret".to_owned()))?;
+    let is_known =
+        |key: &String| sealed.encrypted_data.contains_key(key) || sealed.template.data.contains_key(key);
+    let has_all = sealed
+        .encrypted_data
+        .keys()
+        .all(|key| answer.encrypted_data.get(key).is_some_and(|item| !item.is_empty()));
+    if !has_all || !answer.encrypted_data.keys().all(is_known) {
+        return Err(Failure::Check("the controller answers with values of other keys".to_owned()));
+    }
+    for (key, item) in answer.encrypted_data {
+        if let Some(old) = result.sealed.encrypted_data.get_mut(&key) {
+            *old = item;
+            result.changed.push(key);
+        }
+    }
+    Ok(result)
+}
+
+impl Counts {
+    /// Adds the results of a file. Returns the values that are new, and those that stay against what was wanted.
+    fn add(&self, file: &SealedFile, results: &[Resealing]) -> (Vec<String>, Vec<String>) {
+        let (mut changed, mut failed) = (Vec::new(), Vec::new());
+        for (object, result) in file.objects().iter().zip(results) {
+            let name = escape(object.sealed.metadata.name());
+            let place = |key: &str| format!("line {}: {} of {name}", file.line_of(object, key), escape(key));
+            changed.extend(result.changed.iter().map(|key| place(key)));
+            failed.extend(result.failed.iter().map(|(key, why)| format!("{}: {why}", place(key))));
+            self.kept.fetch_add(result.kept, Ordering::Relaxed);
+        }
+        self.changed.fetch_add(changed.len(), Ordering::Relaxed);
+        self.failed.fetch_add(failed.len(), Ordering::Relaxed);
+        (changed, failed)
+    }
+
+    fn tell(&self, args: &Args, context: &Context<'_>) {
+        let [changed, kept, failed] =
+            [&self.changed, &self.kept, &self.failed].map(|count| count.load(Ordering::Relaxed));
+        let verb = if args.check { "to be sealed again" } else { "sealed again" };
+        context.report.note(format!(
+            "{} {verb}, {kept} sealed for the certificate already, {failed} locked",
+            count(changed, "value")
+        ));
+    }
+}
+
+fn may_hold_sealed_secrets(text: &[u8]) -> bool {
+    text.windows(KIND.len()).any(|window| window == KIND)
+}
+
+const KIND: &[u8] = b"SealedSecret";
+/// What is said of values that no key opens.
+pub const LOCKED: &str = "cannot be opened; their SealedSecrets stay as they are";
+const STALE: &str = "not sealed for the certificate";

@@ -1,0 +1,33 @@
+//! Sealing whole Secrets: each one of the input becomes a SealedSecret of the output.
+
+use rand::rngs::OsRng;
+use selkie::kubeseal;
+use selkie::manifest::{ObjectKind, read_stream};
+use selkie::sealed::SealingCert;
+
+use super::failure::Failure;
+use super::input::Input;
+use super::options::Options;
+use super::output::{Format, Output};
+use crate::session::Session;
+
+/// Seals every Secret of the input.
+pub(super) fn run(
+    session: &Session,
+    options: &Options<'_>,
+    input: Input<'_>,
+    cert: &SealingCert,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let place = options.place(session);
+    let choices = options.choices(&place);
+    let objects = read_stream(input.read()?.expose_secret(), ObjectKind::Secret).map_err(Failure::new)?;
+    let secrets = objects.into_iter().map(|object| kubeseal::secret(object, &choices));
+    let secrets: Vec<_> = secrets.collect::<Result<_, _>>().map_err(Failure::new)?;
+    for secret in secrets {
+        let sealed = kubeseal::seal(secret, &choices, cert, &mut OsRng).map_err(Failure::new)?;
+        let format = Format::parse(options.output_format())?;
+        output.put(format.print(&sealed.to_json(), ObjectKind::SealedSecret).expose_secret())?;
+    }
+    Ok(())
+}
