@@ -13,6 +13,7 @@ mod base64;
 mod cert;
 mod digest;
 mod file;
+mod flaws;
 mod item;
 mod key;
 mod key_secret;
@@ -37,6 +38,7 @@ pub use digest::{Digest, DigestKey, SealedValue};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, is_sealed_secret, objects,
 };
+pub use flaws::{Flaw, FlawKind, flaws};
 pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;

@@ -35,6 +35,7 @@ pub use budget::{Limit, Limits};
 use crate::secret::SecretBytes;
 use crate::template::budget::Budget;
 use crate::template::call::Machine;
+use crate::template::node::Trees;
 use crate::template::parse::Fault;
 use crate::template::value::{Text, Value};
 
@@ -113,18 +114,35 @@ pub fn render(
     surroundings: &mut Surroundings<'_>,
     limits: &Limits,
 ) -> Result<SecretBytes, TemplateError> {
-    let refuse = |limit| TemplateError::limit(name.to_owned(), limit, limits);
-    if source.len() > limits.source_bytes {
-        return Err(refuse(Limit::SourceBytes));
-    }
     let mut budget = Budget::new(limits);
-    let trees = parse::parse(name, source, &mut budget).map_err(|fault| match fault {
-        Fault::Limit(limit) => refuse(limit),
-        Fault::Message(message) => TemplateError::Parse(message),
-    })?;
+    let trees = read(name, source, &mut budget, limits)?;
     let entries =
         context.iter().map(|(key, value)| (Text::public(key.as_str()), Text::secret(value.expose_secret())));
     let context = Value::Map(Rc::new(entries.collect()));
     let machine = Machine::new(surroundings.now.into(), surroundings.rng, budget);
     exec::execute(name, source, &trees, context, machine)
+}
+
+/// Reads a template without rendering it, so that one that never could be is told early.
+///
+/// # Errors
+/// If it is none, or is larger than it may be.
+pub fn check(name: &str, source: &str, limits: &Limits) -> Result<(), TemplateError> {
+    read(name, source, &mut Budget::new(limits), limits).map(|_| ())
+}
+
+fn read<'s>(
+    name: &str,
+    source: &'s str,
+    budget: &mut Budget,
+    limits: &Limits,
+) -> Result<Trees<'s>, TemplateError> {
+    let refuse = |limit| TemplateError::limit(name.to_owned(), limit, limits);
+    if source.len() > limits.source_bytes {
+        return Err(refuse(Limit::SourceBytes));
+    }
+    parse::parse(name, source, budget).map_err(|fault| match fault {
+        Fault::Limit(limit) => refuse(limit),
+        Fault::Message(message) => TemplateError::Parse(message),
+    })
 }

@@ -25,6 +25,7 @@ mod tour;
 mod unseal;
 mod unset;
 mod updatekeys;
+mod validate;
 mod view;
 
 pub use reseal::LOCKED;
@@ -70,6 +71,7 @@ pub enum Command {
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
     Unseal(unseal::Args),
+    Validate(validate::Args),
     Cert(cert::Args),
     Convert(convert::Args),
     Keys(keys::Args),
@@ -112,6 +114,7 @@ impl Command {
             Self::Unseal(args) => unseal::run(args, context),
             Self::Unset(args) => unset::run(args, context),
             Self::Updatekeys(args) => updatekeys::run(args, context),
+            Self::Validate(args) => validate::run(args, context),
             Self::View(args) => view::run(args, context),
         }
     }
