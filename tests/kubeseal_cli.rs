@@ -3,6 +3,8 @@
 //!
 //! Where we, or the later version, do something else, the case is in a table below with what is expected in its place.
 
+mod api;
+mod cluster;
 mod differences;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         .into_iter()
         .map(|case| Trial::test(format!("kubeseal_cli::{}", case.test_name()), move || check_ours(&case)))
         .collect();
+    tests.extend(cluster::tests());
     tests.push(Trial::test("kubeseal_cli::there_are_cases", move || {
         let names: Vec<_> = self::cases().into_iter().map(|case| case.name).collect();
         let unknown = differences::names().find(|name| !names.iter().any(|known| known == name));
@@ -47,7 +50,7 @@ pub fn live_tests() -> Vec<Trial> {
         Peer::Kubeseal
             .test(format!("cli::{}", case.test_name()), move |program| check_theirs(&case, &program))
     };
-    cases.map(test).collect()
+    cases.map(test).chain(cluster::live_tests()).collect()
 }
 
 /// What is run, and what came of it.
