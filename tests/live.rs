@@ -1,11 +1,15 @@
 //! Comparisons with the real tools.
 
+mod cluster;
+mod cluster_access;
+mod controller;
 mod emit;
 mod gomanifest;
 mod gotree;
 mod keys;
 mod programs;
 mod properties;
+mod sealed_secrets;
 mod suite;
 
 use std::process::Command;
@@ -18,15 +22,22 @@ use crate::{kubeseal_cli, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
     tests.extend(keys::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
+    tests.extend(sealed_secrets::tests());
     tests.extend(suite::tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sops_cli::live_tests());
     tests
+}
+
+/// Ends what the tests share.
+pub fn end() {
+    cluster::end();
 }
 
 /// A comparison with another version than the one that is meant would prove little.

@@ -35,5 +35,7 @@ fn main() -> ExitCode {
     .into_iter()
     .flatten()
     .collect();
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+    let exit = libtest_mimic::run(&Arguments::from_args(), tests).exit_code();
+    live::end();
+    exit
 }

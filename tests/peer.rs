@@ -1,8 +1,10 @@
 //! The real tools to compare with, as `tests/run.sh` hands them in.
 
 use std::env;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use libtest_mimic::{Failed, Trial};
 
@@ -11,12 +13,28 @@ use libtest_mimic::{Failed, Trial};
 pub enum Peer {
     /// `age` of the system.
     Age,
+    /// etcd, which keeps what the API server of Kubernetes knows.
+    Etcd,
     /// What answers with the code that kubeseal reads and prints manifests with, see `peers/gomanifest`.
     Gomanifest,
     /// What answers with the code of sops 3.13.3, see `peers/gotree`.
     Gotree,
-    /// kubeseal 0.40.0.
+    /// `ip`, for a user who may make network namespaces.
+    Ip,
+    /// The API server of Kubernetes.
+    KubeApiserver,
+    /// The command line of Kubernetes.
+    Kubectl,
+    /// The command line of Sealed Secrets.
     Kubeseal,
+    /// A folder of Python modules with `kubesealpy`.
+    Kubesealpy,
+    /// `openssl` of the system.
+    Openssl,
+    /// The controller of Sealed Secrets.
+    SealedSecretsController,
+    /// The definition of the resource `SealedSecret`.
+    SealedSecretsCrd,
     /// sops 3.11.0.
     Sops311,
     /// sops 3.13.3.
@@ -46,9 +64,17 @@ impl Peer {
     const fn name(self) -> &'static str {
         match self {
             Self::Age => "age",
+            Self::Etcd => "etcd",
             Self::Gomanifest => "gomanifest",
             Self::Gotree => "gotree",
+            Self::Ip => "ip",
+            Self::KubeApiserver => "kube_apiserver",
+            Self::Kubectl => "kubectl",
             Self::Kubeseal => "kubeseal",
+            Self::Kubesealpy => "kubesealpy",
+            Self::Openssl => "openssl",
+            Self::SealedSecretsController => "sealed_secrets_controller",
+            Self::SealedSecretsCrd => "sealed_secrets_crd",
             Self::Sops311 => "sops_3_11",
             Self::Sops313 => "sops_3_13",
             Self::YamlTestSuite => "yaml_test_suite",
@@ -58,9 +84,17 @@ impl Peer {
     const fn variable(self) -> &'static str {
         match self {
             Self::Age => "SELKIE_PEER_AGE",
+            Self::Etcd => "SELKIE_PEER_ETCD",
             Self::Gomanifest => "SELKIE_PEER_GOMANIFEST",
             Self::Gotree => "SELKIE_PEER_GOTREE",
+            Self::Ip => "SELKIE_PEER_IP",
+            Self::KubeApiserver => "SELKIE_PEER_KUBE_APISERVER",
+            Self::Kubectl => "SELKIE_PEER_KUBECTL",
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
+            Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
+            Self::Openssl => "SELKIE_PEER_OPENSSL",
+            Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
+            Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
             Self::Sops313 => "SELKIE_PEER_SOPS_3_13",
             Self::YamlTestSuite => "SELKIE_YAML_TEST_SUITE",
@@ -71,6 +105,22 @@ impl Peer {
 /// Runs a command and returns what it wrote to its standard output.
 pub fn output(command: &mut Command) -> Result<Vec<u8>, Failed> {
     let output = command.output()?;
+    succeeded(command, output)
+}
+
+/// Runs a command that reads `input`, and returns what it wrote to its standard output.
+pub fn piped(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Failed> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().ok_or("there is an input")?;
+    // While it is read, too: it may answer before it has read everything.
+    let output = thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input));
+        child.wait_with_output()
+    })?;
+    succeeded(command, output)
+}
+
+fn succeeded(command: &Command, output: Output) -> Result<Vec<u8>, Failed> {
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{command:?} ended with {}: {errors}", output.status).into());

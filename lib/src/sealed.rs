@@ -23,7 +23,9 @@ mod rsa;
 mod scheme;
 mod scope;
 mod sealed_secret;
+mod sealing;
 mod secret;
+mod secret_file;
 mod unseal;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
@@ -32,7 +34,7 @@ pub use cert::{CertError, SealingCert, Validity};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, objects, seal_text,
 };
-pub use item::{ItemError, KeyCause};
+pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
 pub use object_meta::ObjectMeta;
@@ -41,7 +43,9 @@ pub use registry::{Key, KeyRegistry, OpenedItem};
 pub use scheme::SealedSecrets;
 pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
+pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
+pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
 
 /// The group of the kind SealedSecret.

@@ -5,6 +5,8 @@ mod cache;
 use selkie::sealed::SealingCert;
 use time::{Duration, OffsetDateTime};
 
+use crate::certificate::cache::{Copy, Place};
+use crate::cluster::ClusterError;
 use crate::context::Context;
 use crate::controller::ControllerFlags;
 use crate::document;
@@ -89,12 +91,88 @@ impl CertificateFlags {
         self.cert.as_deref().or_else(|| context.session.environment.get(VARIABLE))
     }
 
-    fn of_cluster(&self, _: &Context<'_>, _: &ControllerFlags, _: Freshness) -> Result<Certificate, Failure> {
-        Err(Failure::Usage("no certificate is named".to_owned()))
+    /// Returns the certificate of the cluster as it is, whatever else is named.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn of_cluster(
+        &self,
+        context: &Context<'_>,
+        controller: &ControllerFlags,
+        freshness: Freshness,
+    ) -> Result<Certificate, Failure> {
+        let (namespace, name) = (controller.namespace(context), controller.name(context));
+        let cluster = controller.connect(context)?;
+        let place = Place::of(context.session, cluster.server(), namespace, name).filter(|_| !self.no_cache);
+        let source = format!("of {namespace}/{name} at {}", fetch::shown(cluster.server()));
+        let now = (context.session.clock)();
+        let copy = place.as_ref().and_then(Place::read).filter(|_| freshness == Freshness::Any);
+        let copy = copy.filter(|copy| copy.cert.check_expiry(now).is_ok());
+        let copied =
+            |copy: Copy| Certificate { cert: copy.cert, source: source.clone(), fetched: Some(copy.fetched) };
+        let copy = match copy {
+            Some(copy) if copy.is_young(now) => {
+                let found = copied(copy);
+                context.report.note(found.tell_copy(now));
+                return Ok(found);
+            }
+            copy => copy,
+        };
+        match (cluster.controller(namespace, name).and_then(|controller| controller.fetch_cert()), copy) {
+            (Ok(text), _) => {
+                let cert = SealingCert::parse(&text).map_err(|error| Failure::Certificate {
+                    what: format!("the certificate {source}"),
+                    error,
+                })?;
+                keep(context, place.as_ref(), &cert);
+                Ok(Certificate { cert, source, fetched: None })
+            }
+            (Err(error), Some(copy)) if is_out_of_reach(&error) => {
+                let found = copied(copy);
+                context.report.warn(format!("{error}; {}", found.tell_copy(now)));
+                Ok(found)
+            }
+            (Err(error), _) => Err(error.into()),
+        }
     }
 }
 
+/// Keeps a copy; without one, the cluster is asked the next time.
+fn keep(context: &Context<'_>, place: Option<&Place>, cert: &SealingCert) {
+    if let Some(Err(error)) = place.map(|place| place.write(cert)) {
+        context.report.detail(format!("no copy of the certificate is kept: {error}"));
+    }
+}
+
+/// Returns whether the cluster may have the same certificate still: it did not say otherwise.
+const fn is_out_of_reach(error: &ClusterError) -> bool {
+    matches!(
+        error,
+        ClusterError::Broken { .. }
+            | ClusterError::Controller { .. }
+            | ClusterError::TimedOut { .. }
+            | ClusterError::Unreachable { .. }
+    )
+}
+
 impl Certificate {
+    /// Says that the certificate is a copy, how old, and until when it can be used.
+    fn tell_copy(&self, now: OffsetDateTime) -> String {
+        let age = self.fetched.map(|fetched| now - fetched).unwrap_or_default();
+        let age = match age.whole_hours() {
+            0 => count(usize::try_from(age.whole_minutes()).unwrap_or_default(), "minute"),
+            hours @ 1..48 => count(usize::try_from(hours).unwrap_or_default(), "hour"),
+            _ => count(usize::try_from(age.whole_days()).unwrap_or_default(), "day"),
+        };
+        let until = self.cert.validity().map(|validity| format!(", expires on {}", date(validity.not_after)));
+        format!(
+            "using the copy of the certificate {} (fetched {age} ago{}; `kubectl seal cert --refresh` fetches it \
+             anew)",
+            self.source,
+            until.unwrap_or_default()
+        )
+    }
+
     /// Makes sure that the certificate can still be used, and tells of its end if that is near.
     ///
     /// # Errors

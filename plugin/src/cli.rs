@@ -140,7 +140,9 @@ mod tests {
     fn examples_of_the_help_are_command_lines() {
         let mut count = 0;
         let program = Cli::command();
-        for command in std::iter::once(&program).chain(program.get_subcommands()) {
+        let mut open = vec![&program];
+        while let Some(command) = open.pop() {
+            open.extend(command.get_subcommands());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for words in examples(&help) {
                 let parsed = Cli::try_parse_from(words.iter().skip(1));

@@ -48,10 +48,7 @@ impl Cluster {
         let runtime = runtime()?;
         let client = {
             let _inside = runtime.enter();
-            Client::try_from(config).map_err(|error| ClusterError::Unusable {
-                what: "the configuration",
-                why: error::tell(&error),
-            })?
+            Client::try_from(config).map_err(|error| error::from_configuration(&error))?
         };
         Ok(Self { client, runtime, time_limit, server })
     }
@@ -159,11 +156,17 @@ impl Question {
         Self { method: Method::POST, path, accept: JSON, body, greatest: GREATEST_OBJECT }
     }
 
+    /// Returns the question to put the fields that are given as JSON over those of an object.
+    fn patch(path: String, body: Vec<u8>) -> Self {
+        Self { method: Method::PATCH, path, accept: JSON, body, greatest: GREATEST_OBJECT }
+    }
+
     fn into_request<B: From<Vec<u8>>>(self) -> Result<Request<B>, ClusterError> {
+        let kind = if self.method == Method::PATCH { PATCH } else { JSON };
         let mut request = Request::builder().method(self.method).uri(self.path);
         request = request.header(header::ACCEPT, self.accept);
         if !self.body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, JSON);
+            request = request.header(header::CONTENT_TYPE, kind);
         }
         request
             .body(B::from(self.body))
@@ -240,6 +243,7 @@ fn runtime() -> Result<Runtime, ClusterError> {
 }
 
 const JSON: &str = "application/json";
+const PATCH: &str = "application/merge-patch+json";
 
 /// An object has at most 1.5 MiB where it is kept, and its bytes are written in base64.
 const GREATEST_OBJECT: usize = 8 << 20;

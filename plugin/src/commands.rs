@@ -1,5 +1,6 @@
 //! The subcommands of `kubectl seal`: one file each, and one line of [`Command`].
 
+mod cert;
 mod completions;
 mod decrypt;
 mod diff;
@@ -11,6 +12,7 @@ mod explain;
 mod extract;
 mod groups;
 mod init;
+mod keys;
 mod man;
 mod rotate;
 mod set;
@@ -57,6 +59,8 @@ pub enum Command {
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Cert(cert::Args),
+    Keys(keys::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
     Tour(tour::Args),
@@ -71,6 +75,7 @@ impl Command {
     /// If it fails before it gets to files; what happens to files is reported one by one.
     pub fn run(&self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self {
+            Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Decrypt(args) => decrypt::run(args, context),
             Self::Diff(args) => diff::run(args, context),
@@ -82,6 +87,7 @@ impl Command {
             Self::Extract(args) => extract::run(args, context),
             Self::Groups(args) => groups::run(args, context),
             Self::Init(args) => init::run(args, context),
+            Self::Keys(args) => keys::run(args, context),
             Self::Man(args) => man::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
             Self::Set(args) => set::run(args, context),

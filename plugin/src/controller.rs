@@ -1,7 +1,9 @@
 //! Which controller of Sealed Secrets is meant, and what is asked of it and its cluster.
 
-use selkie::sealed::{KeyRegistry, SmallKeys};
+use selkie::sealed::{Backup, KEY_LABEL, ObjectMeta, SmallKeys};
+use selkie::secret::SecretBytes;
 
+use crate::cluster::{Cluster, ClusterError, Overrides};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -15,6 +17,10 @@ pub struct ControllerFlags {
     /// The name of the controller's Service; sealed-secrets-controller unless the environment says otherwise
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     controller_name: Option<String>,
+
+    /// Which cluster.
+    #[command(flatten)]
+    pub overrides: Overrides,
 }
 
 impl ControllerFlags {
@@ -31,18 +37,60 @@ impl ControllerFlags {
         chosen(&self.controller_name, context, "SEALED_SECRETS_CONTROLLER_NAME", usual)
     }
 
-    /// Adds the private keys of the cluster.
+    /// Returns the cluster that the controller is in.
     ///
     /// # Errors
-    /// If they cannot be had.
-    pub fn add_sealing_keys(
-        &self,
-        _: &Context<'_>,
-        _: SmallKeys,
-        _: &mut KeyRegistry,
-    ) -> Result<(), Failure> {
-        Err(Failure::Usage("this build asks no cluster".to_owned()))
+    /// If nothing says which one, or it cannot be used.
+    pub fn connect(&self, context: &Context<'_>) -> Result<Cluster, Failure> {
+        Ok(Cluster::connect(&self.overrides, context.session)?)
     }
+
+    /// Returns the private keys of the cluster, and warns of what is labelled as one and is none.
+    ///
+    /// # Errors
+    /// If they cannot be had, or there are none.
+    pub fn sealing_keys(&self, context: &Context<'_>, small: SmallKeys) -> Result<Backup, Failure> {
+        let namespace = self.namespace(context);
+        let mut backup = Backup::default();
+        let cluster = self.connect(context)?;
+        for key in cluster.sealing_keys(namespace)? {
+            let mut metadata = ObjectMeta::named(namespace, &key.name);
+            metadata.set_label(KEY_LABEL, &key.label);
+            backup.add(metadata, &key.private_key, &key.certificate, small);
+        }
+        add_unlabelled(&cluster, namespace, small, &mut backup)?;
+        if backup.keys.is_empty() {
+            let what = format!("the namespace {namespace} of the cluster");
+            return Err(Failure::UnusableKeys { what, problems: backup.problems });
+        }
+        for problem in &backup.problems {
+            context.report.warn(format!("the Secret {namespace}/{}: {}", problem.name, problem.kind));
+        }
+        Ok(backup)
+    }
+}
+
+/// Adds the key that the controller had before 0.9, which has no label. It is rare enough not to ask for the right
+/// to read it.
+fn add_unlabelled(
+    cluster: &Cluster,
+    namespace: &str,
+    small: SmallKeys,
+    backup: &mut Backup,
+) -> Result<(), Failure> {
+    if backup.keys.iter().any(|key| key.secret.metadata.name() == UNLABELLED) {
+        return Ok(());
+    }
+    let secret = match cluster.secret(namespace, UNLABELLED) {
+        Err(ClusterError::Forbidden { .. } | ClusterError::NotFound { .. }) => return Ok(()),
+        secret => secret?,
+    };
+    let value = |name: &str| secret.data.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    if let Some(key) = value("tls.key").filter(|_| !secret.labels.contains_key(KEY_LABEL)) {
+        let cert = value("tls.crt").map(SecretBytes::expose_secret).unwrap_or_default();
+        backup.add(ObjectMeta::named(namespace, UNLABELLED), key, cert, small);
+    }
+    Ok(())
 }
 
 /// Returns what the flag says, or the variable, or what is usual.
@@ -51,3 +99,5 @@ fn chosen<'a>(flag: &'a Option<String>, context: &Context<'a>, variable: &str, u
 }
 
 const HEADING: &str = "Controller of Sealed Secrets";
+/// What the first key of a controller is called.
+const UNLABELLED: &str = "sealed-secrets-key";

@@ -35,7 +35,7 @@ pub enum Failure {
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// A text with sealing keys cannot be read.
-    #[error("{what}: {error}")]
+    #[error("{}", describe_backup(.what, .error))]
     Backup {
         /// The text.
         what: String,
@@ -304,8 +304,11 @@ impl Failure {
             Self::Base { source, .. } => return source.causes(),
             Self::Cluster(error) => return error.causes(),
             Self::Recover(error) => return recovery_causes(error),
-            Self::UnusableKeys { problems, .. } => {
-                return problems.iter().map(sealing_keys::describe).collect();
+            Self::UnusableKeys { what, problems } => {
+                return problems
+                    .iter()
+                    .map(|problem| format!("{what}:{}", sealing_keys::describe(problem)))
+                    .collect();
             }
             _ => {}
         }
@@ -367,6 +370,13 @@ fn describe_open(error: &OpenError) -> String {
             format!("line {line}, {}: {source}", dotted::show(path))
         }
         error => error.to_string(),
+    }
+}
+
+fn describe_backup(what: &str, error: &BackupError) -> String {
+    match error {
+        BackupError::Parse(ParseError { line, kind }) => format!("{what}:{line}: {kind}"),
+        error => format!("{what}: {error}"),
     }
 }
 

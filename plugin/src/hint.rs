@@ -34,8 +34,8 @@ pub fn hint(failure: &Failure) -> Option<String> {
              `kubectl get secret -n kube-system -l sealedsecrets.bitnami.com/sealed-secrets-key -o yaml`"
         }
         Failure::Base { source, .. } => return self::hint(source),
-        Failure::Cluster(error) => return cluster_hint(error),
         Failure::Certificate { error, .. } => return cert_hint(error),
+        Failure::Cluster(error) => return cluster_hint(error),
         Failure::Config(error) => return config_hint(error),
         Failure::Edit(error) => return edit_hint(error),
         Failure::InClear { .. } => {
@@ -108,6 +108,34 @@ pub fn hint(failure: &Failure) -> Option<String> {
     Some(hint.to_owned())
 }
 
+fn cert_hint(error: &CertError) -> Option<String> {
+    let hint = match error {
+        CertError::Expired(_) => {
+            "fetch the one in use with `kubectl seal cert --refresh`; the controller makes a new one every 30 days"
+        }
+        CertError::PublicKey | CertError::Missing | CertError::Malformed => {
+            "`kubectl seal cert --output cert.pem` writes the certificate of the cluster"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn keys_hint(problems: &[BackupProblem]) -> Option<String> {
+    let is = |wanted: fn(&SealingKeyError) -> bool| {
+        problems.iter().any(|problem| matches!(&problem.kind, BackupProblemKind::Key(error) if wanted(error)))
+    };
+    let hint = if is(|error| matches!(error, SealingKeyError::Size(bits) if *bits < 2048)) {
+        "pass --small-keys to use the key all the same, on a machine where nobody measures how long it takes"
+    } else if is(|error| *error == SealingKeyError::Encrypted) {
+        "take the passphrase off with `openssl pkey -in FILE -out KEY`, and encrypt that file with \
+         `kubectl seal encrypt -i KEY`: such a file is read as well"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
 fn cluster_hint(error: &ClusterError) -> Option<String> {
     let hint = match error {
         ClusterError::Controller { proxy, .. } => {
@@ -143,19 +171,6 @@ fn cluster_hint(error: &ClusterError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn cert_hint(error: &CertError) -> Option<String> {
-    let hint = match error {
-        CertError::Expired(_) => {
-            "fetch the one in use with `kubectl seal cert --refresh`; the controller makes a new one every 30 days"
-        }
-        CertError::PublicKey | CertError::Missing | CertError::Malformed => {
-            "`kubectl seal cert --output cert.pem` writes the certificate of the cluster"
-        }
-        _ => return None,
-    };
-    Some(hint.to_owned())
-}
-
 /// Returns how an administrator allows what was forbidden.
 fn grant_hint(asked: &Asked) -> String {
     let (verb, resource) = (asked.verb, asked.resource);
@@ -169,21 +184,6 @@ fn grant_hint(asked: &Asked) -> String {
     format!(
         "ask an administrator for `kubectl create {kind} NAME --verb={verb} --resource={resource}{name}{place}`, bound to you"
     )
-}
-
-fn keys_hint(problems: &[BackupProblem]) -> Option<String> {
-    let is = |wanted: fn(&SealingKeyError) -> bool| {
-        problems.iter().any(|problem| matches!(&problem.kind, BackupProblemKind::Key(error) if wanted(error)))
-    };
-    let hint = if is(|error| matches!(error, SealingKeyError::Size(bits) if *bits < 2048)) {
-        "pass --small-keys to use the key all the same, on a machine where nobody measures how long it takes"
-    } else if is(|error| *error == SealingKeyError::Encrypted) {
-        "take the passphrase off with `openssl pkey -in FILE -out KEY`, and encrypt that file with \
-         `kubectl seal encrypt -i KEY`: such a file is read as well"
-    } else {
-        return None;
-    };
-    Some(hint.to_owned())
 }
 
 fn config_hint(error: &ConfigFileError) -> Option<String> {

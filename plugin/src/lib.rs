@@ -34,6 +34,7 @@ mod output;
 mod reach;
 mod report;
 pub mod scratch;
+mod sealed_report;
 mod sealing;
 mod sealing_keys;
 pub mod session;

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selkie::sealed::{Backup, BackupProblem, KeyRegistry, SmallKeys};
-use selkie::secret::SecretBytes;
+use selkie::sealed::{Backup, BackupKey, BackupProblem, KeyRegistry, SmallKeys};
 use selkie::sops::MacCheck;
 
 use crate::context::Context;
@@ -30,12 +29,6 @@ pub struct SealingKeyFlags {
 }
 
 impl SealingKeyFlags {
-    /// Returns flags that name files.
-    #[must_use]
-    pub fn of_files(files: Vec<PathBuf>, small_keys: bool) -> Self {
-        Self { files, from_cluster: false, small_keys }
-    }
-
     /// Reads the keys.
     ///
     /// # Errors
@@ -59,10 +52,12 @@ impl SealingKeyFlags {
         }
         let mut keys = KeyRegistry::new();
         for file in &files {
-            self.add_file(context, file, &mut keys)?;
+            let backup = read_backup(context, file, self.small())?;
+            add(&mut keys, backup, &file.display().to_string());
         }
         if self.from_cluster {
-            controller.add_sealing_keys(context, self.small(), &mut keys)?;
+            let backup = controller.sealing_keys(context, self.small())?;
+            add(&mut keys, backup, "the cluster");
         }
         Ok(Some(keys))
     }
@@ -79,19 +74,24 @@ impl SealingKeyFlags {
         let named = variable.split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from);
         named.chain(self.files.iter().cloned()).collect()
     }
+}
 
-    fn add_file(&self, context: &Context<'_>, path: &Path, keys: &mut KeyRegistry) -> Result<(), Failure> {
-        let backup = read_backup(context, path, self.small())?;
-        let several = backup.keys.len() > 1;
-        for found in backup.keys {
-            let name = match found.secret.metadata.name() {
-                "" if several => format!("{}:{}", path.display(), found.line),
-                "" => path.display().to_string(),
-                name => name.to_owned(),
-            };
-            keys.add(found.secret.into_key(name));
-        }
-        Ok(())
+/// Adds the keys of a backup; those without a Secret are named by where they stand.
+fn add(keys: &mut KeyRegistry, backup: Backup, what: &str) {
+    let several = backup.keys.len() > 1;
+    for found in backup.keys {
+        let name = name(&found, what, several);
+        keys.add(found.secret.into_key(name));
+    }
+}
+
+/// Returns what a key is called: by its Secret, or where it stands.
+#[must_use]
+pub fn name(found: &BackupKey, what: &str, several: bool) -> String {
+    match found.secret.metadata.name() {
+        "" if several => format!("{what}:{}", found.line),
+        "" => what.to_owned(),
+        name => name.to_owned(),
     }
 }
 
@@ -100,9 +100,7 @@ impl SealingKeyFlags {
 /// # Errors
 /// If there is no key in it.
 pub fn read_backup(context: &Context<'_>, path: &Path, small: SmallKeys) -> Result<Backup, Failure> {
-    let what = path.display().to_string();
-    let backup = Backup::parse(read(context, path)?, small);
-    let backup = backup.map_err(|error| Failure::Backup { what: what.clone(), error })?;
+    let (what, backup) = inspect(context, path, small)?;
     if backup.keys.is_empty() {
         return Err(Failure::UnusableKeys { what, problems: backup.problems });
     }
@@ -112,25 +110,35 @@ pub fn read_backup(context: &Context<'_>, path: &Path, small: SmallKeys) -> Resu
     Ok(backup)
 }
 
+/// Reads a file with keys, whatever is wrong with what is in it; `-` is stdin. Returns what the file is called, too.
+///
+/// # Errors
+/// If it is none with keys, or no identity at hand decrypts it.
+pub fn inspect(context: &Context<'_>, path: &Path, small: SmallKeys) -> Result<(String, Backup), Failure> {
+    let target = if path == Path::new("-") { Target::Stdin } else { Target::file(path) };
+    let document = InputFlags::default().load(context, &target)?;
+    let is_encrypted = document.looks_encrypted();
+    let text = if is_encrypted {
+        document.unlock(context, MacCheck::Require)?.opened.plaintext()?
+    } else {
+        document.source
+    };
+    let what = target.to_string();
+    let backup = Backup::parse(text, small).map_err(|error| Failure::Backup { what: what.clone(), error })?;
+    if !is_encrypted && !backup.keys.is_empty() && is_exposed(&context.session.absolute(path)) {
+        context.report.warn(format!("everyone can read the keys in {what}: run `chmod 600 {what}`"));
+    }
+    Ok((what, backup))
+}
+
 /// Says where something is wrong, and what.
 #[must_use]
 pub fn describe(problem: &BackupProblem) -> String {
     let name = if problem.name.is_empty() { String::new() } else { format!("{}: ", problem.name) };
-    format!("{}: {name}{}", problem.line, problem.kind)
-}
-
-/// Reads a file in clear or encrypted; `-` is stdin.
-fn read(context: &Context<'_>, path: &Path) -> Result<SecretBytes, Failure> {
-    let target = if path == Path::new("-") { Target::Stdin } else { Target::file(path) };
-    let document = InputFlags::default().load(context, &target)?;
-    if document.looks_encrypted() {
-        return Ok(document.unlock(context, MacCheck::Require)?.opened.plaintext()?);
+    match problem.line {
+        0 => format!("{name}{}", problem.kind),
+        line => format!("{line}: {name}{}", problem.kind),
     }
-    if is_exposed(&context.session.absolute(path)) {
-        let path = path.display();
-        context.report.warn(format!("everyone can read the keys in {path}: run `chmod 600 {path}`"));
-    }
-    Ok(document.source)
 }
 
 /// Lists files with private keys, as for kubeseal.

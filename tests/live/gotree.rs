@@ -35,7 +35,12 @@ pub struct Refusal {
 impl Gotree {
     /// Starts the peer.
     pub fn start(program: &Path) -> Result<Self, Failed> {
-        let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Self::run(&mut Command::new(program))
+    }
+
+    /// Starts a peer that talks as this one does.
+    pub fn run(command: &mut Command) -> Result<Self, Failed> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("the peer has no input")?;
         let output = BufReader::new(child.stdout.take().ok_or("the peer has no output")?);
         Ok(Self { child, pipes: RefCell::new(Pipes { input, output }) })

@@ -2,9 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 use selkie::format::Format;
@@ -16,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::envelope::{self, DATA_KEY, NOW, rng};
 use crate::golden::same_text;
-use crate::peer::{Peer, output};
+use crate::peer::{Peer, output, piped};
 
 /// A key of `testdata/age`, and a folder with what belongs to it.
 struct Key {
@@ -128,16 +127,5 @@ impl Key {
         command.env_clear().env("HOME", self.folder.path()).env(variable, &self.identity);
         command.env("SOPS_DISABLE_VERSION_CHECK", "true").args(arguments);
         command
-    }
-}
-
-fn piped(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Failed> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    child.stdin.take().ok_or("there is an input")?.write_all(input)?;
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(format!("it ended with {}", output.status).into())
     }
 }

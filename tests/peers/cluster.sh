@@ -31,7 +31,7 @@ main() {
 # What belongs to a process that is gone.
 remove_leftovers() {
   local left
-  for left in $("$ip" netns list | sed -n "s/^\($prefix[0-9]*\).*/\1/p"); do
+  for left in $("$ip" netns list | sed -n "s/^\($prefix[0-9]\{1,\}\)\( .*\)\{0,1\}$/\1/p"); do
     kill -0 "${left#"$prefix"}" 2>/dev/null || remove "$left"
   done
 }

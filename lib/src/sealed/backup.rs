@@ -27,7 +27,7 @@ pub struct Backup {
 pub struct BackupKey {
     /// The key, and the Secret that it is in.
     pub secret: KeySecret,
-    /// The 1-based line at which it begins.
+    /// The 1-based line at which it begins; 0 if it does not stand in a text.
     pub line: usize,
 }
 
@@ -36,7 +36,7 @@ pub struct BackupKey {
 pub struct BackupProblem {
     /// The name of the Secret, empty if it has none.
     pub name: String,
-    /// The 1-based line at which it begins.
+    /// The 1-based line at which it begins; 0 if it does not stand in a text.
     pub line: usize,
     /// What is wrong.
     pub kind: BackupProblemKind,
@@ -123,6 +123,12 @@ impl Backup {
         Ok(backup)
     }
 
+    /// Adds what a key Secret of a cluster holds: the values of `tls.key` and `tls.crt`. It has no line.
+    pub fn add(&mut self, metadata: ObjectMeta, key: &SecretBytes, cert: &[u8], small: SmallKeys) {
+        let name = metadata.name().to_owned();
+        self.take(&name, 0, assemble(metadata, key, Ok(Some(cert.into())), small));
+    }
+
     fn read_pem(&mut self, text: &SecretBytes, small: SmallKeys) -> Result<(), BackupError> {
         // In PEM nothing looks like this.
         let is_manifest = |line: &[u8]| line.starts_with(b"apiVersion:") || line.starts_with(b"kind:");
@@ -172,7 +178,10 @@ impl Backup {
                     self.read_object(tree, item, Some("Secret"), small);
                 }
             }
-            (Some("Secret"), _) => self.read_secret(tree, object, line, small),
+            (Some("Secret"), _) => {
+                let name = name_of(tree, object);
+                self.take(&name, line, secret(tree, object, small));
+            }
             // What stands between two `---` may be nothing.
             (None, None) if tree.items(object).next().is_none() => {}
             (kind, _) => {
@@ -183,16 +192,22 @@ impl Backup {
         }
     }
 
-    fn read_secret(&mut self, tree: &Tree, object: NodeId, line: usize, small: SmallKeys) {
-        let name = name_of(tree, object);
-        match secret(tree, object, small) {
+    /// Adds what became of a Secret.
+    fn take(
+        &mut self,
+        name: &str,
+        line: usize,
+        secret: Result<(Vec<KeySecret>, Option<BackupProblemKind>), BackupProblemKind>,
+    ) {
+        let problem = match secret {
             Ok((secrets, problem)) => {
                 self.keys.extend(secrets.into_iter().map(|secret| BackupKey { secret, line }));
-                if let Some(kind) = problem {
-                    self.tell(&name, line, kind);
-                }
+                problem
             }
-            Err(kind) => self.tell(&name, line, kind),
+            Err(problem) => Some(problem),
+        };
+        if let Some(kind) = problem {
+            self.tell(name, line, kind);
         }
     }
 
@@ -248,34 +263,42 @@ fn push(tree: &mut Tree, key: &str, value: Value) -> NodeId {
     tree.push(Node::new(value, key, Span::default(), style))
 }
 
-/// Reads a key Secret. It may hold more keys than the controller would use: all of them open values. What is wrong
-/// with the certificate keeps no key from that.
+/// Reads a key Secret. What is wrong with the certificate keeps no key from opening values.
 fn secret(
     tree: &Tree,
     object: NodeId,
     small: SmallKeys,
 ) -> Result<(Vec<KeySecret>, Option<BackupProblemKind>), BackupProblemKind> {
     let metadata = metadata(tree, object).map_err(BackupProblemKind::Metadata)?;
-    let pem = value(tree, object, KEY)?.ok_or(BackupProblemKind::Missing)?;
-    let mut keys = Vec::new();
-    for block in pem_block::blocks(pem.expose_secret()).into_iter().filter(SealingKey::is_in) {
-        keys.push(SealingKey::from_block(block, small)?);
+    let key = value(tree, object, KEY)?.ok_or(BackupProblemKind::Missing)?;
+    assemble(metadata, &key, value(tree, object, CERT), small)
+}
+
+/// Puts keys and a certificate together. There may be more keys than the controller would use: all of them open
+/// values.
+fn assemble(
+    metadata: ObjectMeta,
+    key: &SecretBytes,
+    cert: Result<Option<SecretBytes>, BackupProblemKind>,
+    small: SmallKeys,
+) -> Result<(Vec<KeySecret>, Option<BackupProblemKind>), BackupProblemKind> {
+    let blocks = pem_block::blocks(key.expose_secret()).into_iter().filter(SealingKey::is_in);
+    let keys: Vec<_> = blocks.map(|block| SealingKey::from_block(block, small)).collect::<Result<_, _>>()?;
+    let parse = |pem: SecretBytes| SealingCert::parse(pem.expose_secret()).map_err(BackupProblemKind::Cert);
+    let mut cert = cert.and_then(|pem| pem.map(parse).transpose());
+    let secret = |key: SealingKey| KeySecret { metadata: metadata.clone(), key, cert: None };
+    let mut secrets: Vec<_> = keys.into_iter().map(secret).collect();
+    let first = secrets.first_mut().ok_or(SealingKeyError::Missing)?;
+    if matches!(&cert, Ok(Some(cert)) if cert.fingerprint() != first.key.fingerprint()) {
+        cert = Err(BackupProblemKind::Foreign);
     }
-    let mut keys = keys.into_iter();
-    let key = keys.next().ok_or(SealingKeyError::Missing)?;
-    let cert = value(tree, object, CERT).and_then(|pem| {
-        pem.map(|pem| SealingCert::parse(pem.expose_secret())).transpose().map_err(BackupProblemKind::Cert)
-    });
-    let (cert, problem) = match cert {
-        Ok(Some(cert)) if cert.fingerprint() != key.fingerprint() => (None, Some(BackupProblemKind::Foreign)),
-        Ok(cert) => (cert, None),
-        Err(problem) => (None, Some(problem)),
+    let problem = match cert {
+        Ok(cert) => {
+            first.cert = cert;
+            None
+        }
+        Err(problem) => Some(problem),
     };
-    let label = metadata.clone();
-    let others = keys.map(|key| KeySecret { metadata: label.clone(), key, cert: None });
-    let others: Vec<_> = others.collect();
-    let mut secrets = vec![KeySecret { metadata, key, cert }];
-    secrets.extend(others);
     Ok((secrets, problem))
 }
 

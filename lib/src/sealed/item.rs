@@ -95,6 +95,16 @@ impl Item {
     }
 }
 
+/// Returns the size of the key that an item was sealed for, in bits, which is all that it tells without one.
+///
+/// # Errors
+/// If it is no item.
+pub fn key_bits(item: &str) -> Result<usize, ItemError> {
+    let item = Item::parse(item)?;
+    let rest = item.bytes.len() - item.middle;
+    if rest < TAG_LENGTH || item.middle == 2 { Err(ItemError::Short) } else { Ok(item.key_bits()) }
+}
+
 /// Seals a value under a new session key.
 ///
 /// # Errors
@@ -134,4 +144,6 @@ fn open(session: &[u8], sealed: &[u8]) -> Result<SecretBytes, KeyCause> {
     value.map(SecretBytes::from)
 }
 
+/// How long the tag of AES-GCM is, in bytes.
+const TAG_LENGTH: usize = 16;
 const NONCE: [u8; 12] = [0; 12];

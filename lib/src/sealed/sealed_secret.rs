@@ -46,12 +46,23 @@ pub enum SealingError {
     /// The key of the certificate cannot take a session key.
     #[error("message too long for RSA key size")]
     KeyTooSmall,
+    /// The Secret has no values.
+    #[error("the Secret has no values")]
+    Empty,
     /// The Secret has no name.
     #[error("missing metadata.name in input Secret")]
     MissingName,
     /// The Secret has no namespace, and the scope binds its values to one.
     #[error("secret must declare a namespace")]
     MissingNamespace,
+    /// The Secret is in another namespace than the one that was asked for.
+    #[error("namespace mismatch: input secret is in namespace {found:?} but {wanted:?} was specified")]
+    NamespaceMismatch {
+        /// The namespace of the Secret.
+        found: String,
+        /// The namespace that was asked for.
+        wanted: String,
+    },
 }
 
 /// Why an object is not a SealedSecret.
@@ -163,6 +174,19 @@ impl SealedSecret {
         cert: &SealingCert,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Self, SealingError> {
+        let mut sealed = Self::without_items(secret)?;
+        let label = sealed.label();
+        for (key, value) in &secret.data {
+            sealed.encrypted_data.insert(key.clone(), cert.seal_labelled(value, &label, rng)?);
+        }
+        Ok(sealed)
+    }
+
+    /// Returns what [`seal`](Self::seal) makes of a Secret, without any item.
+    ///
+    /// # Errors
+    /// If the Secret has no name, or no namespace where its scope needs one.
+    pub fn without_items(secret: &Secret) -> Result<Self, SealingError> {
         let scope = SealingScope::of(&secret.metadata);
         let (namespace, name) = (secret.metadata.namespace(), secret.metadata.name());
         if name.is_empty() {
@@ -177,10 +201,6 @@ impl SealedSecret {
         sealed.template.metadata.strip();
         sealed.template.type_.clone_from(&secret.type_);
         sealed.template.immutable = secret.immutable;
-        let label = sealed.label();
-        for (key, value) in &secret.data {
-            sealed.encrypted_data.insert(key.clone(), cert.seal_labelled(value, &label, rng)?);
-        }
         Ok(sealed)
     }
 

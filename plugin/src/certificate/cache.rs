@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use selkie::sealed::SealingCert;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::files::{self, Audience};
 use crate::session::{Environment, Session};
@@ -20,6 +20,14 @@ pub struct Copy {
     pub cert: SealingCert,
     /// When it was fetched.
     pub fetched: OffsetDateTime,
+}
+
+impl Copy {
+    /// Returns whether the copy is not a day old yet. One from the future is of a clock that was wrong.
+    #[must_use]
+    pub fn is_young(&self, now: OffsetDateTime) -> bool {
+        (Duration::ZERO..Duration::DAY).contains(&(now - self.fetched))
+    }
 }
 
 impl Place {

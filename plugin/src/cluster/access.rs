@@ -352,3 +352,168 @@ const DEFAULT: &str = "default";
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Environment, Input, Output};
+
+    fn session(folder: &Path, variables: &[(&str, &str)]) -> Session {
+        Session {
+            environment: variables.iter().copied().collect::<Environment>(),
+            directory: folder.to_owned(),
+            stdin: Input::new(std::io::empty(), false),
+            stdout: Output::new(std::io::sink(), false),
+            stderr: Output::new(std::io::sink(), false),
+            clock: time::OffsetDateTime::now_utc,
+            audit: "/nonexistent".into(),
+        }
+    }
+
+    const FILE: &str = "
+current-context: a
+clusters: [{name: c, cluster: {server: 'https://c', tls-server-name: old, proxy-url: 'http://p'}}]
+users: [{name: u, user: {token: hush, username: null}}]
+contexts:
+- {name: a, context: {cluster: c, user: u, namespace: of-a}}
+- {name: b, context: {cluster: c, user: missing}}
+- {name: c, context: {cluster: missing}}
+";
+
+    /// Returns a folder with a configuration, and flags that name it.
+    fn file(text: &str) -> (tempfile::TempDir, Overrides) {
+        let folder = tempfile::tempdir().expect("there is a folder");
+        fs::write(folder.path().join("config"), text).expect("it is written");
+        (folder, Overrides { kubeconfig: Some("config".into()), ..Overrides::default() })
+    }
+
+    #[test]
+    fn the_namespace_is_that_of_kubectl() {
+        let (folder, usual) = file(FILE);
+        let session = session(folder.path(), &[]);
+        let of = |overrides: Overrides| namespace(&overrides, &session).expect("it can be told");
+        assert_eq!(of(usual.clone()).as_deref(), Some("of-a"));
+        assert_eq!(of(Overrides { context: Some("b".into()), ..usual.clone() }).as_deref(), Some("default"));
+        assert_eq!(of(Overrides { namespace: Some("n".into()), ..usual.clone() }).as_deref(), Some("n"));
+        assert_eq!(
+            of(Overrides { namespace: Some(String::new()), ..usual.clone() }).as_deref(),
+            Some("of-a")
+        );
+        assert_eq!(of(Overrides::default()), None);
+        let wrong = namespace(&Overrides { context: Some("none".into()), ..usual }, &session);
+        let Err(ClusterError::NoEntry { kind: "context", known, .. }) = wrong else { panic!("{wrong:?}") };
+        assert_eq!(known, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn files_are_found_as_for_kubectl() {
+        let (folder, _) = file(FILE);
+        let home = folder.path().join("home");
+        fs::create_dir_all(home.join(".kube")).expect("it is made");
+        let of_home = "current-context: h\ncontexts: [{name: h, context: {cluster: h, namespace: of-home}}]";
+        fs::write(home.join(".kube/config"), of_home).expect("it is written");
+        let home = home.display().to_string();
+        let of = |variables: &[(&str, &str)]| {
+            namespace(&Overrides::default(), &session(folder.path(), variables)).expect("it can be told")
+        };
+        assert_eq!(of(&[("HOME", &home)]).as_deref(), Some("of-home"));
+        assert_eq!(of(&[("HOME", &home), ("KUBECONFIG", "config")]).as_deref(), Some("of-a"));
+        assert_eq!(of(&[("HOME", &home), ("KUBECONFIG", "none")]), None);
+        assert!(matches!(
+            namespace(
+                &Overrides { kubeconfig: Some("none".into()), ..Overrides::default() },
+                &session(folder.path(), &[])
+            ),
+            Err(ClusterError::File { .. })
+        ));
+    }
+
+    #[test]
+    fn a_pod_knows_its_cluster() {
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let variables = [("KUBERNETES_SERVICE_HOST", "fd00::1"), ("KUBERNETES_SERVICE_PORT", "443")];
+        let session_of = |more: &[(&str, &str)]| session(folder.path(), &[&variables, more].concat());
+        assert!(Pod::find(&session_of(&[]), folder.path()).is_none());
+        fs::write(folder.path().join("token"), "t").expect("it is written");
+        let pod = Pod::find(&session_of(&[]), folder.path()).expect("it is one");
+        assert_eq!(pod.address, "https://[fd00::1]:443");
+        assert_eq!(pod.namespace(&session_of(&[])), "default");
+        fs::write(folder.path().join("namespace"), "of-file\n").expect("it is written");
+        assert_eq!(pod.namespace(&session_of(&[])), "of-file");
+        assert_eq!(pod.namespace(&session_of(&[("POD_NAMESPACE", "of-variable")])), "of-variable");
+    }
+
+    #[test]
+    fn flags_win_over_files() {
+        let (folder, usual) = file(FILE);
+        let session = session(folder.path(), &[]);
+        let of = |overrides: Overrides| config(&overrides, &session);
+        let plain = of(usual.clone()).expect("it is configured");
+        assert_eq!(plain.cluster_url.to_string(), "https://c/");
+        assert_eq!(plain.tls_server_name.as_deref(), Some("old"));
+        assert_eq!(plain.proxy_url.map(|url| url.to_string()).as_deref(), Some("http://p/"));
+        let elsewhere = of(Overrides {
+            server: Some("d:1".into()),
+            insecure_skip_tls_verify: Some(true),
+            username: Some("v".into()),
+            password: Some("w".to_owned().into()),
+            ..usual.clone()
+        });
+        let elsewhere = elsewhere.expect("it is configured");
+        assert_eq!(elsewhere.cluster_url.to_string(), "https://d:1/");
+        assert_eq!(elsewhere.tls_server_name, None);
+        assert!(elsewhere.accept_invalid_certs && elsewhere.auth_info.token.is_none());
+        let nobody = of(Overrides { context: Some("b".into()), ..usual.clone() }).expect("it is configured");
+        assert!(nobody.auth_info.token.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_refused() {
+        let (folder, usual) = file(FILE);
+        let session = session(folder.path(), &[]);
+        let why = |overrides: Overrides| config(&overrides, &session).expect_err("it is refused").to_string();
+        let token = || Some("t".to_owned().into());
+        let both = Overrides { token: token(), username: Some("v".into()), ..usual.clone() };
+        assert!(why(both).starts_with("--token: "));
+        let group = Overrides { impersonate_groups: vec!["g".into()], ..usual.clone() };
+        assert!(why(group).starts_with("--as: "));
+        let trust = Overrides {
+            insecure_skip_tls_verify: Some(true),
+            certificate_authority: Some("ca.crt".into()),
+            ..usual.clone()
+        };
+        assert!(why(trust).starts_with("--insecure-skip-tls-verify: "));
+        let cluster = Overrides { context: Some("c".into()), ..usual.clone() };
+        assert_eq!(why(cluster), r#"the configuration has no cluster "missing""#);
+        let user = Overrides { user: Some("missing".into()), ..usual };
+        assert_eq!(why(user), r#"the configuration has no user "missing""#);
+        assert!(matches!(config(&Overrides::default(), &session), Err(ClusterError::NoConfiguration)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_has_no_credentials_tells_why() {
+        let scripts = [("echo hush; exit 3", "ended with exit status: 3"), ("echo hush", "prints none")];
+        for (script, expected) in scripts {
+            let file = format!(
+                "current-context: a
+clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:1'}}}}]
+contexts: [{{name: a, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, '{script}']}}}}}}]"
+            );
+            let (folder, usual) = self::file(&file);
+            let error = super::super::Cluster::connect(&usual, &session(folder.path(), &[]));
+            let error =
+                error.and_then(|cluster| cluster.secret("a", "b").map(|_| ())).expect_err("there are none");
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_an_error() {
+        let (folder, usual) = file("users: [{name: u, user: {token: hush, token: [hush]}}]\nclusters: hush");
+        let error = config(&usual, &session(folder.path(), &[])).expect_err("it is none");
+        assert!(!format!("{error} {error:?} {:?}", error.causes()).contains("hush"), "{error:?}");
+    }
+}

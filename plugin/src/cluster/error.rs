@@ -250,6 +250,14 @@ pub(super) fn from_client(error: &kube::Error, asked: &Asked, server: &str) -> C
     ClusterError::Unreachable { server: server.to_owned(), why: tell(error) }
 }
 
+/// Returns why there is no client.
+pub(super) fn from_configuration(error: &kube::Error) -> ClusterError {
+    match credentials(error) {
+        Some(why) => ClusterError::Unusable { what: "the user of the configuration", why },
+        None => ClusterError::Unusable { what: "the configuration", why: tell(error) },
+    }
+}
+
 /// Tells what an error and its sources say, each once: most of them repeat what led to them.
 pub(super) fn tell(error: &(dyn Error + 'static)) -> String {
     let all = chain(error).map(ToString::to_string);
@@ -266,8 +274,8 @@ pub(super) fn tell(error: &(dyn Error + 'static)) -> String {
     escape(&told.join(": "))
 }
 
-/// Returns why the program that a configuration names for credentials failed, without what it printed on its
-/// standard output: that may be a credential.
+/// Returns why the program that a configuration names for credentials failed, without its arguments, its
+/// variables and what it printed: all of them may hold credentials. Its standard error is that of this process.
 fn credentials(error: &kube::Error) -> Option<String> {
     let error = chain(error).find_map(|error| {
         let nested = error.downcast_ref::<kube::Error>().and_then(|error| match error {
@@ -277,10 +285,9 @@ fn credentials(error: &kube::Error) -> Option<String> {
         nested.or_else(|| error.downcast_ref::<AuthError>())
     })?;
     Some(match error {
-        AuthError::AuthExecParse(_) => "its command prints no credentials".to_owned(),
-        AuthError::AuthExecRun { cmd, out } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            format!("its command {} ended with {}: {}", escape(cmd), out.status, escape(said.trim()))
+        AuthError::AuthExecParse(_) => "its command for credentials prints none".to_owned(),
+        AuthError::AuthExecRun { out, .. } => {
+            format!("its command for credentials ended with {}", out.status)
         }
         error => tell(error),
     })

@@ -126,6 +126,18 @@ impl Cluster {
         Ok(secret.metadata.name.unwrap_or_default())
     }
 
+    /// Changes what the label of a key says; the key itself is not touched.
+    ///
+    /// # Errors
+    /// If there is no such Secret, or it must not be changed.
+    pub fn label_sealing_key(&self, namespace: &str, name: &str, label: &str) -> Result<(), ClusterError> {
+        let asked = Asked::one("patch", "secrets", namespace, name);
+        let path = format!("{}/{}", secrets(namespace)?, segment(name)?);
+        let change = json!({"metadata": {"labels": {KEY_LABEL: label}}});
+        let question = Question::patch(path, change.to_string().into_bytes());
+        self.ask(&asked, question).map_err(without_message).map(|_| ())
+    }
+
     /// Returns the SealedSecrets of a namespace, or of all of them.
     ///
     /// # Errors

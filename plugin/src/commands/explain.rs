@@ -1,25 +1,35 @@
 //! `kubectl seal explain`.
 
+mod sealed;
+
+use std::cell::OnceCell;
 use std::path::Path;
 
 use selkie::format::Format;
 use selkie::manifest::Manifest;
+use selkie::scheme::{KeySource, Scheme, scheme_of};
+use selkie::sealed::{Candidates, SealedFile, SealedSecrets};
 use selkie::sops::{Forecast, LeafPlace, LeafState, Metadata, Places, Selector, leaves};
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
 use crate::context::Context;
-use crate::document::{self, InputFlags};
+use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opening::OpeningFlags;
 use crate::report::{BAD, GOOD, STRONG, escape};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
-use crate::{batch, commands, dotted};
+use crate::{batch, commands, dotted, git, sealed_report};
 
 /// Say which configuration and rule apply to a file, which keys, and what would be encrypted
 ///
-/// No key is needed, and nothing is written. A file that does not exist yet is explained as far as its
+/// Of SealedSecrets, say for which key, scope, name and namespace each value was sealed, as far as the keys at hand
+/// tell: a value that cannot be unsealed is tried under other scopes, and under the names and namespaces of all
+/// files that are named, as they are and as they were committed, and of --try-name and --try-namespace.
+///
+/// Of SOPS documents: no key is needed, and nothing is written. A file that does not exist yet is explained as far as its
 /// name goes. Says also why `encrypt` would refuse a file, or pass over it in a folder: a Kubernetes manifest
 /// without a Secret, if the rule selects data or stringData. Fails if the rule of a file cannot be used, and
 /// as `encrypt` would for a file that is named.
@@ -39,12 +49,24 @@ pub struct Args {
 
     #[command(flatten)]
     settings: SettingsFlags,
+
+    /// Try whether values of SealedSecrets were sealed for this name
+    #[arg(long, value_name = "NAME")]
+    try_name: Vec<String>,
+
+    /// Try whether values of SealedSecrets were sealed for this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    try_namespace: Vec<String>,
+
+    #[command(flatten)]
+    opening: OpeningFlags,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   kubectl seal explain apps/db.yaml
   kubectl seal explain --encrypted-regex '^data$' apps/db.yaml    with another rule
+  kubectl seal explain --sealing-key backup.yaml sealed.yaml      why a SealedSecret cannot be unsealed
   kubectl seal explain --json apps/ | jq -r '.[] | select(.encrypted | not) | .file'";
 
 /// What there is to say about a file.
@@ -70,8 +92,26 @@ struct Explanation {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     let mut all = Vec::new();
+    let opener = args.opening.opener(context);
+    let candidates = OnceCell::new();
     let exit = batch::one_by_one(context, &targets, |target| {
-        let Some(explanation) = explain(args, context, target)? else { return Ok(false) };
+        let document = args.load(context, target)?;
+        if let Some((format, tree)) = document.as_ref().map_or(Ok(None), |it| sealed_file(it, target))? {
+            let candidates = candidates.get_or_init(|| args.candidates(context, &targets));
+            let reports = sealed_report::look_at(format, tree, opener.registry()?, candidates)?;
+            if args.json {
+                all.push(sealed::to_json(&target.name(), format.store().name(), &reports));
+                return Ok(true);
+            }
+            let text = sealed::to_text(context, &target.name(), &reports);
+            return context
+                .session
+                .stdout
+                .write(text.as_bytes())
+                .map_err(Failure::io("write", "stdout"))
+                .map(|()| true);
+        }
+        let Some(explanation) = explain(args, context, target, document.as_ref())? else { return Ok(false) };
         if args.json {
             all.push(explanation.to_json());
         } else {
@@ -86,8 +126,54 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Returns a file with SealedSecrets; nothing if it is another one.
+fn sealed_file(document: &Document, target: &Target) -> Result<Option<(Format, Tree)>, Failure> {
+    if !SealedSecrets.may_be_in(document.source.expose_secret()) {
+        return Ok(None);
+    }
+    let Ok(tree) = document.tree_of(target)? else { return Ok(None) };
+    let is_sealed = scheme_of(&tree).is_some_and(|scheme| scheme.key_source() == KeySource::SealingKeys);
+    Ok(is_sealed.then_some((document.format, tree)))
+}
+
+impl Args {
+    /// Reads a target; nothing if there is no such file yet.
+    fn load(&self, context: &Context<'_>, target: &Target) -> Result<Option<Document>, Failure> {
+        let path = self.input.path(context, target);
+        let is_there = *target == Target::Stdin || path.as_deref().is_some_and(Path::exists);
+        if is_there { self.input.load(context, target).map(Some) } else { Ok(None) }
+    }
+
+    /// Returns the names and namespaces that values may have been sealed for: those of all files that are named,
+    /// as they are and as they were committed.
+    fn candidates(&self, context: &Context<'_>, targets: &[Target]) -> Candidates {
+        let mut candidates = Candidates {
+            names: self.try_name.iter().cloned().collect(),
+            namespaces: self.try_namespace.iter().cloned().collect(),
+        };
+        for target in targets.iter().filter(|target| **target != Target::Stdin) {
+            // A file that cannot be read says so when it is its turn.
+            let Ok(Some(document)) = self.load(context, target) else { continue };
+            let Ok(Some((format, tree))) = sealed_file(&document, target) else { continue };
+            let before = document.path.as_deref().and_then(|path| git::committed(path).ok().flatten());
+            let before = before.and_then(|text| format.read(text).ok());
+            for tree in [Some(tree), before].into_iter().flatten() {
+                if let Ok(file) = SealedFile::new(format, tree) {
+                    sealed_report::add_candidates(&file, &mut candidates);
+                }
+            }
+        }
+        candidates
+    }
+}
+
 /// Returns what there is to say about a file; nothing if it was found and holds no document.
-fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option<Explanation>, Failure> {
+fn explain(
+    args: &Args,
+    context: &Context<'_>,
+    target: &Target,
+    document: Option<&Document>,
+) -> Result<Option<Explanation>, Failure> {
     let path = args.input.path(context, target);
     let settings = args.settings.resolve(context, path.as_deref());
     let config = context.config_for(path.as_deref())?;
@@ -110,8 +196,7 @@ fn explain(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option
         forecast: None,
         manifest: Manifest::Other,
     };
-    if *target == Target::Stdin || path.as_deref().is_some_and(Path::exists) {
-        let document = args.input.load(context, target)?;
+    if let Some(document) = document {
         match document.tree_of(target)? {
             Ok(tree) => {
                 document.refuse_unnamed(&tree)?;

@@ -2,6 +2,8 @@
 
 use selkie::format::Format;
 use selkie::manifest::Manifest;
+use selkie::scheme::{KeySource, scheme_of};
+use selkie::sealed::{Candidates, KeyRegistry};
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
 use selkie::sops::{LeafState, MacCheck, Metadata, leaves};
@@ -12,10 +14,12 @@ use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opening::{Opener, OpeningFlags};
 use crate::report::{BAD, GOOD, STRONG, count, escape};
+use crate::sealed_report::{ItemReport, Outcome, SealedReport};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
-use crate::{batch, commands, dotted, doubts, git, sealing};
+use crate::{batch, commands, dotted, doubts, git, sealed_report, sealing};
 
 /// Say what is encrypted, for whom, and what looks wrong
 ///
@@ -24,6 +28,10 @@ use crate::{batch, commands, dotted, doubts, git, sealing};
 /// since the last commit without the key, such as a renamed clear key (changed-without-key). Also files in
 /// clear that a rule covers (not-encrypted), and keys or rules that are not those of .sops.yaml
 /// (other-keys, other-rule).
+///
+/// Of SealedSecrets: values that are none (malformed), and, with private keys at hand, values that were sealed for
+/// another name, namespace or scope (other-scope), for a retired key (retired-key), or for none of the keys
+/// (unreadable); also the field data of old versions (deprecated).
 ///
 /// Files are opened with the keys at hand, if they fit; the rest is found out without.
 #[derive(Debug, clap::Args)]
@@ -47,6 +55,9 @@ pub struct Args {
 
     #[command(flatten)]
     input: InputFlags,
+
+    #[command(flatten)]
+    opening: OpeningFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -60,6 +71,8 @@ struct Status {
     target: String,
     format: Format,
     metadata: Option<Metadata>,
+    /// The SealedSecrets in the file.
+    sealed: Vec<SealedReport>,
     encrypted: usize,
     clear: usize,
     /// Whether the keys at hand open the file; `None` if that was not tried.
@@ -82,7 +95,8 @@ struct Finding {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let files = if args.files.is_empty() { vec![".".to_owned()] } else { args.files.clone() };
     let targets = targets::expand(&files, context.session)?;
-    let statuses = batch::map(context, &targets, |target| look_at(args, context, target));
+    let opener = args.opening.opener(context);
+    let statuses = batch::map(context, &targets, |target| look_at(args, &opener, context, target));
     let (mut exits, mut all, mut looked) = (Vec::new(), Vec::new(), false);
     for (target, status) in targets.iter().zip(statuses) {
         match status {
@@ -115,15 +129,23 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 /// Returns what there is to say about a file; nothing if it is no concern of ours.
-fn look_at(args: &Args, context: &Context<'_>, target: &Target) -> Result<Option<Status>, Failure> {
+fn look_at(
+    args: &Args,
+    opener: &Opener<'_>,
+    context: &Context<'_>,
+    target: &Target,
+) -> Result<Option<Status>, Failure> {
     let document = args.input.load(context, target)?;
     // A file without a rule has no settings to compare with.
     let settings = SettingsFlags::default().resolve_if_any(context, document.path.as_deref())?;
-    if !target.is_named() && !document.looks_encrypted() && !is_covered(&document, settings.as_ref()) {
+    if !target.is_named() && !document.may_hold_secrets() && !is_covered(&document, settings.as_ref()) {
         return Ok(None);
     }
     let Ok(tree) = document.tree_of(target)? else { return Ok(None) };
     document.refuse_unnamed(&tree)?;
+    if scheme_of(&tree).is_some_and(|scheme| scheme.key_source() == KeySource::SealingKeys) {
+        return Status::of_sealed(args, opener, target, document.format, tree).map(Some);
+    }
     if !document::is_encrypted(&tree) {
         let status = status_in_clear(target, &document, &tree, settings.as_ref());
         let concerns = target.is_named() || !status.findings.is_empty();
@@ -189,11 +211,48 @@ impl Status {
             target: target.name(),
             format,
             metadata: None,
+            sealed: Vec::new(),
             encrypted: 0,
             clear: 0,
             readable: None,
             findings: Vec::new(),
         }
+    }
+
+    /// Returns what there is to say about a file with SealedSecrets.
+    fn of_sealed(
+        args: &Args,
+        opener: &Opener<'_>,
+        target: &Target,
+        format: Format,
+        tree: Tree,
+    ) -> Result<Self, Failure> {
+        let mut status = Self::new(target, format);
+        let none = KeyRegistry::new();
+        let keys = if args.without_keys { &none } else { opener.registry()? };
+        status.sealed = sealed_report::look_at(format, tree, keys, &Candidates::default())?;
+        let items = || status.sealed.iter().flat_map(|report| &report.items);
+        status.encrypted = items().count();
+        let opens = |item: &ItemReport| matches!(item.outcome, Some(Outcome::Opens(_)));
+        status.readable = (!keys.keys().is_empty()).then(|| items().all(opens));
+        let mut findings = Vec::new();
+        for report in &status.sealed {
+            let mut find = |kind, line, key: Option<&str>, message| {
+                let path = key.map_or_else(|| report.title(), |key| format!("{} {key}", report.title()));
+                findings.push(Finding { kind, line: Some(line), path: Some(path), message });
+            };
+            if report.is_deprecated {
+                let message = "the values stand in the field data; seal the Secret again";
+                find("deprecated", report.line, None, message.to_owned());
+            }
+            for item in &report.items {
+                if let Some((kind, message)) = item.problem() {
+                    find(kind, item.line, Some(&item.key), message);
+                }
+            }
+        }
+        status.findings = findings;
+        Ok(status)
     }
 
     fn add_doubts(&mut self, found: &[Doubt]) {
@@ -247,6 +306,17 @@ impl Status {
     fn to_text(&self, context: &Context<'_>) -> String {
         let mut text = context.report.paint_data(STRONG, escape(&self.target));
         match &self.metadata {
+            None if !self.sealed.is_empty() => {
+                let readable = match self.readable {
+                    Some(true) => ", readable with your keys",
+                    Some(false) => ", not all readable with your keys",
+                    None => "",
+                };
+                let (values, objects) =
+                    (count(self.encrypted, "value"), count(self.sealed.len(), "SealedSecret"));
+                let word = context.report.paint_data(GOOD, "sealed");
+                text.push_str(&format!(": {word}, {values} of {objects}{readable}\n"));
+            }
             None => text.push_str(&format!(": {}\n", context.report.paint_data(BAD, "in clear"))),
             Some(metadata) => {
                 let readable = match self.readable {
@@ -286,7 +356,7 @@ impl Status {
         json!({
             "file": self.target,
             "format": self.format.store().name(),
-            "encrypted": metadata.is_some(),
+            "encrypted": metadata.is_some() || !self.sealed.is_empty(),
             "readable": self.readable,
             "groups": metadata.map(|metadata| commands::groups_json(&metadata.groups)),
             "threshold": metadata.map(Metadata::required_groups),
@@ -295,6 +365,7 @@ impl Status {
             "lastModified": metadata.map(|metadata| metadata.last_modified.as_str()),
             "version": metadata.map(|metadata| metadata.version.as_str()),
             "values": {"encrypted": self.encrypted, "clear": self.clear},
+            "sealedSecrets": self.sealed.iter().map(SealedReport::to_json).collect::<Json>(),
             "findings": self.findings.iter().map(finding).collect::<Json>(),
         })
     }

@@ -1,0 +1,94 @@
+//! Where an object stands in its file, and how it is written there.
+
+use serde_json::Value as Json;
+
+use crate::format::Format;
+use crate::manifest::{ObjectKind, arrange, print_json, print_yaml};
+use crate::sealed::SealedSecret;
+use crate::secret::SecretBytes;
+use crate::tree::{NodeId, Origin, Style, Tree};
+
+/// The bytes of an object, and the layout of what takes their place.
+pub(super) struct Place {
+    pub start: usize,
+    pub end: usize,
+    layout: Layout,
+    is_crlf: bool,
+}
+
+enum Layout {
+    /// Lines of YAML, all but the first behind so many blanks.
+    Block(usize),
+    /// One line of JSON.
+    Line,
+    /// Lines of JSON, all but the first behind these blanks.
+    Lines(Vec<u8>),
+}
+
+/// Returns the place of an object, if it has one of its own.
+pub(super) fn of(format: Format, tree: &Tree, node: NodeId) -> Option<Place> {
+    let root = tree.node(node);
+    if root.origin != Origin::Source {
+        return None;
+    }
+    let source = tree.source();
+    if format != Format::Yaml || root.style == Style::Flow {
+        let (start, end) = (root.span.start as usize, root.span.end as usize);
+        let written = source.get(start..end)?;
+        let is_json = format == Format::Json && written.contains(&b'\n');
+        let layout = if is_json { Layout::Lines(indent_of(source, start)) } else { Layout::Line };
+        return Some(Place { start, end, layout, is_crlf: is_json && has_crlf(written) });
+    }
+    let start = tree.node(tree.items(node).next()?).key_start as usize;
+    let line = source[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let before = source.get(line..start)?;
+    let before = before.strip_prefix(b"\xef\xbb\xbf").unwrap_or(before);
+    // Nothing but blanks and the hyphens of lists may stand before the first key.
+    if !before.iter().all(|byte| b" -".contains(byte)) {
+        return None;
+    }
+    let written = source.get(start..root.span.end as usize)?.trim_ascii_end();
+    // A comment behind the last value goes with it.
+    let rest = &source[start + written.len()..];
+    let end = start + written.len() + rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+    let end = if source[..end].ends_with(b"\r") { end - 1 } else { end };
+    let is_crlf =
+        source[start..].split(|&byte| byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r"));
+    Some(Place { start, end, layout: Layout::Block(before.len()), is_crlf })
+}
+
+impl Place {
+    /// Appends an object, without a line break at its end.
+    pub(super) fn write(&self, sealed: &SealedSecret, out: &mut SecretBytes) {
+        let object = arrange(&sealed.to_json(), ObjectKind::SealedSecret);
+        let (text, indent) = match &self.layout {
+            Layout::Block(indent) => (print_yaml(&object), vec![b' '; *indent]),
+            Layout::Line => (one_line(&object), Vec::new()),
+            Layout::Lines(indent) => (print_json(&object), indent.clone()),
+        };
+        let line_break: &[u8] = if self.is_crlf { b"\r\n" } else { b"\n" };
+        for (index, line) in text.expose_secret().trim_ascii_end().split(|&byte| byte == b'\n').enumerate() {
+            if index > 0 {
+                out.extend_from_slice(line_break);
+                if !line.is_empty() {
+                    out.extend_from_slice(&indent);
+                }
+            }
+            out.extend_from_slice(line);
+        }
+    }
+}
+
+/// Returns JSON that is YAML, too.
+fn one_line(object: &Json) -> SecretBytes {
+    object.to_string().into()
+}
+
+fn indent_of(source: &[u8], start: usize) -> Vec<u8> {
+    let line = source[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    source[line..start].iter().take_while(|byte| b" \t".contains(byte)).copied().collect()
+}
+
+fn has_crlf(written: &[u8]) -> bool {
+    written.windows(2).any(|pair| pair == b"\r\n")
+}

@@ -1,0 +1,7 @@
+package main
+
+import (
+	_ "github.com/Masterminds/sprig/v3"
+)
+
+func main() {}
