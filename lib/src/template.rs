@@ -122,9 +122,8 @@ pub fn render(
         Fault::Limit(limit) => refuse(limit),
         Fault::Message(message) => TemplateError::Parse(message),
     })?;
-    let entries = context.iter().map(|(key, value)| {
-        (Text::public(key.as_str()), Text::secret(value.expose_secret()))
-    });
+    let entries =
+        context.iter().map(|(key, value)| (Text::public(key.as_str()), Text::secret(value.expose_secret())));
     let context = Value::Map(Rc::new(entries.collect()));
     let machine = Machine::new(surroundings.now.into(), surroundings.rng, budget);
     exec::execute(name, source, &trees, context, machine)

@@ -6,8 +6,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
+use proptest::collection::vec;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::{Case, Ran, prepare, source, start_ours, start_theirs};
+use super::{Case, Ran, masked, prepare, source, start_ours, start_theirs};
+use crate::live::number_of_documents;
 use crate::peer::Peer;
 
 pub fn tests() -> Vec<Trial> {
@@ -28,6 +32,7 @@ pub fn live_tests() -> Vec<Trial> {
     vec![
         Peer::Kubeseal.test("opens_what_we_sealed", |program| round_trip(&ours, &theirs(&program))),
         Peer::Kubeseal.test("seals_what_we_open", |program| round_trip(&theirs(&program), &ours)),
+        Peer::Kubeseal.test("takes_the_same_flags", |program| takes_the_same_flags(&program)),
         Peer::Kubeseal.test("has_the_same_help", |program| {
             let folder = prepare()?;
             let ran = start_theirs(&Case::new("--help", ""), &program, folder.path())?;
@@ -62,6 +67,142 @@ fn round_trip(seal: &Run<'_>, open: &Run<'_>) -> Result<(), Failed> {
     }
     Ok(())
 }
+
+/// Runs made-up command lines with both programs.
+fn takes_the_same_flags(program: &Path) -> Result<(), Failed> {
+    let config = Config {
+        cases: (number_of_documents()? / 4).clamp(1, 2000),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let lines = (vec(select(WORDS), 0..5), select(INPUTS));
+    TestRunner::new(config).run(&lines, |(words, stdin)| {
+        let line = words.join(" ");
+        let (ours, theirs) = (ours(&line, stdin), theirs(program)(&line, stdin));
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
+            return Err(TestCaseError::fail("it does not run".to_owned()));
+        };
+        // Of nothing it makes an empty Secret.
+        if ours.stderr == "error: there is no SealedSecret in the input\n" {
+            return Ok(());
+        }
+        same(&seen(&ours), &seen(&theirs))
+            .map_err(|error| TestCaseError::fail(error.message().unwrap_or_default().to_owned()))
+    })?;
+    Ok(())
+}
+
+/// Returns what both programs do alike: we say on stderr that a flag is deprecated, and tell of the network, and of
+/// what is wrong with its configuration, in other words.
+fn seen(ran: &Ran) -> (i32, String, String) {
+    let told = "Flag --rotate has been deprecated, please use --re-encrypt instead\n";
+    let (stdout, mut stderr) = (masked(&ran.stdout).replace(told, ""), ran.stderr.replace(told, ""));
+    if let (Some(start), Some(end)) = (stderr.find("secret service: "), stderr.find(".\nPlease")) {
+        stderr.replace_range(start..end, "");
+    }
+    if let Some(start) = stderr.find("invalid configuration: ") {
+        stderr.truncate(start);
+    }
+    (ran.exit, stdout, stderr)
+}
+
+/// Flags and values that do not make a cluster be asked.
+const WORDS: &[&str] = &[
+    "--cert",
+    "--cert=k.crt",
+    "--cert k.crt",
+    "--cert exp.crt",
+    "--cert pub.pem",
+    "--cert nope",
+    "--cert=",
+    "k.crt",
+    "-n",
+    "-n q",
+    "-nq",
+    "--namespace=other",
+    "--name x",
+    "--name=",
+    "-o",
+    "-o yaml",
+    "-oYAML",
+    "--format=xml",
+    "-o=json",
+    "--raw",
+    "--raw=false",
+    "--raw=x",
+    "--scope",
+    "--scope=strict",
+    "--scope cluster-wide",
+    "--scope=namespace-wide",
+    "--scope=",
+    "--scope=Strict",
+    "--from-file=f.txt",
+    "--from-file f.txt,f.txt",
+    "--from-file=a=f.txt",
+    "--from-file=\"",
+    "--from-file",
+    "-f min.json",
+    "-f=ss.json",
+    "-fnope",
+    "--secret-file",
+    "--fetch-cert",
+    "--validate",
+    "--re-encrypt",
+    "--rotate",
+    "--recovery-unseal",
+    "--recovery-private-key k.key",
+    "--recovery-private-key=kbad.json",
+    "--recovery-private-key nope",
+    "--allow-empty-data",
+    "--allow-empty-data=0",
+    "--version",
+    "--version=F",
+    "--help",
+    "--help=false",
+    "-h",
+    "--",
+    "-",
+    "x",
+    "--kubeconfig kc.yaml",
+    "--context ctx2",
+    "--as-group a",
+    "--token=t",
+    "--password=p",
+    "--disable-compression=maybe",
+    "-v",
+    "-v 5",
+    "-v5",
+    "-vx",
+    "--v=99999999999",
+    "--vmodule=a=1",
+    "--vmodule=a=b",
+    "--logtostderr",
+    "--logtostderr=2",
+    "--stderrthreshold=ERROR",
+    "--stderrthreshold=x",
+    "--log_file_max_size=0x10",
+    "--log_file_max_size=-1",
+    "--log_backtrace_at=a.go:1",
+    "--log_backtrace_at=a:1",
+    "--log_dir",
+    "--bogus",
+    "--bogus=1",
+    "-x",
+    "-on",
+    "--=",
+    "---",
+    "--rotate=maybe",
+    "--add_dir_header=t",
+    "--one_output=1",
+    "--request-timeout=5s",
+];
+
+const INPUTS: &[&str] = &[
+    "",
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {b: c}\n",
+    "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\",\"namespace\":\"q\"},\"data\":{\"b\":\"Yw==\"}}",
+    "apiVersion: v1\nkind: Secret\nmetadata: {namespace: q}\ndata: {b: Yw==}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: d}\n",
+];
 
 fn help_is_that_of_kubeseal() -> Result<(), Failed> {
     let ran = ours("--help", "")?;

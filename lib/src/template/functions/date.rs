@@ -6,9 +6,7 @@ use jiff::tz::TimeZoneDatabase;
 use crate::template::call::{Call, Failure, HIDDEN};
 use crate::template::functions::number::to_int64;
 use crate::template::quote::quoted;
-use crate::template::time::{
-    ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration,
-};
+use crate::template::time::{ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration};
 use crate::template::value::Value;
 
 type Result = std::result::Result<Value, Failure>;
@@ -128,7 +126,8 @@ pub fn duration(call: &mut Call<'_, '_>) -> Result {
             let text = std::str::from_utf8(text.bytes()).unwrap_or_default();
             crate::template::number::parse_int(text, 10).unwrap_or_else(|| {
                 // Go's nearest integer, whose error sprig drops.
-                let is_number = !text.is_empty() && text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
+                let is_number = !text.is_empty()
+                    && text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
                 match (is_number, text.starts_with('-')) {
                     (false, _) => 0,
                     (true, false) => i64::MAX,

@@ -196,7 +196,9 @@ fn expand(out: &mut SecretBytes, captures: &Captures<'_>, replacement: &[u8]) {
         let is_braced = rest.first() == Some(&b'{');
         let name = if is_braced { &rest[1..] } else { rest };
         let is_word = |character| character == '_' || rune::is_letter(character) || rune::is_digit(character);
-        let length = rune::runes(name).find(|(_, character, _)| !is_word(*character)).map_or(name.len(), |(at, ..)| at);
+        let length = rune::runes(name)
+            .find(|(_, character, _)| !is_word(*character))
+            .map_or(name.len(), |(at, ..)| at);
         if length == 0 || (is_braced && name.get(length) != Some(&b'}')) {
             // It is malformed, and stands for itself.
             out.push(b'$');

@@ -286,7 +286,10 @@ impl<'p> Translator<'p> {
     }
 
     fn literal(&mut self, character: char) {
-        if character.is_ascii_alphanumeric() || !character.is_ascii() || matches!(character, ' ' | '_' | '"' | '/' | ',' | ':' | '=') {
+        if character.is_ascii_alphanumeric()
+            || !character.is_ascii()
+            || matches!(character, ' ' | '_' | '"' | '/' | ',' | ':' | '=')
+        {
             self.out.push(character);
         } else {
             let _ = write!(self.out, "\\x{{{:X}}}", u32::from(character));
@@ -316,7 +319,9 @@ fn escaped(text: &str) -> Result<(char, usize), Fault> {
     };
     let found = match kind {
         '0' => octal(&text[1..]),
-        '1'..='7' if after.starts_with(|character: char| ('0'..='7').contains(&character)) => octal(&text[1..]),
+        '1'..='7' if after.starts_with(|character: char| ('0'..='7').contains(&character)) => {
+            octal(&text[1..])
+        }
         'x' => hexadecimal(after).map(|(character, length)| (character, 2 + length)),
         'a' => Some(('\x07', 2)),
         'f' => Some(('\x0C', 2)),
@@ -374,7 +379,8 @@ fn unicode_class(text: &str) -> Result<(String, usize), Fault> {
     let (is_caret, name) = name.strip_prefix('^').map_or((false, name), |name| (true, name));
     let sign = if is_negated == is_caret { 'p' } else { 'P' };
     let class = format!("\\{sign}{{{name}}}");
-    let is_name = !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    let is_name = !name.is_empty()
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
     if !is_name || ::regex::Regex::new(&class).is_err() {
         return Err(Fault::new("invalid character class range", &text[..length]));
     }
