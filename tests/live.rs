@@ -12,6 +12,8 @@ mod properties;
 mod sealed_secrets;
 mod suite;
 
+pub use properties::number_of_documents;
+
 use std::process::Command;
 
 use libtest_mimic::Trial;
