@@ -7,7 +7,7 @@ use crate::template::call::{Call, Failure, HIDDEN};
 use crate::template::functions::number::to_int64;
 use crate::template::quote::quoted;
 use crate::template::time::{
-    ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration,
+    DurationFault, ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration,
 };
 use crate::template::value::Value;
 
@@ -81,8 +81,16 @@ pub fn must_date_modify(call: &mut Call<'_, '_>) -> Result {
     match parse_duration(call.text(0)) {
         Ok(duration) => Ok(time(call.time(1).plus(duration))),
         Err(error) => {
-            let text = if call.is_public(0) { quoted(call.text(0)) } else { HIDDEN.to_owned() };
-            Err(format!("time: {error} {text}").into())
+            let shown = |text: &[u8]| if call.is_public(0) { quoted(text) } else { HIDDEN.to_owned() };
+            let text = shown(call.text(0));
+            Err(match error {
+                DurationFault::Invalid => format!("time: invalid duration {text}"),
+                DurationFault::MissingUnit => format!("time: missing unit in duration {text}"),
+                DurationFault::UnknownUnit(unit) => {
+                    format!("time: unknown unit {} in duration {text}", shown(&unit))
+                }
+            }
+            .into())
         }
     }
 }

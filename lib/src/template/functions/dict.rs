@@ -94,22 +94,20 @@ pub fn merge_overwrite(call: &mut Call<'_, '_>) -> Result {
 }
 
 fn merge_all(call: &mut Call<'_, '_>, overwrites: bool) -> Result {
-    let target = call.arg(0);
-    for source in call.args.iter().skip(1) {
-        match (&target, source) {
-            (Value::Dict(target), Value::Dict(source)) => {
-                merge_into(target, source, overwrites, 0, call.machine)?;
-            }
-            // A nil map merges into nothing, and nothing into it.
-            (_, source) if source.is_nil() => {}
-            _ => return Err("assignment to entry in nil map".into()),
-        }
+    let mut target = call.dict(0).cloned();
+    for index in 1..call.args.len() {
+        let Some(source) = call.dict(index) else { continue };
+        let target = match &mut target {
+            Some(target) => target,
+            none => none.insert(call.machine.dict()?),
+        };
+        merge_into(target, source, overwrites, 0, call.machine)?;
     }
-    Ok(target)
+    Ok(target.map_or(Value::Nil, Value::Dict))
 }
 
-/// Merges as mergo does: what is empty counts as not there, maps are merged in place, and maps that
-/// the target has not are shared with it.
+/// Merges as mergo does: what is empty in the target counts as not there, maps are merged in place, and
+/// maps that the target has not are shared with it.
 fn merge_into(
     target: &Dict,
     source: &Dict,
@@ -129,10 +127,10 @@ fn merge_into(
             continue;
         }
         let is_new = match &old {
-            None => true,
-            Some(old) => is_empty(old)?,
+            None => !value.is_nil(),
+            Some(old) => is_empty(old)? && !value.is_nil(),
         };
-        if (overwrites && !is_empty(&value)?) || is_new {
+        if overwrites || is_new {
             target.set(key, value);
         }
     }

@@ -13,31 +13,40 @@ mod syntax;
 
 use syntax::Fault;
 
+/// An expression, and the names of its groups.
+struct Expression {
+    regex: Regex,
+    names: Vec<(String, usize)>,
+}
+
 type Result = std::result::Result<Value, Failure>;
 
 pub fn matches(call: &mut Call<'_, '_>) -> Result {
     match compiled(call)? {
-        Ok(regex) => Ok(regex.is_match(call.text(1)).into()),
+        Ok(expression) => Ok(expression.regex.is_match(call.text(1)).into()),
         Err(_) => Ok(Value::Bool(false)),
     }
 }
 
 pub fn must_match(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
+    let expression = needed(call)?;
+    let regex = &expression.regex;
     Ok(regex.is_match(call.text(1)).into())
 }
 
 pub fn find(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
+    let expression = needed(call)?;
+    let regex = &expression.regex;
     let found = SecretBytes::from(regex.find(call.text(1)).map_or(&[][..], |found| found.as_bytes()));
     call.give(found)
 }
 
 pub fn find_all(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
+    let expression = needed(call)?;
+    let regex = &expression.regex;
     let text = call.text(1);
     let most = usize::try_from(call.int(2)).unwrap_or(usize::MAX);
-    let found = all(&regex, text, most, call.machine)?;
+    let found = all(regex, text, most, call.machine)?;
     let found: Vec<SecretBytes> = found.iter().map(|found| text_of(found, text).into()).collect();
     if found.is_empty() {
         return Ok(Machine::nil_list(Element::Text));
@@ -46,15 +55,16 @@ pub fn find_all(call: &mut Call<'_, '_>) -> Result {
 }
 
 pub fn replace_all(call: &mut Call<'_, '_>) -> Result {
-    replaced(call, |out, captures, replacement| expand(out, captures, replacement))
+    replaced(call, expand)
 }
 
 pub fn replace_all_literal(call: &mut Call<'_, '_>) -> Result {
-    replaced(call, |out, _, replacement| out.extend_from_slice(replacement))
+    replaced(call, |out, _, _, replacement| out.extend_from_slice(replacement))
 }
 
 pub fn split(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
+    let expression = needed(call)?;
+    let regex = &expression.regex;
     let (text, count) = (call.text(1), call.int(2));
     if count == 0 {
         return Ok(Machine::nil_list(Element::Text));
@@ -64,7 +74,7 @@ pub fn split(call: &mut Call<'_, '_>) -> Result {
     if !pattern_is_empty && text.is_empty() {
         return Ok(call.machine.texts([SecretBytes::new()])?);
     }
-    let found = all(&regex, text, most, call.machine)?;
+    let found = all(regex, text, most, call.machine)?;
     let (mut parts, mut begin, mut end) = (Vec::new(), 0, 0);
     for captures in &found {
         if parts.len() + 1 == most {
@@ -95,9 +105,9 @@ pub fn quote_meta(call: &mut Call<'_, '_>) -> Result {
 }
 
 /// Returns the expression, or what Go says of it.
-fn needed(call: &mut Call<'_, '_>) -> std::result::Result<Regex, Failure> {
+fn needed(call: &mut Call<'_, '_>) -> std::result::Result<Expression, Failure> {
     let fault = match compiled(call)? {
-        Ok(regex) => return Ok(regex),
+        Ok(expression) => return Ok(expression),
         Err(fault) => fault,
     };
     let message = fault.message(call.is_public(0));
@@ -115,7 +125,7 @@ fn needed(call: &mut Call<'_, '_>) -> std::result::Result<Regex, Failure> {
     Err(format!("regexp: Compile({pattern}): {message}").into())
 }
 
-fn compiled(call: &mut Call<'_, '_>) -> std::result::Result<std::result::Result<Regex, Fault>, Limit> {
+fn compiled(call: &mut Call<'_, '_>) -> std::result::Result<std::result::Result<Expression, Fault>, Limit> {
     let (pattern, text) = (call.text(0), call.text(1));
     // Compiling takes far longer than a step for each byte, and matching is linear.
     call.machine.budget.steps(20 + 4 * pattern.len() + text.len() / 16)?;
@@ -123,23 +133,28 @@ fn compiled(call: &mut Call<'_, '_>) -> std::result::Result<std::result::Result<
         Ok(translated) => translated,
         Err(fault) => return Ok(Err(fault)),
     };
-    let mut builder = RegexBuilder::new(&translated);
+    let mut builder = RegexBuilder::new(&translated.pattern);
     let regex = builder.size_limit(SIZE).dfa_size_limit(SIZE).nest_limit(DEPTH).build();
-    Ok(regex.map_err(|error| match error {
+    let names = translated.names;
+    Ok(regex.map(|regex| Expression { regex, names }).map_err(|error| match error {
         ::regex::Error::CompiledTooBig(_) => Fault::new("expression too large", ""),
         _ => Fault::new("not supported", ""),
     }))
 }
 
-fn replaced(call: &mut Call<'_, '_>, write: fn(&mut SecretBytes, &Captures<'_>, &[u8])) -> Result {
-    let regex = needed(call)?;
+/// Writes what stands for a match.
+type Write = fn(&mut SecretBytes, &[(String, usize)], &Captures<'_>, &[u8]);
+
+fn replaced(call: &mut Call<'_, '_>, write: Write) -> Result {
+    let expression = needed(call)?;
+    let regex = &expression.regex;
     let (text, replacement) = (call.text(1), call.text(2));
     let limit = call.machine.budget.limits().value_bytes;
     let (mut out, mut at) = (SecretBytes::with_capacity(text.len()), 0);
-    for captures in all(&regex, text, usize::MAX, call.machine)? {
+    for captures in all(regex, text, usize::MAX, call.machine)? {
         let (start, end) = range_of(&captures);
         out.extend_from_slice(&text[at..start]);
-        write(&mut out, &captures, replacement);
+        write(&mut out, &expression.names, &captures, replacement);
         at = end;
         if out.len() > limit {
             return Err(Limit::ValueBytes.into());
@@ -183,7 +198,7 @@ fn text_of<'t>(captures: &Captures<'_>, text: &'t [u8]) -> &'t [u8] {
 }
 
 /// Writes a replacement with `$1`, `$name` and `${name}` in it.
-fn expand(out: &mut SecretBytes, captures: &Captures<'_>, replacement: &[u8]) {
+fn expand(out: &mut SecretBytes, names: &[(String, usize)], captures: &Captures<'_>, replacement: &[u8]) {
     let mut rest = replacement;
     while let Some(at) = rest.iter().position(|&byte| byte == b'$') {
         out.extend_from_slice(&rest[..at]);
@@ -208,7 +223,8 @@ fn expand(out: &mut SecretBytes, captures: &Captures<'_>, replacement: &[u8]) {
         let found = if is_number && !has_zero {
             group.parse().ok().and_then(|index| captures.get(index))
         } else {
-            captures.name(group)
+            let mut named = names.iter().filter(|(name, _)| name == group);
+            named.find_map(|(_, index)| captures.get(*index))
         };
         out.extend_from_slice(found.map_or(&[], |found| found.as_bytes()));
         rest = &name[length + usize::from(is_braced)..];
