@@ -1,6 +1,7 @@
 //! Comparisons with the real tools.
 
 mod emit;
+mod gotemplate;
 mod gotree;
 mod keys;
 mod programs;
@@ -18,6 +19,7 @@ use crate::sops_cli;
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
     tests.extend(emit::tests());
+    tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());

@@ -11,6 +11,7 @@ mod hostile;
 mod live;
 mod peer;
 mod sops_cli;
+mod template;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     if let Some(exit) = sops_cli::run_as_program() {
         return exit;
     }
-    let tests: Vec<Trial> =
-        [golden::tests(), hostile::tests(), live::tests(), sops_cli::tests()].into_iter().flatten().collect();
+    let tests = [golden::tests(), hostile::tests(), live::tests(), sops_cli::tests(), template::tests()];
+    let tests: Vec<Trial> = tests.into_iter().flatten().collect();
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

@@ -11,6 +11,8 @@ use libtest_mimic::{Failed, Trial};
 pub enum Peer {
     /// `age` of the system.
     Age,
+    /// What renders templates with Go and sprig, see `peers/gotemplate`.
+    Gotemplate,
     /// What answers with the code of sops 3.13.3, see `peers/gotree`.
     Gotree,
     /// sops 3.11.0.
@@ -42,6 +44,7 @@ impl Peer {
     const fn name(self) -> &'static str {
         match self {
             Self::Age => "age",
+            Self::Gotemplate => "gotemplate",
             Self::Gotree => "gotree",
             Self::Sops311 => "sops_3_11",
             Self::Sops313 => "sops_3_13",
@@ -52,6 +55,7 @@ impl Peer {
     const fn variable(self) -> &'static str {
         match self {
             Self::Age => "SELKIE_PEER_AGE",
+            Self::Gotemplate => "SELKIE_PEER_GOTEMPLATE",
             Self::Gotree => "SELKIE_PEER_GOTREE",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
             Self::Sops313 => "SELKIE_PEER_SOPS_3_13",

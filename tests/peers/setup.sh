@@ -36,6 +36,7 @@ main() {
   if [ -d "$here/gotree" ]; then
     peer SELKIE_PEER_GOTREE gotree gotree gotree/go.mod gotree/go.sum gotree/*.go
   fi
+  peer SELKIE_PEER_GOTEMPLATE gotemplate gotemplate gotemplate/go.mod gotemplate/go.sum gotemplate/*.go
 }
 
 # peer VARIABLE NAME FUNCTION [PIN ...]: the function gets an empty folder to fill, and prints the path
@@ -116,6 +117,11 @@ sops_from_module() {
 gotree() {
   go_build gotree . "$1/gotree" || return
   echo gotree
+}
+
+gotemplate() {
+  go_build gotemplate . "$1/gotemplate" || return
+  echo gotemplate
 }
 
 # go_build MODULE_FOLDER PACKAGE PROGRAM

@@ -284,7 +284,11 @@ impl<'t, 's> Execution<'t, 's, '_> {
                 }
                 self.fields(dot, value, first, fields, rest, last)
             }
-            WordKind::Bool(_) | WordKind::Dot | WordKind::Nil | WordKind::Number(_) | WordKind::Text { .. } => {
+            WordKind::Bool(_)
+            | WordKind::Dot
+            | WordKind::Nil
+            | WordKind::Number(_)
+            | WordKind::Text { .. } => {
                 self.place = Some(Place::Word(first));
                 self.is_no_function(first, rest, last.as_ref())?;
                 self.constant(dot, first)
@@ -402,9 +406,9 @@ impl<'t, 's> Execution<'t, 's, '_> {
                 None => Slot::of(Value::Missing),
                 Some(value) => Slot { value, is_interface: true },
             }),
-            Value::Map(map) => {
-                Ok(Slot::of(map.get(name.as_bytes()).map_or(Value::Missing, |text| Value::Text(text.clone()))))
-            }
+            Value::Map(map) => Ok(Slot::of(
+                map.get(name.as_bytes()).map_or(Value::Missing, |text| Value::Text(text.clone())),
+            )),
             _ => self.no_field(receiver, name),
         }
     }
@@ -443,8 +447,10 @@ impl<'t, 's> Execution<'t, 's, '_> {
         let mut all_public = shift == 0;
         for (index, word) in words.iter().enumerate() {
             let value = self.argument(dot, type_at(index), word)?.value;
-            let is_literal =
-                matches!(word.kind, WordKind::Bool(_) | WordKind::Nil | WordKind::Number(_) | WordKind::Text { .. });
+            let is_literal = matches!(
+                word.kind,
+                WordKind::Bool(_) | WordKind::Nil | WordKind::Number(_) | WordKind::Text { .. }
+            );
             let is_public = is_literal || is_public(&value);
             all_public &= is_public;
             public |= u64::from(is_public && index + shift < 64) << ((index + shift) & 63);
@@ -469,7 +475,8 @@ impl<'t, 's> Execution<'t, 's, '_> {
             };
         }
         self.steps(1 + args.len())?;
-        let bytes = args.iter().map(|value| if let Value::Text(text) = value { text.bytes().len() } else { 0 });
+        let bytes =
+            args.iter().map(|value| if let Value::Text(text) = value { text.bytes().len() } else { 0 });
         let charged = self.machine.budget.bytes(bytes.sum());
         self.limit(charged)?;
         let result = (function.body)(&mut Call { name, args: &args, public, machine: &mut self.machine });

@@ -60,7 +60,10 @@ pub enum WordKind<'s> {
     Nil,
     Number(Number<'s>),
     Pipe(Box<Pipe<'s>>),
-    Text { quoted: &'s str, text: Text },
+    Text {
+        quoted: &'s str,
+        text: Text,
+    },
     /// The name with its `$`, and fields.
     Variable(&'s str, Vec<&'s str>),
 }

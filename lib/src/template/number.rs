@@ -55,8 +55,9 @@ pub fn parse_float(text: &str) -> Option<f64> {
     let value = if unsigned.starts_with("0x") || unsigned.starts_with("0X") {
         hexadecimal(number)?
     } else {
-        let is_plain =
-            number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+        let is_plain = number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
         is_plain.then(|| number.parse::<f64>().ok()).flatten()?
     };
     value.is_finite().then_some(value)
@@ -155,8 +156,13 @@ mod tests {
 
     #[test]
     fn floats_may_be_hexadecimal() {
-        let cases =
-            [("0x1p-2", Some(0.25)), ("0x1.8p1", Some(3.0)), ("1_0.5", Some(10.5)), ("0x1", None), ("1e999", None)];
+        let cases = [
+            ("0x1p-2", Some(0.25)),
+            ("0x1.8p1", Some(3.0)),
+            ("1_0.5", Some(10.5)),
+            ("0x1", None),
+            ("1e999", None),
+        ];
         for (text, expected) in cases {
             assert_eq!(parse_float(text), expected, "{text}");
         }

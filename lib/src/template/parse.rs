@@ -400,7 +400,8 @@ impl<'s> Parser<'_, 's> {
             | WordKind::Nil
             | WordKind::Number(_)
             | WordKind::Text { .. } => {
-                return self.error(&format!("unexpected . after term {}", quoted(word.to_string().as_bytes())));
+                return self
+                    .error(&format!("unexpected . after term {}", quoted(word.to_string().as_bytes())));
             }
             WordKind::Field(mut first) => {
                 first.extend(fields);
@@ -476,8 +477,7 @@ impl<'s> Parser<'_, 's> {
     #[expect(clippy::float_cmp, reason = "a number that is a whole one can be an integer, as in Go")]
     #[expect(clippy::cast_precision_loss, reason = "what is lost shows that it is no integer")]
     fn real(&self, text: &'s str) -> Parsed<WordKind<'s>> {
-        let mut number =
-            Number { text, int: parse_int(text, 0), unsigned: parse_uint(text, 0), float: None };
+        let mut number = Number { text, int: parse_int(text, 0), unsigned: parse_uint(text, 0), float: None };
         if number.int == Some(0) {
             number.unsigned = Some(0);
         }

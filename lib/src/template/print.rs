@@ -198,6 +198,8 @@ impl Formatter<'_> {
         }
         let value = &self.values[self.next];
         self.next += 1;
+        // Before so much is written as this asks for.
+        printer.budget.value(printer.width.max(printer.precision).unwrap_or(0))?;
         printer.any(value, verb, 0)
     }
 
@@ -625,8 +627,6 @@ impl<'p, 'b> Printer<'p, 'b> {
         if !value.is_finite() {
             if value.is_nan() && !self.space && !self.plus {
                 text.remove(0);
-            } else if text.starts_with('+') && !self.plus {
-                // `+Inf` keeps its sign.
             }
             self.pad_with_spaces(text.as_bytes());
             return true;

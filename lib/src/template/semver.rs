@@ -29,7 +29,9 @@ impl VersionFault {
             Self::Message(message) => (*message).to_owned(),
             Self::Segment(number) => {
                 let number = if is_public { number } else { crate::template::call::HIDDEN };
-                format!("error parsing version segment: strconv.ParseUint: parsing \"{number}\": value out of range")
+                format!(
+                    "error parsing version segment: strconv.ParseUint: parsing \"{number}\": value out of range"
+                )
             }
         }
     }
@@ -337,8 +339,7 @@ impl Constraint {
     fn is_tilde(&self, version: &Version) -> bool {
         let wanted = &self.version;
         let is_any = wanted.numbers() == (0, 0, 0) && !self.is_minor_dirty && !self.is_patch_dirty;
-        is_any
-            || (version.major == wanted.major && (version.minor == wanted.minor || self.is_minor_dirty))
+        is_any || (version.major == wanted.major && (version.minor == wanted.minor || self.is_minor_dirty))
     }
 
     fn is_caret(&self, version: &Version) -> bool {

@@ -117,7 +117,9 @@ impl Time {
         let hour12 = if civil.hour % 12 == 0 { 12 } else { civil.hour % 12 };
         let text = match chunk {
             Chunk::Day => civil.day.to_string(),
-            Chunk::Fraction { digits, trims, separator } => return self.write_fraction(out, digits, trims, separator),
+            Chunk::Fraction { digits, trims, separator } => {
+                return self.write_fraction(out, digits, trims, separator);
+            }
             Chunk::Hour => padded(civil.hour, 2),
             Chunk::Hour12 => hour12.to_string(),
             Chunk::LongMonth => month_name(civil.month),

@@ -190,7 +190,9 @@ enum Kind {
 fn kind_of(value: &Value) -> Kind {
     match value {
         Value::Bool(_) => Kind::Bool,
-        Value::Duration(_) | Value::Int(_) | Value::Int64(_) | Value::Month(_) | Value::Weekday(_) => Kind::Int,
+        Value::Duration(_) | Value::Int(_) | Value::Int64(_) | Value::Month(_) | Value::Weekday(_) => {
+            Kind::Int
+        }
         Value::Float(_) => Kind::Float,
         Value::Text(_) => Kind::Text,
         Value::Unsigned(_) | Value::Unsigned8(_) => Kind::Unsigned,

@@ -34,7 +34,8 @@ pub fn build_custom(call: &mut Call<'_, '_>) -> Result {
     let block = der::from_pem(certificate.expose_secret()).ok_or("unable to decode certificate")?;
     x509::Parent::read(block.der.expose_secret())
         .map_err(|error| format!("error parsing certificate: decodedCert.Bytes: {error}"))?;
-    PrivateKey::from_pem(key.expose_secret()).map_err(|error| format!("error parsing private key: {error}"))?;
+    PrivateKey::from_pem(key.expose_secret())
+        .map_err(|error| format!("error parsing private key: {error}"))?;
     Ok(pair(Text::secret(certificate), Text::secret(key)))
 }
 
@@ -107,7 +108,11 @@ fn request(
             };
             let address = std::str::from_utf8(text.bytes()).ok().and_then(|text| text.parse().ok());
             addresses.push(address.ok_or_else(|| {
-                let shown = if text.is_public() { String::from_utf8_lossy(text.bytes()).into_owned() } else { HIDDEN.to_owned() };
+                let shown = if text.is_public() {
+                    String::from_utf8_lossy(text.bytes()).into_owned()
+                } else {
+                    HIDDEN.to_owned()
+                };
                 format!("error parsing ip: {shown}")
             })?);
         }
@@ -117,13 +122,17 @@ fn request(
                 return Err(error.into());
             };
             if !text.bytes().is_ascii() {
-                return Err(format!("error creating certificate: x509: {HIDDEN} cannot be encoded as an IA5String").into());
+                return Err(format!(
+                    "error creating certificate: x509: {HIDDEN} cannot be encoded as an IA5String"
+                )
+                .into());
             }
             names.push(text.bytes().to_vec());
         }
     }
     let common_name = std::str::from_utf8(call.text(0));
-    let common_name = common_name.map_err(|_| "error creating certificate: asn1: structure error: invalid UTF-8 string")?;
+    let common_name =
+        common_name.map_err(|_| "error creating certificate: asn1: structure error: invalid UTF-8 string")?;
     let mut serial = [0; 16];
     let not_before: Time = call.machine.now.clone();
     // Go computes in nanoseconds, and lets them overflow.

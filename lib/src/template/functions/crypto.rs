@@ -137,7 +137,8 @@ pub fn derive_password(call: &mut Call<'_, '_>) -> Result {
     let named = |name: &[u8]| [SCOPE, &(name.len() as u32).to_be_bytes(), name].concat();
     let parameters = scrypt::Params::new(15, 8, 2, 64).map_err(|_| "failed to derive password")?;
     let mut key = Zeroizing::new([0; 64]);
-    scrypt::scrypt(password, &named(user), &parameters, &mut *key).map_err(|_| "failed to derive password")?;
+    scrypt::scrypt(password, &named(user), &parameters, &mut *key)
+        .map_err(|_| "failed to derive password")?;
     let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&*key).map_err(|_| "failed to derive password")?;
     mac.update(&named(site));
     mac.update(&counter.to_be_bytes());
@@ -185,7 +186,8 @@ pub fn decrypt_aes(call: &mut Call<'_, '_>) -> Result {
             // Go makes room for what all digits could be.
             let capacity = call.shown_number(1, call.text(1).len() as i64 / 4 * 3);
             format!("runtime error: slice bounds out of range [:16] with capacity {capacity}")
-        }.into());
+        }
+        .into());
     }
     if sealed.len() % 16 != 0 {
         return Err("crypto/cipher: input not full blocks".into());
@@ -230,10 +232,26 @@ const PASSWORDS: &[(&str, &[&str])] = &[
     (
         "long",
         &[
-            "CvcvnoCvcvCvcv", "CvcvCvcvnoCvcv", "CvcvCvcvCvcvno", "CvccnoCvcvCvcv", "CvccCvcvnoCvcv",
-            "CvccCvcvCvcvno", "CvcvnoCvccCvcv", "CvcvCvccnoCvcv", "CvcvCvccCvcvno", "CvcvnoCvcvCvcc",
-            "CvcvCvcvnoCvcc", "CvcvCvcvCvccno", "CvccnoCvccCvcv", "CvccCvccnoCvcv", "CvccCvccCvcvno",
-            "CvcvnoCvccCvcc", "CvcvCvccnoCvcc", "CvcvCvccCvccno", "CvccnoCvcvCvcc", "CvccCvcvnoCvcc",
+            "CvcvnoCvcvCvcv",
+            "CvcvCvcvnoCvcv",
+            "CvcvCvcvCvcvno",
+            "CvccnoCvcvCvcv",
+            "CvccCvcvnoCvcv",
+            "CvccCvcvCvcvno",
+            "CvcvnoCvccCvcv",
+            "CvcvCvccnoCvcv",
+            "CvcvCvccCvcvno",
+            "CvcvnoCvcvCvcc",
+            "CvcvCvcvnoCvcc",
+            "CvcvCvcvCvccno",
+            "CvccnoCvccCvcv",
+            "CvccCvccnoCvcv",
+            "CvccCvccCvcvno",
+            "CvcvnoCvccCvcc",
+            "CvcvCvccnoCvcc",
+            "CvcvCvccCvccno",
+            "CvccnoCvcvCvcc",
+            "CvccCvcvnoCvcc",
             "CvccCvcvCvccno",
         ],
     ),

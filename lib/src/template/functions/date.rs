@@ -5,7 +5,7 @@ use jiff::tz::TimeZoneDatabase;
 
 use crate::template::call::{Call, Failure, HIDDEN};
 use crate::template::functions::number::to_int64;
-use crate::template::quote::quoted;
+use crate::template::quote::quoted_bytes;
 use crate::template::time::{
     DurationFault, ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration,
 };
@@ -81,7 +81,7 @@ pub fn must_date_modify(call: &mut Call<'_, '_>) -> Result {
     match parse_duration(call.text(0)) {
         Ok(duration) => Ok(time(call.time(1).plus(duration))),
         Err(error) => {
-            let shown = |text: &[u8]| if call.is_public(0) { quoted(text) } else { HIDDEN.to_owned() };
+            let shown = |text: &[u8]| if call.is_public(0) { quoted_bytes(text) } else { HIDDEN.to_owned() };
             let text = shown(call.text(0));
             Err(match error {
                 DurationFault::Invalid => format!("time: invalid duration {text}"),
@@ -108,10 +108,10 @@ pub fn must_to_date(call: &mut Call<'_, '_>) -> Result {
     if !call.is_public(0) || !call.is_public(1) {
         return Err(format!("parsing time {HIDDEN}").into());
     }
-    let quoted_text = quoted(text);
+    let quoted_text = quoted_bytes(text);
     Err(match error {
         ReadError::Chunk { layout: chunk, text: rest } => {
-            let (layout, rest, chunk) = (quoted(layout), quoted(&rest), quoted(&chunk));
+            let (layout, rest, chunk) = (quoted_bytes(layout), quoted_bytes(&rest), quoted_bytes(&chunk));
             format!("parsing time {quoted_text} as {layout}: cannot parse {rest} as {chunk}")
         }
         ReadError::Reason(reason) => format!("parsing time {quoted_text}{reason}"),
@@ -136,7 +136,8 @@ pub fn duration(call: &mut Call<'_, '_>) -> Result {
             let text = std::str::from_utf8(text.bytes()).unwrap_or_default();
             crate::template::number::parse_int(text, 10).unwrap_or_else(|| {
                 // Go's nearest integer, whose error sprig drops.
-                let is_number = !text.is_empty() && text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
+                let is_number = !text.is_empty()
+                    && text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
                 match (is_number, text.starts_with('-')) {
                     (false, _) => 0,
                     (true, false) => i64::MAX,

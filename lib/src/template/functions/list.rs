@@ -164,7 +164,11 @@ pub fn concat(call: &mut Call<'_, '_>) -> Result {
 }
 
 /// Returns the items of a list.
-fn items_of(call: &mut Call<'_, '_>, index: usize, complaint: &str) -> std::result::Result<Vec<Value>, Failure> {
+fn items_of(
+    call: &mut Call<'_, '_>,
+    index: usize,
+    complaint: &str,
+) -> std::result::Result<Vec<Value>, Failure> {
     let value = call.arg(index);
     match &value {
         Value::List(list) => {

@@ -86,7 +86,9 @@ static VERSION: &[Function] = &[
     method("Equal", &[V], |call| with_two(call, |one, other| compare(one, other).is_eq().into())),
     method("GreaterThan", &[V], |call| with_two(call, |one, other| compare(one, other).is_gt().into())),
     method("GreaterThanEqual", &[V], |call| with_two(call, |one, other| compare(one, other).is_ge().into())),
-    method("IncMajor", &[], |call| with(call, |version| next(version.with(version.major.wrapping_add(1), 0, 0)))),
+    method("IncMajor", &[], |call| {
+        with(call, |version| next(version.with(version.major.wrapping_add(1), 0, 0)))
+    }),
     method("IncMinor", &[], |call| {
         with(call, |version| next(version.with(version.major, version.minor.wrapping_add(1), 0)))
     }),

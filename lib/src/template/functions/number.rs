@@ -133,18 +133,26 @@ pub fn min(call: &mut Call<'_, '_>) -> Result {
 }
 
 pub fn maxf(call: &mut Call<'_, '_>) -> Result {
-    folded(call, |one, other| if one > other || (one == other && one.is_sign_positive()) { one } else { other })
+    folded(
+        call,
+        |one, other| if one > other || (one == other && one.is_sign_positive()) { one } else { other },
+    )
 }
 
 pub fn minf(call: &mut Call<'_, '_>) -> Result {
-    folded(call, |one, other| if one < other || (one == other && one.is_sign_negative()) { one } else { other })
+    folded(
+        call,
+        |one, other| if one < other || (one == other && one.is_sign_negative()) { one } else { other },
+    )
 }
 
 fn folded(call: &Call<'_, '_>, choose: fn(f64, f64) -> f64) -> Result {
     let numbers = call.args.iter().map(to_float64);
-    let chosen = numbers.reduce(|one, other| {
-        if one.is_nan() || other.is_nan() { f64::NAN } else { choose(one, other) }
-    });
+    let chosen = numbers.reduce(
+        |one, other| {
+            if one.is_nan() || other.is_nan() { f64::NAN } else { choose(one, other) }
+        },
+    );
     Ok(Value::Float(chosen.unwrap_or(0.0)))
 }
 
@@ -238,9 +246,7 @@ pub fn mulf(call: &mut Call<'_, '_>) -> Result {
 }
 
 pub fn divf(call: &mut Call<'_, '_>) -> Result {
-    decimal(call, call.arg(0), &call.args[1..], |one, other| {
-        one.divide(other).ok_or("decimal division by 0")
-    })
+    decimal(call, call.arg(0), &call.args[1..], |one, other| one.divide(other).ok_or("decimal division by 0"))
 }
 
 type Operation = fn(&Decimal, &Decimal) -> std::result::Result<Decimal, &'static str>;
@@ -250,7 +256,13 @@ fn decimal(call: &mut Call<'_, '_>, first: Value, rest: &[Value], operation: Ope
     let of = |value: &Value| {
         let number = to_float64(value);
         Decimal::of(number).ok_or_else(|| {
-            let name = if number.is_nan() { "NaN" } else if number > 0.0 { "+Inf" } else { "-Inf" };
+            let name = if number.is_nan() {
+                "NaN"
+            } else if number > 0.0 {
+                "+Inf"
+            } else {
+                "-Inf"
+            };
             Failure::from(format!("Cannot create a Decimal from {name}"))
         })
     };

@@ -211,7 +211,9 @@ fn expand(out: &mut SecretBytes, names: &[(String, usize)], captures: &Captures<
         let is_braced = rest.first() == Some(&b'{');
         let name = if is_braced { &rest[1..] } else { rest };
         let is_word = |character| character == '_' || rune::is_letter(character) || rune::is_digit(character);
-        let length = rune::runes(name).find(|(_, character, _)| !is_word(*character)).map_or(name.len(), |(at, ..)| at);
+        let length = rune::runes(name)
+            .find(|(_, character, _)| !is_word(*character))
+            .map_or(name.len(), |(at, ..)| at);
         if length == 0 || (is_braced && name.get(length) != Some(&b'}')) {
             // It is malformed, and stands for itself.
             out.push(b'$');

@@ -116,7 +116,8 @@ pub fn trim_all(call: &mut Call<'_, '_>) -> Result {
 }
 
 fn trim_while(text: &[u8], is_cut: impl Fn(char) -> bool) -> &[u8] {
-    let start = rune::runes(text).find(|(_, character, _)| !is_cut(*character)).map_or(text.len(), |(at, ..)| at);
+    let start =
+        rune::runes(text).find(|(_, character, _)| !is_cut(*character)).map_or(text.len(), |(at, ..)| at);
     let text = &text[start..];
     let end = rune::runes(text).filter(|(_, character, _)| !is_cut(*character)).last();
     &text[..end.map_or(0, |(at, _, width)| at + width)]
@@ -297,8 +298,7 @@ pub fn nindent(call: &mut Call<'_, '_>) -> Result {
 
 fn indented(call: &mut Call<'_, '_>, mut out: SecretBytes) -> Result {
     let text = call.text(1);
-    let spaces =
-        usize::try_from(call.int(0)).map_err(|_| Failure::from("strings: negative Repeat count"))?;
+    let spaces = usize::try_from(call.int(0)).map_err(|_| Failure::from("strings: negative Repeat count"))?;
     let lines = 1 + text.iter().filter(|&&byte| byte == b'\n').count();
     let length = lines.checked_mul(spaces).and_then(|added| added.checked_add(text.len()));
     call.machine.budget.value(length.ok_or(Limit::ValueBytes)?)?;

@@ -11,7 +11,9 @@ pub fn parse(call: &mut Call<'_, '_>) -> Result {
     let text = call.text(0);
     let parts = Parts::parse(text).map_err(|fault| {
         let is_public = call.is_public(0);
-        let shown = if is_public { quoted(text) } else { HIDDEN.to_owned() };
+        // Go looks at the fragment last.
+        let read = if Parts::parse(cut(text, b'#').0).is_err() { cut(text, b'#').0 } else { text };
+        let shown = if is_public { quoted(read) } else { HIDDEN.to_owned() };
         format!("unable to parse url: parse {shown}: {}", fault.message(is_public))
     })?;
     let dict = call.machine.dict()?;
@@ -42,7 +44,9 @@ pub fn join(call: &mut Call<'_, '_>) -> Result {
         }
         Some(value) => {
             let kind = value.kind_name();
-            Err(Failure::Message(format!("unable to parse {name} key, must be of type string, but {kind} found")))
+            Err(Failure::Message(format!(
+                "unable to parse {name} key, must be of type string, but {kind} found"
+            )))
         }
     };
     let (scheme, host, path) = (field("scheme")?, field("host")?, field("path")?);
@@ -228,9 +232,8 @@ fn scheme_of(text: &[u8]) -> Parsed<(&[u8], &[u8])> {
 }
 
 fn host_of(text: &[u8]) -> Parsed<SecretBytes> {
-    let is_port = |port: &[u8]| {
-        port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit))
-    };
+    let is_port =
+        |port: &[u8]| port.is_empty() || (port[0] == b':' && port[1..].iter().all(u8::is_ascii_digit));
     let port = if text.starts_with(b"[") {
         let Some(end) = text.iter().rposition(|&byte| byte == b']') else {
             return Err(UrlFault::Message("missing ']' in host"));
@@ -268,8 +271,8 @@ impl Mode {
         match byte {
             b'-' | b'.' | b'_' | b'~' => false,
             _ if byte.is_ascii_alphanumeric() => false,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'[' | b']'
-            | b'<' | b'>' | b'"'
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'['
+            | b']' | b'<' | b'>' | b'"'
                 if self == Self::Host =>
             {
                 false

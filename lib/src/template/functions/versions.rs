@@ -1,7 +1,7 @@
 //! Versions and constraints on them.
 
 use crate::template::call::{Call, Failure, HIDDEN};
-use crate::template::semver::{Constraints, ConstraintFault, Version};
+use crate::template::semver::{ConstraintFault, Constraints, Version};
 use crate::template::value::Value;
 
 type Result = std::result::Result<Value, Failure>;

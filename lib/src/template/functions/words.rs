@@ -220,7 +220,16 @@ fn write_lower(out: &mut SecretBytes, kind: Kind, word: &[u8], connector: char) 
         return;
     }
     for (_, character, _) in rune::runes(word) {
-        rune::push(out, if is_connector(character) { connector } else if rune::is_upper(character) { rune::to_lower(character) } else { character });
+        rune::push(
+            out,
+            if is_connector(character) {
+                connector
+            } else if rune::is_upper(character) {
+                rune::to_lower(character)
+            } else {
+                character
+            },
+        );
     }
 }
 

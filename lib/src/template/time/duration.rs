@@ -91,13 +91,18 @@ pub fn parse_duration(text: &[u8]) -> Result<i64, DurationFault> {
         }
         total = total.checked_add(value).filter(|total| *total <= LIMIT).ok_or(INVALID)?;
     }
-    if is_negative { 0_i64.checked_sub_unsigned(total).ok_or(INVALID) } else { i64::try_from(total).map_err(|_| INVALID) }
+    if is_negative {
+        0_i64.checked_sub_unsigned(total).ok_or(INVALID)
+    } else {
+        i64::try_from(total).map_err(|_| INVALID)
+    }
 }
 
 fn leading(digits: &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for digit in digits {
-        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|value| *value <= LIMIT)?;
+        value =
+            value.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|value| *value <= LIMIT)?;
     }
     Some(value)
 }

@@ -33,13 +33,18 @@ pub struct Parent {
 impl Parent {
     /// Reads a certificate.
     pub fn read(der: &[u8]) -> Result<Self, &'static str> {
-        let certificate = Certificate::from_der(der).map_err(|_| "x509: malformed certificate")?.tbs_certificate;
+        let certificate =
+            Certificate::from_der(der).map_err(|_| "x509: malformed certificate")?.tbs_certificate;
         let subject = certificate.subject.to_der().map_err(|_| "x509: malformed subject")?;
         let public = certificate.subject_public_key_info.to_der().map_err(|_| "x509: malformed spki")?;
         let extensions = certificate.extensions.unwrap_or_default();
         let identifier = extensions.iter().find(|extension| extension.extn_id.to_string() == "2.5.29.14");
         let identifier = identifier.and_then(|extension| extension.extn_value.as_bytes().get(2..));
-        Ok(Self { subject: subject.into(), public: public.into(), key_identifier: identifier.map(SecretBytes::from) })
+        Ok(Self {
+            subject: subject.into(),
+            public: public.into(),
+            key_identifier: identifier.map(SecretBytes::from),
+        })
     }
 }
 

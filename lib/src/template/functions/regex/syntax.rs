@@ -156,13 +156,23 @@ impl<'p> Translator<'p> {
 
     fn flags(&mut self, start: &'p str) -> Result<(), Fault> {
         let (mut is_negated, mut saw_flag) = (false, false);
+        // The crate wants each flag once.
+        let (mut on, mut off) = (String::new(), String::new());
         for (at, character) in start.char_indices().skip(2) {
             match character {
-                'i' | 'm' | 's' | 'U' => saw_flag = true,
+                'i' | 'm' | 's' | 'U' => {
+                    saw_flag = true;
+                    on.retain(|flag| flag != character);
+                    off.retain(|flag| flag != character);
+                    if is_negated { off.push(character) } else { on.push(character) }
+                }
                 '-' if !is_negated => (is_negated, saw_flag) = (true, false),
                 ':' | ')' if !is_negated || saw_flag => {
+                    let minus = if off.is_empty() { "" } else { "-" };
                     // `(?)` changes nothing, and the crate refuses it.
-                    self.out.push_str(if at == 2 && character == ')' { "" } else { &start[..=at] });
+                    if at > 2 || character == ':' {
+                        let _ = write!(self.out, "(?{on}{minus}{off}{character}");
+                    }
                     self.rest = &start[at + 1..];
                     if character == ':' {
                         self.open += 1;
@@ -294,7 +304,10 @@ impl<'p> Translator<'p> {
     }
 
     fn literal(&mut self, character: char) {
-        if character.is_ascii_alphanumeric() || !character.is_ascii() || matches!(character, ' ' | '_' | '"' | '/' | ',' | ':' | '=') {
+        if character.is_ascii_alphanumeric()
+            || !character.is_ascii()
+            || matches!(character, ' ' | '_' | '"' | '/' | ',' | ':' | '=')
+        {
             self.out.push(character);
         } else {
             let _ = write!(self.out, "\\x{{{:X}}}", u32::from(character));
@@ -324,7 +337,9 @@ fn escaped(text: &str) -> Result<(char, usize), Fault> {
     };
     let found = match kind {
         '0' => octal(&text[1..]),
-        '1'..='7' if after.starts_with(|character: char| ('0'..='7').contains(&character)) => octal(&text[1..]),
+        '1'..='7' if after.starts_with(|character: char| ('0'..='7').contains(&character)) => {
+            octal(&text[1..])
+        }
         'x' => hexadecimal(after).map(|(character, length)| (character, 2 + length)),
         'a' => Some(('\x07', 2)),
         'f' => Some(('\x0C', 2)),
@@ -382,7 +397,8 @@ fn unicode_class(text: &str) -> Result<(String, usize), Fault> {
     let (is_caret, name) = name.strip_prefix('^').map_or((false, name), |name| (true, name));
     let sign = if is_negated == is_caret { 'p' } else { 'P' };
     let class = format!("\\{sign}{{{name}}}");
-    let is_name = !name.is_empty() && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    let is_name = !name.is_empty()
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
     if !is_name || ::regex::Regex::new(&class).is_err() {
         return Err(Fault::new("invalid character class range", &text[..length]));
     }
@@ -453,7 +469,9 @@ mod tests {
 
     #[test]
     fn classes_are_about_ascii() {
-        let regex = ::regex::Regex::new(&translate(b"^\\w[\\d\\-[]{$").map_or_else(|_| String::new(), |done| done.pattern));
+        let regex = ::regex::Regex::new(
+            &translate(b"^\\w[\\d\\-[]{$").map_or_else(|_| String::new(), |done| done.pattern),
+        );
         assert!(regex.is_ok_and(|regex| regex.is_match("a[{") && !regex.is_match("é[{")));
     }
 }
