@@ -217,7 +217,7 @@ pub fn initials(call: &mut Call<'_, '_>) -> Result {
 pub fn nospace(call: &mut Call<'_, '_>) -> Result {
     let text = call.text(0);
     let is_space = |&byte: &u8| rune::is_space(char::from(byte));
-    if !text.iter().any(|byte| is_space(byte)) {
+    if !text.iter().any(is_space) {
         return Ok(call.arg(0));
     }
     // goutils takes each byte for a character here too.

@@ -184,7 +184,9 @@ impl PrivateKey {
 fn generate_dsa(rng: &mut dyn CryptoRngCore) -> SecretBytes {
     let (zero, one) = (BigUint::from(0_u8), BigUint::from(1_u8));
     let is_prime = |number: &u32| {
-        (2..*number).take_while(|factor| factor * factor <= *number).all(|factor| number % factor != 0)
+        (2..*number)
+            .take_while(|factor| factor * factor <= *number)
+            .all(|factor| !number.is_multiple_of(factor))
     };
     let small: Vec<u32> = (3..10_000).filter(is_prime).collect();
     let mut rng = Rng(rng);

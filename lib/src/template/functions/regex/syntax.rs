@@ -242,16 +242,14 @@ impl<'p> Translator<'p> {
                 break;
             }
             is_first = false;
-            if rest.starts_with("[:") {
-                if let Some(end) = rest[2..].find(":]") {
-                    let name = &rest[..end + 4];
-                    if !POSIX.contains(&name[2..end + 2].trim_start_matches('^')) {
-                        return Err(Fault::new("invalid character class range", name));
-                    }
-                    self.out.push_str(name);
-                    rest = &rest[name.len()..];
-                    continue;
+            if let Some(end) = rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) {
+                let name = &rest[..end + 4];
+                if !POSIX.contains(&name[2..end + 2].trim_start_matches('^')) {
+                    return Err(Fault::new("invalid character class range", name));
                 }
+                self.out.push_str(name);
+                rest = &rest[name.len()..];
+                continue;
             }
             if rest.starts_with("\\p") || rest.starts_with("\\P") {
                 let (class, length) = unicode_class(rest)?;
