@@ -295,7 +295,7 @@ const EXHAUSTING_TEMPLATES: &[(&str, Option<Limit>, fn() -> String)] = &[
         "{{ $d := dict }}{{ range until 50000 }}{{ $e := dict }}{{ $_ := set $d \"d\" $e }}{{ $d = $e }}{{ end }}".into()
     }),
     ("deep_actions", Some(Limit::Depth), || {
-        format!("{}{}", "{{ if true }}".repeat(50_000), "{{ end }}".repeat(50_000))
+        format!("{}{}", "{{ if true }}".repeat(30_000), "{{ end }}".repeat(30_000))
     }),
     ("deep_chain_of_else", Some(Limit::Depth), || {
         format!("{{{{ if false }}}}{}{{{{ end }}}}", "{{ else if false }}".repeat(50_000))
@@ -325,7 +325,7 @@ const EXHAUSTING_TEMPLATES: &[(&str, Option<Limit>, fn() -> String)] = &[
     ("huge_until", Some(Limit::Steps), || "{{ until 9223372036854775807 }}".into()),
     ("huge_width", Some(Limit::ValueBytes), || "{{ printf \"%9999999d\" 1 }}".into()),
     ("huge_widths", Some(Limit::ValueBytes), || {
-        format!("{{{{ printf \"{}\" 1 }}}}", "%[1]999999d".repeat(1000))
+        format!("{{{{ printf \"{}\" 1 }}}}", "%999999[1]d".repeat(1000))
     }),
     ("indented_lines", Some(Limit::ValueBytes), || "{{ indent 9000000 (repeat 9000 \"\\n\") }}".into()),
     ("large_output", Some(Limit::OutputBytes), || {

@@ -110,8 +110,8 @@ pub fn run(
 
 fn values(object: &Json) -> Result<BTreeMap<String, SecretBytes>, Failed> {
     let entries = object.as_object().ok_or("the context is no map")?;
-    let value = |text: &Json| Ok(STANDARD.decode(text.as_str().unwrap_or_default())?.into());
-    entries.iter().map(|(key, text)| Ok((key.clone(), value(text)?))).collect()
+    let value = |text: &Json| STANDARD.decode(text.as_str().unwrap_or_default());
+    entries.iter().map(|(key, text)| Ok((key.clone(), value(text)?.into()))).collect()
 }
 
 fn bytes(text: &Json) -> Vec<u8> {

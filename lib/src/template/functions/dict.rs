@@ -1,6 +1,7 @@
 //! Maps.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use crate::template::budget::Limit;
 use crate::template::call::{Call, Failure, Machine};
@@ -101,7 +102,7 @@ fn merge_all(call: &mut Call<'_, '_>, overwrites: bool) -> Result {
             Some(target) => target,
             none => none.insert(call.machine.dict()?),
         };
-        merge_into(target, source, overwrites, 0, call.machine)?;
+        merge_into(target, source.entries(), overwrites, 0, call.machine)?;
     }
     Ok(target.map_or(Value::Nil, Value::Dict))
 }
@@ -110,21 +111,49 @@ fn merge_all(call: &mut Call<'_, '_>, overwrites: bool) -> Result {
 /// maps that the target has not are shared with it.
 fn merge_into(
     target: &Dict,
-    source: &Dict,
+    entries: Vec<(Text, Value)>,
     overwrites: bool,
     depth: usize,
     machine: &mut Machine<'_>,
 ) -> std::result::Result<(), Failure> {
     machine.budget.fits_depth(depth)?;
-    let entries = source.entries();
     machine.budget.steps(entries.len() + 1)?;
     for (key, value) in entries {
         let old = target.get(key.bytes());
-        if let (Some(Value::Dict(old)), Value::Dict(value)) = (&old, &value) {
-            if !old.is(value) {
-                merge_into(old, value, overwrites, depth + 1, machine)?;
+        match (&old, &value) {
+            (Some(Value::Dict(old)), Value::Dict(value)) => {
+                if !old.is(value) {
+                    merge_into(old, value.entries(), overwrites, depth + 1, machine)?;
+                }
+                continue;
             }
-            continue;
+            (Some(Value::Dict(old)), Value::Map(value)) => {
+                let entries = value.iter().map(|(key, text)| (key.clone(), Value::Text(text.clone())));
+                merge_into(old, entries.collect(), overwrites, depth + 1, machine)?;
+                continue;
+            }
+            (Some(Value::Map(old)), Value::Dict(value)) => {
+                let value = value.borrow();
+                let mut set = value.iter().filter(|(_, value)| overwrites || !value.is_nil());
+                if set.any(|(key, _)| overwrites || old.get(key).is_none_or(|text| text.bytes().is_empty())) {
+                    return Err(NO_TEXT.into());
+                }
+                continue;
+            }
+            (Some(Value::Map(old)), Value::Map(value)) => {
+                // Go changes the old map itself, which others that have it would see.
+                let mut merged = (**old).clone();
+                for (key, text) in value.iter() {
+                    let is_new = merged.get(key).is_none_or(|text| text.bytes().is_empty());
+                    if overwrites || is_new {
+                        merged.insert(key.clone(), text.clone());
+                    }
+                }
+                machine.budget.steps(merged.len() + value.len())?;
+                target.set(key, Value::Map(Rc::new(merged)));
+                continue;
+            }
+            _ => {}
         }
         let is_new = match &old {
             None => !value.is_nil(),
@@ -191,3 +220,7 @@ fn conversion(value: &Value, wanted: &str) -> Failure {
     let found = if value.is_nil() { "nil" } else { value.type_name() };
     format!("interface conversion: interface {{}} is {found}, not {wanted}").into()
 }
+
+/// What Go says where a map of texts is to hold something else.
+const NO_TEXT: &str =
+    "reflect.Value.SetMapIndex: value of type interface {} is not assignable to type string";
