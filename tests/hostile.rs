@@ -285,7 +285,10 @@ const EXHAUSTING_CONFIGS: &[(&str, Make)] = &[
     }),
 ];
 
-const EXHAUSTING_TEMPLATES: &[(&str, Option<Limit>, fn() -> String)] = &[
+/// The name of a template, the limit that it runs into, if any, and how to make it.
+type ExhaustingTemplate = (&'static str, Option<Limit>, fn() -> String);
+
+const EXHAUSTING_TEMPLATES: &[ExhaustingTemplate] = &[
     ("circle_of_maps", Some(Limit::Depth), || "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ $d }}".into()),
     ("circle_of_maps_as_json", Some(Limit::Depth), || {
         "{{ $d := dict }}{{ $_ := set $d \"d\" (list $d) }}{{ toJson $d }}".into()
