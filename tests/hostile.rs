@@ -282,7 +282,10 @@ const EXHAUSTING_CONFIGS: &[(&str, Make)] = &[
     }),
 ];
 
-const EXHAUSTING_TEMPLATES: &[(&str, Option<Limit>, fn() -> String)] = &[
+/// A template, and the limit that it hits.
+type Exhausting = (&'static str, Option<Limit>, fn() -> String);
+
+const EXHAUSTING_TEMPLATES: &[Exhausting] = &[
     ("circle_of_maps", Some(Limit::Depth), || "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ $d }}".into()),
     ("circle_of_maps_as_json", Some(Limit::Depth), || {
         "{{ $d := dict }}{{ $_ := set $d \"d\" (list $d) }}{{ toJson $d }}".into()
