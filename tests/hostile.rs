@@ -285,10 +285,10 @@ const EXHAUSTING_CONFIGS: &[(&str, Make)] = &[
     }),
 ];
 
-/// The name of a template, the limit that it runs into, if any, and how to make it.
-type ExhaustingTemplate = (&'static str, Option<Limit>, fn() -> String);
+/// A template, and the limit that it hits.
+type Exhausting = (&'static str, Option<Limit>, fn() -> String);
 
-const EXHAUSTING_TEMPLATES: &[ExhaustingTemplate] = &[
+const EXHAUSTING_TEMPLATES: &[Exhausting] = &[
     ("circle_of_maps", Some(Limit::Depth), || "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ $d }}".into()),
     ("circle_of_maps_as_json", Some(Limit::Depth), || {
         "{{ $d := dict }}{{ $_ := set $d \"d\" (list $d) }}{{ toJson $d }}".into()
