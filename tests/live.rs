@@ -5,6 +5,7 @@ mod cluster_access;
 mod controller;
 mod emit;
 mod gomanifest;
+mod gotemplate;
 mod gotree;
 mod keys;
 mod programs;
@@ -12,6 +13,8 @@ mod properties;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
+
+pub use properties::number_of_documents;
 
 use std::process::Command;
 
@@ -26,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
+    tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());

@@ -37,7 +37,6 @@ pub use cert::{CertError, SealingCert, Validity};
 pub use digest::{Digest, DigestKey, SealedValue};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, is_sealed_secret, objects,
-    seal_text,
 };
 pub use flaws::{Flaw, FlawKind, flaws};
 pub use item::{ItemError, KeyCause, key_bits};

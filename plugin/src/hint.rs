@@ -372,3 +372,35 @@ const RESERVED: &str = "the key `sops` is reserved for the metadata; rename it";
 
 const PATTERN: &str =
     "patterns are those of Go (RE2), without look-around; to leave something out, use unencrypted_regex";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_grants_no_more_than_was_asked_for() {
+        let asked = |verb, resource, namespace: Option<&str>, name: Option<&str>| Asked {
+            verb,
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+        };
+        for (asked, expected) in [
+            (
+                asked("get", "services/proxy", Some("ns"), Some("http:a:")),
+                "role NAME --verb=get --resource=services/proxy --resource-name=http:a: --namespace=ns`",
+            ),
+            (
+                asked("create", "secrets", Some("ns"), Some("a")),
+                "role NAME --verb=create --resource=secrets --namespace=ns`",
+            ),
+            (
+                asked("list", "sealedsecrets.bitnami.com", None, None),
+                "clusterrole NAME --verb=list --resource=sealedsecrets.bitnami.com`",
+            ),
+        ] {
+            let hint = grant_hint(&asked);
+            assert!(hint.contains(&format!("`kubectl create {expected}")), "{hint}");
+        }
+    }
+}
