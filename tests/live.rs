@@ -11,6 +11,7 @@ mod keys;
 mod programs;
 mod properties;
 mod sealed_secrets;
+mod sealing_keys;
 mod suite;
 
 pub use properties::number_of_documents;
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());
+    tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sealed::live_tests());
