@@ -7,6 +7,7 @@ mod emit;
 mod gomanifest;
 mod gotree;
 mod keys;
+mod kubeseal_face;
 mod programs;
 mod properties;
 mod sealed_secrets;
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
     tests.extend(keys::tests());
+    tests.extend(kubeseal_face::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());
