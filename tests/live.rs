@@ -5,6 +5,7 @@ mod cluster_access;
 mod controller;
 mod emit;
 mod gomanifest;
+mod gotemplate;
 mod gotree;
 mod keys;
 mod kubeseal_face;
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
+    tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
     tests.extend(kubeseal_face::tests());
     tests.extend(programs::tests());
