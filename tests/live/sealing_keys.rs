@@ -43,7 +43,7 @@ fn certificate(cluster: &Cluster) -> Result<(), Failed> {
     }
     let again = user.run(&["cert"])?;
     let is_told = again.stderr.contains("(fetched 0 minutes ago, expires on ");
-    if first.stderr != "" || again.stdout != first.stdout || !is_told {
+    if !first.stderr.is_empty() || again.stdout != first.stdout || !is_told {
         return Err(format!("{}\n{}", first.stderr, again.stderr).into());
     }
     // What is in the copy is believed, so that this shows which certificate it is.
