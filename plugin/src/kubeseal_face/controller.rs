@@ -58,6 +58,9 @@ pub(super) fn re_encrypt(
         rotated.push(rotate(&controller, object, sealed)?);
     }
     let replaces_input = options.sealed_secret_file.is_none() && options.secret_file.is_some();
+    if replaces_input {
+        output.replaces(&source);
+    }
     if replaces_input && !merge::is_printed(&source, objects.iter().map(|(object, _)| object)) {
         let items = rotated.iter().map(|sealed| &sealed.encrypted_data);
         output.put(merge::with_items(&source, items)?.expose_secret())?;

@@ -7,7 +7,7 @@ use selkie::secret::SecretBytes;
 use serde_json::Value as Json;
 
 use super::failure::Failure;
-use crate::files::{self, Audience};
+use crate::files::{self, Audience, Expected};
 use crate::session::Session;
 
 /// The format of objects.
@@ -21,7 +21,8 @@ pub(super) enum Format {
 pub(super) struct Output<'a> {
     session: &'a Session,
     file: Option<PathBuf>,
-    audience: Audience,
+    /// What the file holds, if it is what was read.
+    old: Option<SecretBytes>,
     pending: SecretBytes,
 }
 
@@ -56,7 +57,12 @@ impl<'a> Output<'a> {
     /// Returns where results go; `file` is a path as the user gave it.
     pub fn new(session: &'a Session, file: Option<&str>) -> Self {
         let file = file.map(|file| session.absolute(Path::new(file)));
-        Self { session, file, audience: Audience::Owner, pending: SecretBytes::new() }
+        Self { session, file, old: None, pending: SecretBytes::new() }
+    }
+
+    /// Says what the file must hold: what others wrote there meanwhile is not overwritten.
+    pub fn replaces(&mut self, old: &SecretBytes) {
+        self.old = Some(old.expose_secret().into());
     }
 
     /// Takes a part of the result.
@@ -71,7 +77,9 @@ impl<'a> Output<'a> {
     /// Writes the file, if the result goes into one.
     pub fn finish(self) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
-        files::write(file, self.pending.expose_secret(), self.audience)
+        let expected =
+            self.old.as_ref().map_or(Expected::Anything, |old| Expected::Content(old.expose_secret()));
+        files::write_expecting(file, self.pending.expose_secret(), Audience::Owner, expected)
             .map_err(|error| Failure::of_file("open", file, &error))
     }
 }
