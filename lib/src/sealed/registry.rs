@@ -62,10 +62,16 @@ impl KeyRegistry {
         Self::default()
     }
 
-    /// Adds a key; one that is there already stays as it is.
+    /// Adds a key. One that is there already stays where it is and keeps its name; what else is known of it
+    /// counts from both: it is retired if one says so.
     pub fn add(&mut self, key: Key) {
-        if !self.keys.iter().any(|known| known.fingerprint == key.fingerprint) {
-            self.keys.push(key);
+        match self.keys.iter_mut().find(|known| known.fingerprint == key.fingerprint) {
+            Some(known) => {
+                known.not_before = known.not_before.or(key.not_before);
+                known.not_after = known.not_after.or(key.not_after);
+                known.is_retired |= key.is_retired;
+            }
+            None => self.keys.push(key),
         }
     }
 
@@ -75,10 +81,12 @@ impl KeyRegistry {
         &self.keys
     }
 
-    /// Returns the newest key: that with the latest certificate, of equals the first.
+    /// Returns the newest key, which is the one to seal for: that with the latest certificate, of equals the first.
+    /// Retired keys are none, unless there are no others.
     #[must_use]
     pub fn newest(&self) -> Option<&Key> {
-        self.keys.iter().reduce(|newest, key| if key.not_before > newest.not_before { key } else { newest })
+        let rank = |key: &Key| (!key.is_retired, key.not_before);
+        self.keys.iter().reduce(|newest, key| if rank(key) > rank(newest) { key } else { newest })
     }
 
     /// Opens an item that was sealed together with a label.
@@ -107,5 +115,47 @@ impl KeyRegistry {
         let recent = self.recent.load(Ordering::Relaxed);
         let first = (recent < self.keys.len()).then_some(recent);
         first.into_iter().chain((0..self.keys.len()).filter(move |&index| index != recent))
+    }
+}
+
+#[cfg(all(test, feature = "aws-lc"))]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+    use crate::sealed::{KeySize, SmallKeys};
+
+    /// Returns the same key again and again.
+    fn key(pem: &SecretBytes, name: &str, day: Option<i64>, is_retired: bool) -> Key {
+        let mut key = Key::new(SealingKey::parse(pem, SmallKeys::Refuse).expect("a key"), name);
+        key.not_before = day.map(|day| OffsetDateTime::UNIX_EPOCH + Duration::days(day));
+        key.is_retired = is_retired;
+        key
+    }
+
+    fn pem() -> SecretBytes {
+        SealingKey::generate(KeySize::Rsa2048).expect("a new key").to_pem()
+    }
+
+    #[test]
+    fn what_is_known_of_a_key_counts_wherever_it_is_said() {
+        let (mut keys, pem) = (KeyRegistry::new(), pem());
+        keys.add(key(&pem, "first", None, false));
+        keys.add(key(&pem, "second", Some(1), true));
+        let [only] = keys.keys() else { panic!("{} keys", keys.keys().len()) };
+        assert_eq!((only.name.as_str(), only.is_retired), ("first", true));
+        assert!(only.not_before.is_some());
+    }
+
+    #[test]
+    fn a_retired_key_is_not_the_newest() {
+        let (mut keys, retired) = (KeyRegistry::new(), pem());
+        keys.add(key(&retired, "retired", Some(9), true));
+        assert_eq!(keys.newest().map(|key| key.name.as_str()), Some("retired"));
+        keys.add(key(&pem(), "unknown", None, false));
+        assert_eq!(keys.newest().map(|key| key.name.as_str()), Some("unknown"));
+        keys.add(key(&pem(), "newest", Some(2), false));
+        keys.add(key(&pem(), "equal", Some(2), false));
+        assert_eq!(keys.newest().map(|key| key.name.as_str()), Some("newest"));
     }
 }
