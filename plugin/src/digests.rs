@@ -49,7 +49,9 @@ impl Digests {
             }
         };
         let mut known = Known::default();
-        digests.into_iter().for_each(|digest| drop(known.add(digest)));
+        for digest in digests {
+            known.add(digest);
+        }
         Self { path, key, known: Mutex::new(known) }
     }
 
