@@ -2,11 +2,13 @@
 
 mod flat;
 mod json;
+mod template;
 mod tree;
 mod yaml;
 
 pub use flat::{binary, dotenv, ini, sections};
 pub use json::json;
+pub use template::templates;
 pub use tree::documents;
 pub use yaml::yaml;
 

@@ -13,9 +13,10 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use selkie::format::Format;
 use selkie::sops::{Metadata, Stash};
+use selkie::template::{Limit, Limits, TemplateError};
 use selkie::tree::{NodeId, Tree, Value};
 
-use crate::{envelope, golden};
+use crate::{envelope, golden, template};
 
 pub fn tests() -> Vec<Trial> {
     let mutilated = targets::TARGETS.iter().map(|&(name, target)| {
@@ -34,7 +35,12 @@ pub fn tests() -> Vec<Trial> {
             })
         })
     });
-    mutilated.chain(exhausting).chain(configs).collect()
+    let templates = EXHAUSTING_TEMPLATES.iter().map(|&(name, expected, make)| {
+        Trial::test(format!("hostile::exhausting::template::{name}"), move || {
+            in_time(|| exhausts(&make(), expected))
+        })
+    });
+    mutilated.chain(exhausting).chain(configs).chain(templates).collect()
 }
 
 /// Runs a target on pieces of golden files, cut, doubled and overwritten.
@@ -77,6 +83,9 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         let files = files.into_iter().flatten().filter(|path| path.to_string_lossy().ends_with(end));
         seeds.extend(files.filter_map(|path| fs::read(path).ok()).filter(|data| data.len() < 6000));
     }
+    if name == "template" {
+        return template::programs().into_iter().map(|program| program.template.into_bytes()).collect();
+    }
     if name.starts_with("edit_") {
         seeds
             .iter_mut()
@@ -115,6 +124,16 @@ fn comes_to(format: Format, expected: Expected, text: &[u8]) -> Result<(), Faile
     // Here too: some formats cannot hold what is encrypted.
     let _ = sealed.map(|sealed| sealed.in_place());
     Ok(())
+}
+
+/// A template is refused for a limit, or ends.
+fn exhausts(source: &str, expected: Option<Limit>) -> Result<(), Failed> {
+    match (template::run("t", source, &template::context(), &Limits::default()), expected) {
+        (Ok(_), None) => Ok(()),
+        (Err(TemplateError::Limit { limit, .. }), Some(expected)) if limit == expected => Ok(()),
+        (Ok(_), Some(_)) => Err("it is rendered".into()),
+        (Err(error), _) => Err(error.into()),
+    }
 }
 
 fn last_scalar(tree: &Tree) -> Option<NodeId> {
@@ -266,6 +285,75 @@ const EXHAUSTING_CONFIGS: &[(&str, Make)] = &[
     }),
 ];
 
+/// The name of a template, the limit that it runs into, if any, and how to make it.
+type ExhaustingTemplate = (&'static str, Option<Limit>, fn() -> String);
+
+const EXHAUSTING_TEMPLATES: &[ExhaustingTemplate] = &[
+    ("circle_of_maps", Some(Limit::Depth), || "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ $d }}".into()),
+    ("circle_of_maps_as_json", Some(Limit::Depth), || {
+        "{{ $d := dict }}{{ $_ := set $d \"d\" (list $d) }}{{ toJson $d }}".into()
+    }),
+    ("circle_of_maps_that_is_copied", Some(Limit::Depth), || {
+        "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ deepCopy $d }}".into()
+    }),
+    ("circle_of_maps_that_is_dropped", None, || "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}".into()),
+    ("chain_of_maps", None, || {
+        "{{ $d := dict }}{{ range until 50000 }}{{ $e := dict }}{{ $_ := set $d \"d\" $e }}{{ $d = $e }}{{ end }}".into()
+    }),
+    ("deep_actions", Some(Limit::Depth), || {
+        format!("{}{}", "{{ if true }}".repeat(30_000), "{{ end }}".repeat(30_000))
+    }),
+    ("deep_chain_of_else", Some(Limit::Depth), || {
+        format!("{{{{ if false }}}}{}{{{{ end }}}}", "{{ else if false }}".repeat(50_000))
+    }),
+    ("deep_json", Some(Limit::Depth), || "{{ fromJson (repeat 100000 \"[\") }}".into()),
+    ("deep_lists", Some(Limit::Depth), || {
+        "{{ $l := list }}{{ range until 100000 }}{{ $l = list $l }}{{ end }}".into()
+    }),
+    ("deep_parentheses", Some(Limit::Depth), || {
+        format!("{{{{ {}1{} }}}}", "(".repeat(50_000), ")".repeat(50_000))
+    }),
+    ("deepest_actions", None, || {
+        format!("{}{{{{ (((1))) }}}}{}", "{{ if true }}".repeat(40), "{{ end }}".repeat(40))
+    }),
+    ("deepest_parentheses", None, || format!("{{{{ {}1{} }}}}", "(print ".repeat(90), ")".repeat(90))),
+    ("doubled_lists", Some(Limit::Steps), || {
+        "{{ $l := list 1 }}{{ range until 60 }}{{ $l = list $l $l }}{{ end }}{{ $l | toJson | len }}".into()
+    }),
+    ("doubled_text", Some(Limit::ValueBytes), || {
+        "{{ $x := \"x\" }}{{ range until 60 }}{{ $x = print $x $x }}{{ end }}".into()
+    }),
+    ("endless_template", Some(Limit::Depth), || {
+        "{{ define \"x\" }}{{ template \"x\" }}{{ end }}{{ template \"x\" }}".into()
+    }),
+    ("huge_range", Some(Limit::Steps), || "{{ range 9223372036854775807 }}{{ end }}".into()),
+    ("huge_repeat", Some(Limit::ValueBytes), || "{{ repeat 9223372036854775807 \"ab\" }}".into()),
+    ("huge_until", Some(Limit::Steps), || "{{ until 9223372036854775807 }}".into()),
+    ("huge_width", Some(Limit::ValueBytes), || "{{ printf \"%9999999d\" 1 }}".into()),
+    ("huge_widths", Some(Limit::ValueBytes), || {
+        format!("{{{{ printf \"{}\" 1 }}}}", "%999999[1]d".repeat(1000))
+    }),
+    ("indented_lines", Some(Limit::ValueBytes), || "{{ indent 9000000 (repeat 9000 \"\\n\") }}".into()),
+    ("large_output", Some(Limit::OutputBytes), || {
+        "{{ $x := repeat 1000 \"x\" }}{{ range until 100000 }}{{ $x }}{{ end }}".into()
+    }),
+    ("many_hashes", Some(Limit::Steps), || "{{ range 1000 }}{{ bcrypt \"x\" | len }}{{ end }}".into()),
+    ("many_replacements", Some(Limit::ValueBytes), || {
+        "{{ replace \"\" (repeat 10000 \"x\") (repeat 10000 \"y\") }}".into()
+    }),
+    ("nested_ranges", Some(Limit::Steps), || {
+        format!("{}{}", "{{ range until 1000 }}".repeat(5), "{{ end }}".repeat(5))
+    }),
+    ("regex_of_repetitions", None, || {
+        "{{ regexMatch \"((((a{50}){50}){50}){50}){50}\" (repeat 1000 \"a\") }}".into()
+    }),
+    ("regex_that_backtracks", None, || {
+        "{{ regexMatch \"^(a+)+$\" (print (repeat 10000 \"a\") \"b\") }}".into()
+    }),
+    ("source", Some(Limit::SourceBytes), || "x".repeat(2 << 20)),
+    ("uniq_of_many", Some(Limit::Steps), || "{{ uniq (until 100000) }}".into()),
+];
+
 /// Returns `inner` in brackets, many times over, behind `before`.
 fn nested(before: &str, open: &str, inner: &str, close: &str, depth: usize) -> Vec<u8> {
     [before, &open.repeat(depth), inner, &close.repeat(depth)].concat().into_bytes()
@@ -335,6 +423,20 @@ const INTERESTING: &[&str] = &[
     "\"\":",
     "a: b\n",
     "  ",
+    "{{ ",
+    " }}",
+    "{{- end -}}",
+    "{{ range . }}",
+    "{{ if .user }}",
+    " | ",
+    "$",
+    ".user ",
+    "(list . )",
+    "(printf \"%[1]*.*v\" ",
+    "repeat 999999999 ",
+    "9223372036854775807 ",
+    "-1 ",
+    "fail .password",
 ];
 
 const SEEDS: &[&str] = &[

@@ -3,7 +3,10 @@
 //!
 //! Where we, or the later version, do something else, the case is in a table below with what is expected in its place.
 
+mod api;
+mod cluster;
 mod differences;
+mod own;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,6 +32,8 @@ pub fn tests() -> Vec<Trial> {
         .into_iter()
         .map(|case| Trial::test(format!("kubeseal_cli::{}", case.test_name()), move || check_ours(&case)))
         .collect();
+    tests.extend(cluster::tests());
+    tests.extend(own::tests());
     tests.push(Trial::test("kubeseal_cli::there_are_cases", move || {
         let names: Vec<_> = self::cases().into_iter().map(|case| case.name).collect();
         let unknown = differences::names().find(|name| !names.iter().any(|known| known == name));
@@ -47,7 +52,7 @@ pub fn live_tests() -> Vec<Trial> {
         Peer::Kubeseal
             .test(format!("cli::{}", case.test_name()), move |program| check_theirs(&case, &program))
     };
-    cases.map(test).collect()
+    cases.map(test).chain(cluster::live_tests()).chain(own::live_tests()).collect()
 }
 
 /// What is run, and what came of it.
@@ -73,6 +78,13 @@ pub struct Outcome {
     pub files: BTreeMap<String, (u32, String)>,
 }
 
+/// What a run left, as it is.
+struct Ran {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
 impl Case {
     fn test_name(&self) -> String {
         self.name.replace(' ', "_")
@@ -96,6 +108,11 @@ fn check_theirs(case: &Case, program: &Path) -> Result<(), Failed> {
 }
 
 fn run_ours(case: &Case, folder: &Path) -> Outcome {
+    let Ran { exit, stdout, stderr } = start_ours(case, folder);
+    outcome(case, folder, exit, &stdout, &stderr)
+}
+
+fn start_ours(case: &Case, folder: &Path) -> Ran {
     let (stdout, stderr) = (Captured::default(), Captured::default());
     let session = Session {
         environment: case.variables.iter().cloned().collect::<Environment>(),
@@ -111,10 +128,15 @@ fn run_ours(case: &Case, folder: &Path) -> Outcome {
         .map(Into::into)
         .collect();
     let exit = kubectl_seal::run(&session, &arguments);
-    outcome(case, folder, exit.code().into(), &stdout.text(), &stderr.text())
+    Ran { exit: exit.code().into(), stdout: stdout.text(), stderr: stderr.text() }
 }
 
 fn run_theirs(case: &Case, program: &Path, folder: &Path) -> Result<Outcome, Failed> {
+    let Ran { exit, stdout, stderr } = start_theirs(case, program, folder)?;
+    Ok(outcome(case, folder, exit, &stdout, &stderr))
+}
+
+fn start_theirs(case: &Case, program: &Path, folder: &Path) -> Result<Ran, Failed> {
     let link = folder.join("bin/kubeseal");
     fs::create_dir(folder.join("bin"))?;
     std::os::unix::fs::symlink(program, link)?;
@@ -128,7 +150,22 @@ fn run_theirs(case: &Case, program: &Path, folder: &Path) -> Result<Outcome, Fai
     let output = child.wait_with_output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let exit = output.status.code().ok_or("a signal ended it")?;
-    Ok(outcome(case, folder, exit, &text(&output.stdout), &text(&output.stderr)))
+    Ok(Ran { exit, stdout: text(&output.stdout), stderr: text(&output.stderr) })
+}
+
+impl Case {
+    /// Returns a case of which nothing is expected yet.
+    fn new(arguments: &str, stdin: &str) -> Self {
+        let outcome =
+            Outcome { exit: 0, stdout: String::new(), stderr: String::new(), files: BTreeMap::new() };
+        Self {
+            name: String::new(),
+            arguments: arguments.split_whitespace().map(str::to_owned).collect(),
+            variables: Vec::new(),
+            stdin: stdin.to_owned(),
+            outcome,
+        }
+    }
 }
 
 fn outcome(case: &Case, folder: &Path, exit: i32, stdout: &str, stderr: &str) -> Outcome {

@@ -5,6 +5,7 @@ mod cluster_access;
 mod controller;
 mod emit;
 mod gomanifest;
+mod gotemplate;
 mod gotree;
 mod keys;
 mod programs;
@@ -12,12 +13,14 @@ mod properties;
 mod sealed_secrets;
 mod suite;
 
+pub use properties::number_of_documents;
+
 use std::process::Command;
 
 use libtest_mimic::Trial;
 
 use crate::peer::{Peer, output};
-use crate::{kubeseal_cli, sops_cli};
+use crate::{kubeseal_cli, sealed, sops_cli};
 
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
@@ -25,12 +28,14 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
+    tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());
     tests.extend(suite::tests());
     tests.extend(kubeseal_cli::live_tests());
+    tests.extend(sealed::live_tests());
     tests.extend(sops_cli::live_tests());
     tests
 }

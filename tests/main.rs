@@ -14,6 +14,7 @@ mod manifest;
 mod peer;
 mod sealed;
 mod sops_cli;
+mod template;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         manifest::tests(),
         sealed::tests(),
         sops_cli::tests(),
+        template::tests(),
     ]
     .into_iter()
     .flatten()

@@ -17,6 +17,8 @@ pub enum Peer {
     Etcd,
     /// What answers with the code that kubeseal reads and prints manifests with, see `peers/gomanifest`.
     Gomanifest,
+    /// What renders templates with Go and sprig, see `peers/gotemplate`.
+    Gotemplate,
     /// What answers with the code of sops 3.13.3, see `peers/gotree`.
     Gotree,
     /// `ip`, for a user who may make network namespaces.
@@ -66,6 +68,7 @@ impl Peer {
             Self::Age => "age",
             Self::Etcd => "etcd",
             Self::Gomanifest => "gomanifest",
+            Self::Gotemplate => "gotemplate",
             Self::Gotree => "gotree",
             Self::Ip => "ip",
             Self::KubeApiserver => "kube_apiserver",
@@ -86,6 +89,7 @@ impl Peer {
             Self::Age => "SELKIE_PEER_AGE",
             Self::Etcd => "SELKIE_PEER_ETCD",
             Self::Gomanifest => "SELKIE_PEER_GOMANIFEST",
+            Self::Gotemplate => "SELKIE_PEER_GOTEMPLATE",
             Self::Gotree => "SELKIE_PEER_GOTREE",
             Self::Ip => "SELKIE_PEER_IP",
             Self::KubeApiserver => "SELKIE_PEER_KUBE_APISERVER",

@@ -13,6 +13,7 @@ mod base64;
 mod cert;
 mod digest;
 mod file;
+mod flaws;
 mod item;
 mod key;
 mod key_secret;
@@ -28,6 +29,7 @@ mod sealing;
 mod secret;
 mod secret_file;
 mod unseal;
+mod unsealed_file;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
@@ -35,8 +37,8 @@ pub use cert::{CertError, SealingCert, Validity};
 pub use digest::{Digest, DigestKey, SealedValue};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, is_sealed_secret, objects,
-    seal_text,
 };
+pub use flaws::{Flaw, FlawKind, flaws};
 pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
@@ -50,6 +52,7 @@ pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
 pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
+pub use unsealed_file::UnsealedFile;
 
 /// The group of the kind SealedSecret.
 pub const GROUP: &str = "bitnami.com";

@@ -35,6 +35,7 @@ pub use budget::{Limit, Limits};
 use crate::secret::SecretBytes;
 use crate::template::budget::Budget;
 use crate::template::call::Machine;
+use crate::template::node::Trees;
 use crate::template::parse::Fault;
 use crate::template::value::{Text, Value};
 
@@ -113,18 +114,127 @@ pub fn render(
     surroundings: &mut Surroundings<'_>,
     limits: &Limits,
 ) -> Result<SecretBytes, TemplateError> {
-    let refuse = |limit| TemplateError::limit(name.to_owned(), limit, limits);
-    if source.len() > limits.source_bytes {
-        return Err(refuse(Limit::SourceBytes));
-    }
     let mut budget = Budget::new(limits);
-    let trees = parse::parse(name, source, &mut budget).map_err(|fault| match fault {
-        Fault::Limit(limit) => refuse(limit),
-        Fault::Message(message) => TemplateError::Parse(message),
-    })?;
+    let trees = read(name, source, &mut budget, limits)?;
     let entries =
         context.iter().map(|(key, value)| (Text::public(key.as_str()), Text::secret(value.expose_secret())));
     let context = Value::Map(Rc::new(entries.collect()));
     let machine = Machine::new(surroundings.now.into(), surroundings.rng, budget);
     exec::execute(name, source, &trees, context, machine)
+}
+
+/// Reads a template without rendering it, so that one that never could be is told early.
+///
+/// # Errors
+/// If it is none, or is larger than it may be.
+pub fn check(name: &str, source: &str, limits: &Limits) -> Result<(), TemplateError> {
+    read(name, source, &mut Budget::new(limits), limits).map(|_| ())
+}
+
+fn read<'s>(
+    name: &str,
+    source: &'s str,
+    budget: &mut Budget,
+    limits: &Limits,
+) -> Result<Trees<'s>, TemplateError> {
+    let refuse = |limit| TemplateError::limit(name.to_owned(), limit, limits);
+    if source.len() > limits.source_bytes {
+        return Err(refuse(Limit::SourceBytes));
+    }
+    parse::parse(name, source, budget).map_err(|fault| match fault {
+        Fault::Limit(limit) => refuse(limit),
+        Fault::Message(message) => TemplateError::Parse(message),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    fn rendered(source: &str, limits: &Limits) -> Result<String, TemplateError> {
+        let context = [("password", "hunter2"), ("user", "alice")];
+        let context = context.map(|(key, value)| (key.to_owned(), SecretBytes::from(value))).into();
+        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).expect("it is a time");
+        let mut surroundings = Surroundings { now, rng: &mut ChaCha20Rng::seed_from_u64(1) };
+        let rendered = render("t", source, &context, &mut surroundings, limits)?;
+        Ok(String::from_utf8_lossy(rendered.expose_secret()).into_owned())
+    }
+
+    fn error(source: &str) -> String {
+        rendered(source, &Limits::default()).expect_err("it fails").to_string()
+    }
+
+    #[test]
+    fn errors_show_no_value_of_the_context() {
+        let sources = [
+            "{{ fail .password }}",
+            "{{ fail (printf \"%s!\" .password) }}",
+            "{{ $x := .password }}{{ fail $x }}",
+            "{{ fail (index . \"password\") }}",
+            "{{ range .password }}{{ end }}",
+            "{{ .password | call }}",
+            "{{ eq (list .password) (list 1) }}",
+            "{{ mustFromJson .password }}",
+            "{{ mustRegexMatch (print \"(\" .password) \"x\" }}",
+            "{{ regexFind (print \"(\" .password) \"x\" }}",
+            "{{ semverCompare .password \"1.0.0\" }}",
+            "{{ mustToDate \"2006\" .password }}",
+            "{{ mustDateModify .password now }}",
+            "{{ urlParse (print \":\" .password) }}",
+            "{{ genSelfSignedCert \"x\" (list .password) nil 1 }}",
+        ];
+        for source in sources {
+            let error = error(source);
+            assert!(!error.contains("hunter2"), "{source}: {error}");
+        }
+    }
+
+    #[test]
+    fn errors_show_no_number_that_was_computed() {
+        let index = error("{{ index (list 1) (len .password) }}");
+        assert!(index.ends_with("error calling index: index out of range: (not shown)"), "{index}");
+        let index = error("{{ index (list 1) 7 }}");
+        assert!(index.ends_with("error calling index: index out of range: 7"), "{index}");
+    }
+
+    #[test]
+    fn errors_show_what_stands_in_the_source() {
+        let expected = "template: t:1:3: executing \"t\" at <fail (printf \"no %s: %d\" \"x\" 5)>: \
+                        error calling fail: no x: 5";
+        assert_eq!(error("{{ fail (printf \"no %s: %d\" \"x\" 5) }}"), expected);
+        let generated = error("{{ fail (randAlpha 5) }}");
+        assert!(generated.ends_with("error calling fail: (not shown)"), "{generated}");
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let limits = Limits { steps: 1000, ..Limits::default() };
+        let error = rendered("{{ range 9999 }}{{ end }}", &limits).expect_err("it takes too many steps");
+        assert!(matches!(error, TemplateError::Limit { limit: Limit::Steps, allowed: 1000, .. }), "{error}");
+        assert_eq!(error.to_string(), "template: t:1:9: more steps than 1000");
+    }
+
+    #[test]
+    fn time_and_randomness_are_those_of_the_caller() {
+        let source = "{{ now | date \"2006-01-02 MST\" }} {{ randAlpha 8 }}";
+        let once = rendered(source, &Limits::default());
+        assert_eq!(once, rendered(source, &Limits::default()));
+        assert!(once.is_ok_and(|text| text.starts_with("2027-01-15 UTC ")));
+    }
+
+    #[test]
+    fn keys_of_all_kinds_sign_certificates() {
+        for kind in ["ecdsa", "ed25519"] {
+            let source = format!(
+                "{{{{ $key := genPrivateKey \"{kind}\" }}}}{{{{ $ca := genCAWithKey \"ca\" 10 $key }}}}\
+                 {{{{ $leaf := genSignedCertWithKey \"leaf\" (list \"10.0.0.1\") (list \"a.b\") 5 $ca $key }}}}\
+                 {{{{ $again := buildCustomCert (b64enc $leaf.Cert) (b64enc $leaf.Key) }}}}\
+                 {{{{ eq $again.Cert $leaf.Cert }}}}{{{{ eq $leaf.Key $key }}}}"
+            );
+            assert_eq!(rendered(&source, &Limits::default()), Ok("truetrue".to_owned()), "{kind}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod cert;
 mod completions;
+mod convert;
 mod decrypt;
 mod diff;
 mod edit;
@@ -21,8 +22,10 @@ mod seal;
 mod set;
 mod status;
 mod tour;
+mod unseal;
 mod unset;
 mod updatekeys;
+mod validate;
 mod view;
 
 pub use reseal::LOCKED;
@@ -67,7 +70,10 @@ pub enum Command {
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Unseal(unseal::Args),
+    Validate(validate::Args),
     Cert(cert::Args),
+    Convert(convert::Args),
     Keys(keys::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
@@ -85,6 +91,7 @@ impl Command {
         match self {
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Convert(args) => convert::run(args, context),
             Self::Decrypt(args) => decrypt::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::Edit(args) => edit::run(args, context),
@@ -104,8 +111,10 @@ impl Command {
             Self::Set(args) => set::run(args, context),
             Self::Status(args) => status::run(args, context),
             Self::Tour(args) => tour::run(args, context),
+            Self::Unseal(args) => unseal::run(args, context),
             Self::Unset(args) => unset::run(args, context),
             Self::Updatekeys(args) => updatekeys::run(args, context),
+            Self::Validate(args) => validate::run(args, context),
             Self::View(args) => view::run(args, context),
         }
     }

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use selkie::format::{ParseError, ParseErrorKind, WriteError};
 use selkie::keys::{IdentityReport, KeyError, KeyParseError};
 use selkie::scheme::SchemeError;
-use selkie::sealed::{BackupError, BackupProblem, CertError, SealedFileError, SealingError, SecretFileError};
+use selkie::sealed::{
+    BackupError, BackupProblem, CertError, SealedFileError, SealingError, SecretFileError, UnsealError,
+};
 use selkie::sops::config::Warning;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 use selkie::tree::{PathError, TreePath};
@@ -223,6 +225,16 @@ pub enum Failure {
     /// What came from stdin is not what it was read as, and has no name that tells its format.
     #[error("stdin was read as bytes, as it has no name that tells its format")]
     Unnamed,
+    /// A SealedSecret cannot be unsealed.
+    #[error("line {line}: {}: {error}", name_of(.name))]
+    Unseal {
+        /// The line at which it begins.
+        line: usize,
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: UnsealError,
+    },
     /// Nothing in a text with sealing keys is one that can be used.
     #[error("there is no usable key in {what}")]
     UnusableKeys {
@@ -284,7 +296,7 @@ impl Failure {
             Self::Parse(error) if error.kind == ParseErrorKind::Empty => Exit::NoDocument,
             Self::MergeConflict(_) | Self::Parse(_) => Exit::Read,
             Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
-            Self::Recover(_) => Exit::DataKey,
+            Self::Recover(_) | Self::Unseal { .. } => Exit::DataKey,
             Self::NoSecret => Exit::NoDocument,
             Self::Seal(_) | Self::Sealing(_) | Self::SecretFile(_) => Exit::TreeEncryption,
             Self::Scheme(error) => exit_of_scheme(error),

@@ -4,7 +4,7 @@ use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
 use selkie::sealed::{
     BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingError, SealingKeyError,
-    SecretFileError,
+    SecretFileError, UnsealError,
 };
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
@@ -93,6 +93,13 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "name the key that they were sealed with, or let the controller do it with --by-controller"
         }
         Failure::Unsealable { .. } => "`kubectl seal reseal` without --check seals them",
+        Failure::Unseal { error: UnsealError::Deprecated, .. } => {
+            "pass --deprecated-data to unseal it all the same"
+        }
+        Failure::Unseal { .. } => {
+            "`kubectl seal validate --sealing-key KEYS FILE` finds out for which name, namespace and scope it was \
+             sealed"
+        }
         Failure::UnusableKeys { problems, .. } => return keys_hint(problems),
         Failure::Usage(_) => "see the examples of `--help`",
         Failure::Wrap(error) => return wrap_hint(error),
@@ -365,3 +372,35 @@ const RESERVED: &str = "the key `sops` is reserved for the metadata; rename it";
 
 const PATTERN: &str =
     "patterns are those of Go (RE2), without look-around; to leave something out, use unencrypted_regex";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_grants_no_more_than_was_asked_for() {
+        let asked = |verb, resource, namespace: Option<&str>, name: Option<&str>| Asked {
+            verb,
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+        };
+        for (asked, expected) in [
+            (
+                asked("get", "services/proxy", Some("ns"), Some("http:a:")),
+                "role NAME --verb=get --resource=services/proxy --resource-name=http:a: --namespace=ns`",
+            ),
+            (
+                asked("create", "secrets", Some("ns"), Some("a")),
+                "role NAME --verb=create --resource=secrets --namespace=ns`",
+            ),
+            (
+                asked("list", "sealedsecrets.bitnami.com", None, None),
+                "clusterrole NAME --verb=list --resource=sealedsecrets.bitnami.com`",
+            ),
+        ] {
+            let hint = grant_hint(&asked);
+            assert!(hint.contains(&format!("`kubectl create {expected}")), "{hint}");
+        }
+    }
+}

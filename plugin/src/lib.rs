@@ -35,6 +35,7 @@ mod output;
 mod reach;
 mod report;
 pub mod scratch;
+mod sealed_files;
 mod sealed_report;
 mod sealer;
 mod sealing;

@@ -99,8 +99,8 @@ impl ValueFlags {
     /// If one cannot be had, or two have the same key.
     pub fn values(&self, context: &Context<'_>) -> Result<BTreeMap<String, SecretBytes>, Failure> {
         let mut values = Values::default();
-        let has_others = !self.from_file.is_empty() || !self.from_literal.is_empty();
-        if has_others && !self.from_env_file.is_empty() {
+        let is_alone = self.from_file.is_empty() && self.from_literal.is_empty();
+        if !self.from_env_file.is_empty() && !is_alone {
             return Err(usage("--from-env-file does not go with --from-file and --from-literal"));
         }
         for path in &self.from_file {

@@ -11,8 +11,10 @@ use selkie::secret::SecretBytes;
 use selkie::sops::audit::{DoubtKind, inspect};
 use selkie::sops::config::Config;
 use selkie::sops::{Envelope, Forecast, LeafState, MacCheck, Metadata, SealError, Selector, Stash, leaves};
+use selkie::template::{Limits, Surroundings, render};
 use selkie::tree::{NodeId, Origin, Tree, TreePath, Value, differences};
 use serde_json::{Map, Value as Json, json};
+use time::OffsetDateTime;
 
 use crate::envelope::{self, NOW};
 
@@ -37,6 +39,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("manifest", manifest),
     ("metadata", metadata),
     ("path", path),
+    ("template", template),
     ("yaml", yaml),
 ];
 
@@ -148,6 +151,20 @@ pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(path) = TreePath::parse(text) else { return };
     assert_eq!(TreePath::parse(&path.to_string()).ok(), Some(path));
+}
+
+/// Renders a template with little of everything: it ends, and no error tells a value.
+pub fn template(data: &[u8]) {
+    let Ok(source) = std::str::from_utf8(data) else { return };
+    let limits =
+        Limits { depth: 40, output_bytes: 1 << 16, steps: 15_000, value_bytes: 1 << 16, ..Limits::default() };
+    let context = ["k-with-dash", "json", "number", "password", "text", "user"];
+    let context = context.map(|key| (key.to_owned(), SecretBytes::from(VALUE_OF_TEMPLATE))).into();
+    let rng = &mut envelope::rng(1);
+    let mut surroundings = Surroundings { now: OffsetDateTime::UNIX_EPOCH, rng };
+    if let Err(error) = render("t", source, &context, &mut surroundings, &limits) {
+        assert!(!error.to_string().contains(VALUE_OF_TEMPLATE), "an error tells a value");
+    }
 }
 
 /// Reads, rewrites, encrypts and decrypts.
@@ -347,6 +364,9 @@ fn check_spans(tree: &Tree) {
 
 /// What no text holds stands between two of them.
 pub const DIVIDER: u8 = 0xFF;
+
+/// What no template says by itself.
+const VALUE_OF_TEMPLATE: &str = "hUnTeR2";
 
 const FORMATS: [Format; 5] = [Format::Binary, Format::Dotenv, Format::Ini, Format::Json, Format::Yaml];
 

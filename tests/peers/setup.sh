@@ -46,6 +46,7 @@ main() {
     sealed-secrets-0.40.0 sealed_secrets sealed-secrets/go.mod sealed-secrets/go.sum
   peer SELKIE_PEER_KUBECTL,SELKIE_PEER_KUBE_APISERVER kubernetes-1.37.2 kubernetes \
     kubernetes/go.mod kubernetes/go.sum
+  peer SELKIE_PEER_GOTEMPLATE gotemplate gotemplate gotemplate/go.mod gotemplate/go.sum gotemplate/*.go
 }
 
 # peer VARIABLE[,VARIABLE ...] NAME FUNCTION [PIN|ARGUMENT ...]: the function gets an empty folder to fill and all that
@@ -202,6 +203,12 @@ kubernetes() {
 
 # go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
 # Packages of one module are built at once, as they share most of what there is to compile.
+gotemplate() {
+  go_build gotemplate '' "$1/gotemplate" . || return
+  echo gotemplate
+}
+
+# go_build MODULE_FOLDER PACKAGE PROGRAM
 go_build() {
   needs go || return 2
   local folder=$here/$1 flags=$2 output=$3

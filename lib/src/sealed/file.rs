@@ -46,8 +46,15 @@ pub struct OpenedFile {
     objects: Vec<SealedObject>,
     /// The values that were opened, in the order of the file, with their sealed texts.
     opened: Vec<(NodeId, Text)>,
-    /// The values by label and key, with their sealed texts.
-    known: HashMap<(String, String), Vec<(SecretBytes, String)>>,
+    /// The values by label and key, as they were sealed.
+    known: HashMap<(String, String), Vec<Known>>,
+}
+
+/// A value, as it was sealed.
+struct Known {
+    value: SecretBytes,
+    /// What stands in the file, with its quotes.
+    written: String,
 }
 
 /// Why a file with SealedSecrets cannot be read, opened or sealed. No variant holds a value.
@@ -245,7 +252,11 @@ impl SealedFile {
                 let clear = self.tree.intern(value.value.expose_secret());
                 self.tree.set_value(*node, Value::Str(clear));
                 opened.push((*node, item));
-                known.entry((label.clone(), key.clone())).or_default().push((value.value, text));
+                let written = written(&self.tree, self.format, *node, text);
+                known
+                    .entry((label.clone(), key.clone()))
+                    .or_default()
+                    .push(Known { value: value.value, written });
             }
         }
         opened.sort_unstable_by_key(|(node, _)| *node);
@@ -304,14 +315,48 @@ impl OpenedFile {
         cert: &SealingCert,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<SecretBytes, SealedFileError> {
-        seal_text(self.format, plaintext, cert, rng, |label, key, value| self.known(label, key, value))
+        let mut file = SealedFile::new(self.format, self.format.read(plaintext)?)?;
+        let (mut changed, mut verbatim) = (Vec::new(), Vec::new());
+        for object in &file.objects {
+            let Some(values) = object.values_in_clear(&file.tree)? else { continue };
+            let label = object.sealed.label();
+            for node in file.tree.items(values).collect::<Vec<_>>() {
+                let key = String::from_utf8_lossy(file.tree.key(node).unwrap_or_default()).into_owned();
+                let value = clear_value(&file.tree, node).ok_or_else(|| object.shape(EVERY_VALUE_A_TEXT))?;
+                let written = match self.known(&label, &key, value.expose_secret()) {
+                    Some(known) => known.to_owned(),
+                    None => {
+                        let sealed =
+                            cert.seal_labelled(&value, &label, rng).map_err(|source| object.error(source))?;
+                        plainly(self.format, sealed)
+                    }
+                };
+                let place = file.tree.node(node);
+                if place.origin == Origin::Source
+                    && place.span != (Span { start: place.span.start, end: place.span.start })
+                {
+                    verbatim.push((node, written));
+                } else {
+                    // What is not written down, such as null, or stands for something else.
+                    let sealed = file.tree.intern(written.trim_matches('"').as_bytes());
+                    file.tree.set_value(node, Value::Str(sealed));
+                    changed.push(node);
+                }
+            }
+        }
+        changed.sort_unstable();
+        verbatim.sort_unstable();
+        let verbatim: Vec<_> = verbatim.iter().map(|(node, text)| (*node, text.as_bytes())).collect();
+        let rewrite = Rewrite { changed: &changed, verbatim: &verbatim, ..Rewrite::default() };
+        let text = self.format.store().rewrite(&file.tree, &rewrite)?;
+        renamed(self.format, text, CLEAR_NAME, SEALED_NAME)
     }
 
-    /// Returns the sealed text of a value that was there before.
-    fn known(&self, label: &str, key: &str, value: &[u8]) -> Option<String> {
+    /// Returns how a value was written that was there before.
+    fn known(&self, label: &str, key: &str, value: &[u8]) -> Option<&str> {
         let known = self.known.get(&(label.to_owned(), key.to_owned()))?;
-        let same = |(old, _): &&(SecretBytes, String)| old.expose_secret().ct_eq(value).into();
-        known.iter().find(same).map(|(_, sealed)| sealed.clone())
+        let same = |known: &&Known| known.value.expose_secret().ct_eq(value).into();
+        known.iter().find(same).map(|known| known.written.as_str())
     }
 
     /// Returns the SealedSecrets, in the order of the file.
@@ -319,58 +364,6 @@ impl OpenedFile {
     pub fn objects(&self) -> &[SealedObject] {
         &self.objects
     }
-}
-
-/// Seals the values in clear of every SealedSecret of a text, as [`OpenedFile::plaintext`] writes them. `known`
-/// may give the sealed text of a value, by its label and its key.
-///
-/// # Errors
-/// If the text is not of its format, an object is not a SealedSecret in clear, or a value cannot be sealed.
-pub fn seal_text(
-    format: Format,
-    plaintext: SecretBytes,
-    cert: &SealingCert,
-    rng: &mut dyn CryptoRngCore,
-    known: impl Fn(&str, &str, &[u8]) -> Option<String>,
-) -> Result<SecretBytes, SealedFileError> {
-    let mut file = SealedFile::new(format, format.read(plaintext)?)?;
-    let (mut changed, mut verbatim) = (Vec::new(), Vec::new());
-    for object in &file.objects {
-        let clear =
-            entry(&file.tree, object.node, "spec").and_then(|spec| entry(&file.tree, spec, CLEAR_NAME));
-        let Some(values) = clear else { continue };
-        if !object.sealed.encrypted_data.is_empty() {
-            let name = object.sealed.metadata.name().to_owned();
-            return Err(SealedFileError::Both { line: object.line, name });
-        }
-        let scope = object.sealed.scope();
-        if object.sealed.metadata.namespace().is_empty() && scope != super::SealingScope::ClusterWide {
-            return Err(object.error(SealingError::MissingNamespace));
-        }
-        let label = object.sealed.label();
-        let nodes: Vec<_> = file.tree.items(values).collect();
-        for node in nodes {
-            let key = String::from_utf8_lossy(file.tree.key(node).unwrap_or_default()).into_owned();
-            let value = clear_value(&file.tree, node).ok_or_else(|| object.shape(EVERY_VALUE_A_TEXT))?;
-            let sealed = match known(&label, &key, value.expose_secret()) {
-                Some(sealed) => sealed,
-                None => cert.seal_labelled(&value, &label, rng).map_err(|source| object.error(source))?,
-            };
-            if file.tree.node(node).value == Value::Map {
-                verbatim.push((node, format!("\"{sealed}\"")));
-                continue;
-            }
-            let sealed = file.tree.intern(sealed.as_bytes());
-            file.tree.set_value(node, Value::Str(sealed));
-            changed.push(node);
-        }
-    }
-    changed.sort_unstable();
-    verbatim.sort_unstable();
-    let verbatim: Vec<_> = verbatim.iter().map(|(node, text)| (*node, text.as_bytes())).collect();
-    let rewrite = Rewrite { changed: &changed, verbatim: &verbatim, ..Rewrite::default() };
-    let text = format.store().rewrite(&file.tree, &rewrite)?;
-    renamed(format, text, CLEAR_NAME, SEALED_NAME)
 }
 
 impl SealedObject {
@@ -388,6 +381,24 @@ impl SealedObject {
             .flat_map(|values| tree.items(values))
             .map(|item| (String::from_utf8_lossy(tree.key(item).unwrap_or_default()).into_owned(), item));
         Ok(Self { items: items.collect(), sealed, line, node })
+    }
+
+    /// Returns the map of the values that are in clear; nothing if there is none.
+    fn values_in_clear(&self, tree: &Tree) -> Result<Option<NodeId>, SealedFileError> {
+        let spec = entry(tree, self.node, "spec");
+        let Some(values) = spec.and_then(|spec| entry(tree, spec, CLEAR_NAME)) else { return Ok(None) };
+        if !self.sealed.encrypted_data.is_empty() {
+            let name = self.sealed.metadata.name().to_owned();
+            return Err(SealedFileError::Both { line: self.line, name });
+        }
+        if tree.node(values).value != Value::Map {
+            return Err(self.shape(EVERY_VALUE_A_TEXT));
+        }
+        let is_bound = self.sealed.scope() != super::SealingScope::ClusterWide;
+        if is_bound && self.sealed.metadata.namespace().is_empty() {
+            return Err(self.error(SealingError::MissingNamespace));
+        }
+        Ok(Some(values))
     }
 
     /// Returns where the object is in the tree of its file.
@@ -412,6 +423,19 @@ fn json_without_values(tree: &Tree, node: NodeId) -> Json {
         spec.shift_remove(CLEAR_NAME);
     }
     object
+}
+
+/// Returns how a sealed value stands in a file: as it is written, if that is on one line.
+fn written(tree: &Tree, format: Format, node: NodeId, sealed: String) -> String {
+    let place = tree.node(node);
+    let text = str::from_utf8(tree.slice(place.span)).unwrap_or_default();
+    let is_as_it_is = place.origin == Origin::Source && text.contains(&sealed) && !text.contains('\n');
+    if is_as_it_is { text.to_owned() } else { plainly(format, sealed) }
+}
+
+/// Returns how a sealed value is written: base64 needs no quotes in YAML.
+fn plainly(format: Format, sealed: String) -> String {
+    if format == Format::Json { format!("\"{sealed}\"") } else { sealed }
 }
 
 /// Returns the bytes that a scalar in clear stands for; a number or the like is what it is written as.

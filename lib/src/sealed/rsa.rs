@@ -66,6 +66,7 @@ impl PublicKey {
     }
 
     /// Returns the DER of the key as PKCS#1.
+    #[cfg(feature = "aws-lc")]
     pub(super) fn to_pkcs1(&self) -> Vec<u8> {
         use rsa::pkcs1::EncodeRsaPublicKey;
         self.key.to_pkcs1_der().map(|document| document.into_vec()).unwrap_or_default()

@@ -281,7 +281,7 @@ impl<'s> Lexer<'s> {
 
     fn number(&mut self) -> Token<'s> {
         let bad = |lexer: &mut Self| {
-            let text = quoted(lexer.source[lexer.start..lexer.at].as_bytes());
+            let text = quoted(&lexer.source.as_bytes()[lexer.start..lexer.at]);
             lexer.error(&format!("bad number syntax: {text}"))
         };
         if !self.scan_number() {

@@ -198,6 +198,8 @@ impl Formatter<'_> {
         }
         let value = &self.values[self.next];
         self.next += 1;
+        // Before so much is written as this asks for.
+        printer.budget.value(printer.width.max(printer.precision).unwrap_or(0))?;
         printer.any(value, verb, 0)
     }
 
@@ -352,40 +354,27 @@ impl<'p, 'b> Printer<'p, 'b> {
                     return Ok(());
                 }
             }
-            Value::Float(value) => {
-                if self.float(*value, verb) {
-                    return Ok(());
-                }
-            }
-            Value::Int(number) | Value::Int64(number) => {
-                if self.integer(number.unsigned_abs(), *number < 0, true, verb) {
-                    return Ok(());
-                }
-            }
             Value::List(list) if verb != 'p' => return self.list(list, verb, depth),
             Value::Map(map) if verb != 'p' => {
                 let entries = map.iter().map(|(key, value)| (key, Value::Text(value.clone())));
                 return self.map("map[string]string", entries, verb, depth);
             }
-            Value::Text(text) => {
-                self.budget.bytes(text.bytes().len())?;
-                if self.text(text.bytes(), verb) {
-                    return Ok(());
-                }
-            }
-            Value::Unsigned(number) => {
-                if self.integer(*number, false, false, verb) {
-                    return Ok(());
-                }
-            }
-            Value::Unsigned8(number) => {
-                if self.integer(u64::from(*number), false, false, verb) {
-                    return Ok(());
-                }
-            }
             _ => {}
         }
-        self.complain(value, verb, depth)
+        let is_written = match value {
+            Value::Float(value) => self.float(*value, verb),
+            Value::Int(number) | Value::Int64(number) => {
+                self.integer(number.unsigned_abs(), *number < 0, true, verb)
+            }
+            Value::Text(text) => {
+                self.budget.bytes(text.bytes().len())?;
+                self.text(text.bytes(), verb)
+            }
+            Value::Unsigned(number) => self.integer(*number, false, false, verb),
+            Value::Unsigned8(number) => self.integer(u64::from(*number), false, false, verb),
+            _ => false,
+        };
+        if is_written { Ok(()) } else { self.complain(value, verb, depth) }
     }
 
     /// Writes that the verb is none for the value.
@@ -625,8 +614,6 @@ impl<'p, 'b> Printer<'p, 'b> {
         if !value.is_finite() {
             if value.is_nan() && !self.space && !self.plus {
                 text.remove(0);
-            } else if text.starts_with('+') && !self.plus {
-                // `+Inf` keeps its sign.
             }
             self.pad_with_spaces(text.as_bytes());
             return true;

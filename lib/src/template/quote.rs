@@ -30,6 +30,20 @@ pub fn quoted(bytes: &[u8]) -> String {
     String::from_utf8_lossy(out.expose_secret()).into_owned()
 }
 
+/// Returns text in double quotes as the errors of Go's `time` have it: bytes that are not ASCII are escaped.
+pub fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=0x7F => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// Returns whether text can stand between backquotes.
 pub fn can_backquote(bytes: &[u8]) -> bool {
     rune::runes(bytes).all(|(_, character, width)| match character {

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 mod duration;
 mod read;
 
-pub use duration::{duration_text, parse_duration, round_duration, truncate_duration};
+pub use duration::{DurationFault, duration_text, parse_duration, round_duration, truncate_duration};
 pub use read::{ReadError, read};
 
 /// A point in time, and the zone in which to write it.

@@ -181,6 +181,7 @@ mod tests {
     }
 
     /// Forwards a port: frames begin with the number of their channel, 0 for what is sent and 1 for errors.
+    #[expect(clippy::result_large_err, reason = "what a callback returns is not ours to choose")]
     fn forward(stream: TcpStream) {
         let protocol = |request: &Request, mut response: Response| {
             let offered = request.headers().get("sec-websocket-protocol").and_then(|text| text.to_str().ok());

@@ -182,7 +182,7 @@ fn seal(
 }
 
 /// Returns a SealedSecret that wants the values of a Secret.
-fn prepare<'a>(sealing: &Sealing, object: &'a SecretObject) -> Result<Unsealed<'a>, Failure> {
+pub(super) fn prepare<'a>(sealing: &Sealing, object: &'a SecretObject) -> Result<Unsealed<'a>, Failure> {
     let sealed = sealing.prepare(&object.secret).map_err(|source| SealedFileError::Seal {
         line: object.line,
         name: object.secret.metadata.name().to_owned(),

@@ -130,8 +130,14 @@ fn find<'a>(cluster: &'a Cluster, options: &Options<'_>) -> Result<Controller<'a
 
 /// Returns what a cluster did not do, and why, in one line.
 pub(super) fn message(error: &ClusterError) -> String {
-    if matches!(error, ClusterError::NoConfiguration) {
-        return NO_CONFIGURATION.to_owned();
+    match error {
+        ClusterError::Flag { .. } => return format!("invalid configuration: {error}"),
+        ClusterError::NoConfiguration => return NO_CONFIGURATION.to_owned(),
+        ClusterError::NoEntry { kind, name, .. } => {
+            let kind = if *kind == "user" { "auth info" } else { kind };
+            return format!("{kind} {name:?} does not exist");
+        }
+        _ => {}
     }
     std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ")
 }

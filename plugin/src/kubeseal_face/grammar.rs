@@ -91,10 +91,10 @@ impl Given {
                 break;
             } else if let Some(long) = argument.strip_prefix("--") {
                 given.take_long(long, argument, &mut rest, &mut tell)?;
-            } else if let Some(shorts) = argument.strip_prefix('-').filter(|shorts| !shorts.is_empty()) {
-                if !given.take_shorts(shorts, &mut rest, &mut tell)? {
-                    return Ok(Parsed::Help);
-                }
+            } else if let Some(shorts) = argument.strip_prefix('-').filter(|shorts| !shorts.is_empty())
+                && !given.take_shorts(shorts, &mut rest, &mut tell)?
+            {
+                return Ok(Parsed::Help);
             }
             // Other arguments mean nothing.
         }

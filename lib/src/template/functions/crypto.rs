@@ -182,7 +182,12 @@ pub fn decrypt_aes(call: &mut Call<'_, '_>) -> Result {
         .map_err(|at| format!("illegal base64 data at input byte {}", call.shown_number(1, at as i64)))?;
     let sealed = sealed.expose_secret();
     if sealed.len() < 16 {
-        return Err(format!("runtime error: slice bounds out of range [:16] with capacity {HIDDEN}").into());
+        return Err({
+            // Go makes room for what all digits could be.
+            let capacity = call.shown_number(1, call.text(1).len() as i64 / 4 * 3);
+            format!("runtime error: slice bounds out of range [:16] with capacity {capacity}")
+        }
+        .into());
     }
     if sealed.len() % 16 != 0 {
         return Err("crypto/cipher: input not full blocks".into());

@@ -5,8 +5,10 @@ use jiff::tz::TimeZoneDatabase;
 
 use crate::template::call::{Call, Failure, HIDDEN};
 use crate::template::functions::number::to_int64;
-use crate::template::quote::quoted;
-use crate::template::time::{ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration};
+use crate::template::quote::quoted_bytes;
+use crate::template::time::{
+    DurationFault, ReadError, SECOND, Time, duration_text, parse_duration, read, round_duration,
+};
 use crate::template::value::Value;
 
 type Result = std::result::Result<Value, Failure>;
@@ -79,8 +81,16 @@ pub fn must_date_modify(call: &mut Call<'_, '_>) -> Result {
     match parse_duration(call.text(0)) {
         Ok(duration) => Ok(time(call.time(1).plus(duration))),
         Err(error) => {
-            let text = if call.is_public(0) { quoted(call.text(0)) } else { HIDDEN.to_owned() };
-            Err(format!("time: {error} {text}").into())
+            let shown = |text: &[u8]| if call.is_public(0) { quoted_bytes(text) } else { HIDDEN.to_owned() };
+            let text = shown(call.text(0));
+            Err(match error {
+                DurationFault::Invalid => format!("time: invalid duration {text}"),
+                DurationFault::MissingUnit => format!("time: missing unit in duration {text}"),
+                DurationFault::UnknownUnit(unit) => {
+                    format!("time: unknown unit {} in duration {text}", shown(&unit))
+                }
+            }
+            .into())
         }
     }
 }
@@ -98,10 +108,10 @@ pub fn must_to_date(call: &mut Call<'_, '_>) -> Result {
     if !call.is_public(0) || !call.is_public(1) {
         return Err(format!("parsing time {HIDDEN}").into());
     }
-    let quoted_text = quoted(text);
+    let quoted_text = quoted_bytes(text);
     Err(match error {
         ReadError::Chunk { layout: chunk, text: rest } => {
-            let (layout, rest, chunk) = (quoted(layout), quoted(&rest), quoted(&chunk));
+            let (layout, rest, chunk) = (quoted_bytes(layout), quoted_bytes(&rest), quoted_bytes(&chunk));
             format!("parsing time {quoted_text} as {layout}: cannot parse {rest} as {chunk}")
         }
         ReadError::Reason(reason) => format!("parsing time {quoted_text}{reason}"),

@@ -1,6 +1,7 @@
 //! Maps.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use crate::template::budget::Limit;
 use crate::template::call::{Call, Failure, Machine};
@@ -94,45 +95,71 @@ pub fn merge_overwrite(call: &mut Call<'_, '_>) -> Result {
 }
 
 fn merge_all(call: &mut Call<'_, '_>, overwrites: bool) -> Result {
-    let target = call.arg(0);
-    for source in call.args.iter().skip(1) {
-        match (&target, source) {
-            (Value::Dict(target), Value::Dict(source)) => {
-                merge_into(target, source, overwrites, 0, call.machine)?;
-            }
-            // A nil map merges into nothing, and nothing into it.
-            (_, source) if source.is_nil() => {}
-            _ => return Err("assignment to entry in nil map".into()),
-        }
+    let mut target = call.dict(0).cloned();
+    for index in 1..call.args.len() {
+        let Some(source) = call.dict(index) else { continue };
+        let target = match &mut target {
+            Some(target) => target,
+            none => none.insert(call.machine.dict()?),
+        };
+        merge_into(target, source.entries(), overwrites, 0, call.machine)?;
     }
-    Ok(target)
+    Ok(target.map_or(Value::Nil, Value::Dict))
 }
 
-/// Merges as mergo does: what is empty counts as not there, maps are merged in place, and maps that
-/// the target has not are shared with it.
+/// Merges as mergo does: what is empty in the target counts as not there, maps are merged in place, and
+/// maps that the target has not are shared with it.
 fn merge_into(
     target: &Dict,
-    source: &Dict,
+    entries: Vec<(Text, Value)>,
     overwrites: bool,
     depth: usize,
     machine: &mut Machine<'_>,
 ) -> std::result::Result<(), Failure> {
     machine.budget.fits_depth(depth)?;
-    let entries = source.entries();
     machine.budget.steps(entries.len() + 1)?;
     for (key, value) in entries {
         let old = target.get(key.bytes());
-        if let (Some(Value::Dict(old)), Value::Dict(value)) = (&old, &value) {
-            if !old.is(value) {
-                merge_into(old, value, overwrites, depth + 1, machine)?;
+        match (&old, &value) {
+            (Some(Value::Dict(old)), Value::Dict(value)) => {
+                if !old.is(value) {
+                    merge_into(old, value.entries(), overwrites, depth + 1, machine)?;
+                }
+                continue;
             }
-            continue;
+            (Some(Value::Dict(old)), Value::Map(value)) => {
+                let entries = value.iter().map(|(key, text)| (key.clone(), Value::Text(text.clone())));
+                merge_into(old, entries.collect(), overwrites, depth + 1, machine)?;
+                continue;
+            }
+            (Some(Value::Map(old)), Value::Dict(value)) => {
+                let value = value.borrow();
+                let mut set = value.iter().filter(|(_, value)| overwrites || !value.is_nil());
+                if set.any(|(key, _)| overwrites || old.get(key).is_none_or(|text| text.bytes().is_empty())) {
+                    return Err(NO_TEXT.into());
+                }
+                continue;
+            }
+            (Some(Value::Map(old)), Value::Map(value)) => {
+                // Go changes the old map itself, which others that have it would see.
+                let mut merged = (**old).clone();
+                for (key, text) in value.iter() {
+                    let is_new = merged.get(key).is_none_or(|text| text.bytes().is_empty());
+                    if overwrites || is_new {
+                        merged.insert(key.clone(), text.clone());
+                    }
+                }
+                machine.budget.steps(merged.len() + value.len())?;
+                target.set(key, Value::Map(Rc::new(merged)));
+                continue;
+            }
+            _ => {}
         }
         let is_new = match &old {
-            None => true,
-            Some(old) => is_empty(old)?,
+            None => !value.is_nil(),
+            Some(old) => is_empty(old)? && !value.is_nil(),
         };
-        if (overwrites && !is_empty(&value)?) || is_new {
+        if overwrites || is_new {
             target.set(key, value);
         }
     }
@@ -193,3 +220,7 @@ fn conversion(value: &Value, wanted: &str) -> Failure {
     let found = if value.is_nil() { "nil" } else { value.type_name() };
     format!("interface conversion: interface {{}} is {found}, not {wanted}").into()
 }
+
+/// What Go says where a map of texts is to hold something else.
+const NO_TEXT: &str =
+    "reflect.Value.SetMapIndex: value of type interface {} is not assignable to type string";

@@ -1,6 +1,8 @@
 //! Regular expressions.
 
-use ::regex::bytes::{Captures, Regex, RegexBuilder};
+use std::ops::Range;
+
+use ::regex::bytes::{Regex, RegexBuilder};
 
 use crate::secret::SecretBytes;
 use crate::template::budget::Limit;
@@ -13,32 +15,40 @@ mod syntax;
 
 use syntax::Fault;
 
+/// An expression, and the names of its groups.
+struct Expression {
+    regex: Regex,
+    names: Vec<(String, usize)>,
+}
+
 type Result = std::result::Result<Value, Failure>;
 
 pub fn matches(call: &mut Call<'_, '_>) -> Result {
     match compiled(call)? {
-        Ok(regex) => Ok(regex.is_match(call.text(1)).into()),
+        Ok(expression) => Ok(expression.regex.is_match(Subject::of(call.text(1)).searched()).into()),
         Err(_) => Ok(Value::Bool(false)),
     }
 }
 
 pub fn must_match(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
-    Ok(regex.is_match(call.text(1)).into())
+    let expression = needed(call)?;
+    Ok(expression.regex.is_match(Subject::of(call.text(1)).searched()).into())
 }
 
 pub fn find(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
-    let found = SecretBytes::from(regex.find(call.text(1)).map_or(&[][..], |found| found.as_bytes()));
+    let expression = needed(call)?;
+    let text = call.text(1);
+    let found = all(&expression.regex, text, 1, call.machine)?;
+    let found = SecretBytes::from(found.first().map_or(&[][..], |found| &text[found.whole()]));
     call.give(found)
 }
 
 pub fn find_all(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
+    let expression = needed(call)?;
     let text = call.text(1);
     let most = usize::try_from(call.int(2)).unwrap_or(usize::MAX);
-    let found = all(&regex, text, most, call.machine)?;
-    let found: Vec<SecretBytes> = found.iter().map(|found| text_of(found, text).into()).collect();
+    let found = all(&expression.regex, text, most, call.machine)?;
+    let found: Vec<SecretBytes> = found.iter().map(|found| text[found.whole()].into()).collect();
     if found.is_empty() {
         return Ok(Machine::nil_list(Element::Text));
     }
@@ -46,15 +56,15 @@ pub fn find_all(call: &mut Call<'_, '_>) -> Result {
 }
 
 pub fn replace_all(call: &mut Call<'_, '_>) -> Result {
-    replaced(call, |out, captures, replacement| expand(out, captures, replacement))
+    replaced(call, expand)
 }
 
 pub fn replace_all_literal(call: &mut Call<'_, '_>) -> Result {
-    replaced(call, |out, _, replacement| out.extend_from_slice(replacement))
+    replaced(call, |out, _, _, _, replacement| out.extend_from_slice(replacement))
 }
 
 pub fn split(call: &mut Call<'_, '_>) -> Result {
-    let regex = needed(call)?;
+    let expression = needed(call)?;
     let (text, count) = (call.text(1), call.int(2));
     if count == 0 {
         return Ok(Machine::nil_list(Element::Text));
@@ -64,18 +74,18 @@ pub fn split(call: &mut Call<'_, '_>) -> Result {
     if !pattern_is_empty && text.is_empty() {
         return Ok(call.machine.texts([SecretBytes::new()])?);
     }
-    let found = all(&regex, text, most, call.machine)?;
+    let found = all(&expression.regex, text, most, call.machine)?;
     let (mut parts, mut begin, mut end) = (Vec::new(), 0, 0);
-    for captures in &found {
+    for found in &found {
         if parts.len() + 1 == most {
             break;
         }
-        let (start, stop) = range_of(captures);
-        end = start;
-        if stop != 0 {
+        let whole = found.whole();
+        end = whole.start;
+        if whole.end != 0 {
             parts.push(SecretBytes::from(&text[begin..end]));
         }
-        begin = stop;
+        begin = whole.end;
     }
     if end != text.len() {
         parts.push(SecretBytes::from(&text[begin..]));
@@ -95,9 +105,9 @@ pub fn quote_meta(call: &mut Call<'_, '_>) -> Result {
 }
 
 /// Returns the expression, or what Go says of it.
-fn needed(call: &mut Call<'_, '_>) -> std::result::Result<Regex, Failure> {
+fn needed(call: &mut Call<'_, '_>) -> std::result::Result<Expression, Failure> {
     let fault = match compiled(call)? {
-        Ok(regex) => return Ok(regex),
+        Ok(expression) => return Ok(expression),
         Err(fault) => fault,
     };
     let message = fault.message(call.is_public(0));
@@ -115,7 +125,7 @@ fn needed(call: &mut Call<'_, '_>) -> std::result::Result<Regex, Failure> {
     Err(format!("regexp: Compile({pattern}): {message}").into())
 }
 
-fn compiled(call: &mut Call<'_, '_>) -> std::result::Result<std::result::Result<Regex, Fault>, Limit> {
+fn compiled(call: &mut Call<'_, '_>) -> std::result::Result<std::result::Result<Expression, Fault>, Limit> {
     let (pattern, text) = (call.text(0), call.text(1));
     // Compiling takes far longer than a step for each byte, and matching is linear.
     call.machine.budget.steps(20 + 4 * pattern.len() + text.len() / 16)?;
@@ -123,24 +133,82 @@ fn compiled(call: &mut Call<'_, '_>) -> std::result::Result<std::result::Result<
         Ok(translated) => translated,
         Err(fault) => return Ok(Err(fault)),
     };
-    let mut builder = RegexBuilder::new(&translated);
-    let regex = builder.size_limit(SIZE).dfa_size_limit(SIZE).nest_limit(DEPTH).build();
-    Ok(regex.map_err(|error| match error {
+    let build = |size| {
+        let mut builder = RegexBuilder::new(&translated.pattern);
+        builder.size_limit(size).dfa_size_limit(LARGE).nest_limit(DEPTH).build()
+    };
+    let regex = match build(SMALL) {
+        Err(::regex::Error::CompiledTooBig(_)) => {
+            // What is this large may take its size for each byte.
+            call.machine.budget.steps(2000 + text.len() / 2)?;
+            build(LARGE)
+        }
+        regex => regex,
+    };
+    let regex = regex.map_err(|error| match error {
         ::regex::Error::CompiledTooBig(_) => Fault::new("expression too large", ""),
         _ => Fault::new("not supported", ""),
-    }))
+    });
+    Ok(regex.map(|regex| Expression { regex, names: translated.names }))
 }
 
-fn replaced(call: &mut Call<'_, '_>, write: fn(&mut SecretBytes, &Captures<'_>, &[u8])) -> Result {
-    let regex = needed(call)?;
+/// A text as Go searches it: a byte that is no character counts as one that says so.
+struct Subject<'t> {
+    text: &'t [u8],
+    /// The text without such bytes, and where each of its bytes was.
+    replaced: Option<(SecretBytes, Vec<usize>)>,
+}
+
+impl<'t> Subject<'t> {
+    fn of(text: &'t [u8]) -> Self {
+        if std::str::from_utf8(text).is_ok() {
+            return Self { text, replaced: None };
+        }
+        let (mut out, mut places) = (SecretBytes::with_capacity(3 * text.len()), Vec::new());
+        for (at, character, _) in rune::runes(text) {
+            rune::push(&mut out, character);
+            places.extend((0..character.len_utf8()).map(|offset| if offset == 0 { at } else { text.len() }));
+        }
+        places.push(text.len());
+        Self { text, replaced: Some((out, places)) }
+    }
+
+    fn searched(&self) -> &[u8] {
+        self.replaced.as_ref().map_or(self.text, |(text, _)| text.expose_secret())
+    }
+
+    /// Returns where in the text something is, which is at the start of a character.
+    fn place(&self, at: usize) -> usize {
+        self.replaced.as_ref().map_or(at, |(_, places)| places[at])
+    }
+}
+
+/// Where an expression matches, and where its groups do.
+struct Match(Vec<Option<Range<usize>>>);
+
+impl Match {
+    fn whole(&self) -> Range<usize> {
+        self.group(0).unwrap_or_default()
+    }
+
+    fn group(&self, index: usize) -> Option<Range<usize>> {
+        self.0.get(index).cloned().flatten()
+    }
+}
+
+/// Writes what stands for a match.
+type Write = fn(&mut SecretBytes, &Expression, &[u8], &Match, &[u8]);
+
+fn replaced(call: &mut Call<'_, '_>, write: Write) -> Result {
+    let expression = needed(call)?;
     let (text, replacement) = (call.text(1), call.text(2));
     let limit = call.machine.budget.limits().value_bytes;
     let (mut out, mut at) = (SecretBytes::with_capacity(text.len()), 0);
-    for captures in all(&regex, text, usize::MAX, call.machine)? {
-        let (start, end) = range_of(&captures);
-        out.extend_from_slice(&text[at..start]);
-        write(&mut out, &captures, replacement);
-        at = end;
+    for found in all(&expression.regex, text, usize::MAX, call.machine)? {
+        let whole = found.whole();
+        out.extend_from_slice(&text[at..whole.start]);
+        write(&mut out, &expression, text, &found, replacement);
+        at = whole.end;
         if out.len() > limit {
             return Err(Limit::ValueBytes.into());
         }
@@ -150,40 +218,36 @@ fn replaced(call: &mut Call<'_, '_>, write: fn(&mut SecretBytes, &Captures<'_>, 
 }
 
 /// Returns all matches that do not overlap. An empty one right behind another does not count.
-fn all<'t>(
+fn all(
     regex: &Regex,
-    text: &'t [u8],
+    text: &[u8],
     most: usize,
     machine: &mut Machine<'_>,
-) -> std::result::Result<Vec<Captures<'t>>, Limit> {
+) -> std::result::Result<Vec<Match>, Limit> {
+    let subject = Subject::of(text);
+    let searched = subject.searched();
     let (mut found, mut at, mut last_end) = (Vec::new(), 0, None);
-    while at <= text.len() && found.len() < most {
-        let Some(captures) = regex.captures_at(text, at) else { break };
-        machine.budget.steps(1 + regex.captures_len() / 8)?;
-        let (start, end) = range_of(&captures);
+    while at <= searched.len() && found.len() < most {
+        // To find out that nothing longer matches, a search may look at all that is left.
+        machine.budget.steps(1 + regex.captures_len() / 8 + (searched.len() - at) / 1024)?;
+        let Some(captures) = regex.captures_at(searched, at) else { break };
+        let groups = captures.iter().map(|group| group.map(|group| group.range()));
+        let groups: Vec<Option<Range<usize>>> = groups.collect();
+        let Range { start, end } = groups.first().cloned().flatten().unwrap_or_default();
         let is_empty = start == end;
         let counts = !is_empty || last_end != Some(start);
-        at = if is_empty { end + rune::decode(&text[end..]).1.max(1) } else { end };
-        if !counts {
-            continue;
+        at = if is_empty { end + rune::decode(&searched[end..]).1.max(1) } else { end };
+        if counts {
+            last_end = Some(end);
+            let place = |range: Range<usize>| subject.place(range.start)..subject.place(range.end);
+            found.push(Match(groups.into_iter().map(|group| group.map(place)).collect()));
         }
-        last_end = Some(end);
-        found.push(captures);
     }
     Ok(found)
 }
 
-fn range_of(captures: &Captures<'_>) -> (usize, usize) {
-    captures.get(0).map_or((0, 0), |found| (found.start(), found.end()))
-}
-
-fn text_of<'t>(captures: &Captures<'_>, text: &'t [u8]) -> &'t [u8] {
-    let (start, end) = range_of(captures);
-    &text[start..end]
-}
-
 /// Writes a replacement with `$1`, `$name` and `${name}` in it.
-fn expand(out: &mut SecretBytes, captures: &Captures<'_>, replacement: &[u8]) {
+fn expand(out: &mut SecretBytes, expression: &Expression, text: &[u8], found: &Match, replacement: &[u8]) {
     let mut rest = replacement;
     while let Some(at) = rest.iter().position(|&byte| byte == b'$') {
         out.extend_from_slice(&rest[..at]);
@@ -207,19 +271,23 @@ fn expand(out: &mut SecretBytes, captures: &Captures<'_>, replacement: &[u8]) {
         let group = std::str::from_utf8(&name[..length]).unwrap_or_default();
         let is_number = group.bytes().all(|byte| byte.is_ascii_digit());
         let has_zero = group.len() > 1 && group.starts_with('0');
-        let found = if is_number && !has_zero {
-            group.parse().ok().and_then(|index| captures.get(index))
+        let range = if is_number && !has_zero {
+            group.parse().ok().and_then(|index| found.group(index))
         } else {
-            captures.name(group)
+            let mut named = expression.names.iter().filter(|(name, _)| name == group);
+            named.find_map(|(_, index)| found.group(*index))
         };
-        out.extend_from_slice(found.map_or(&[], |found| found.as_bytes()));
+        out.extend_from_slice(&text[range.unwrap_or_default()]);
         rest = &name[length + usize::from(is_braced)..];
     }
     out.extend_from_slice(rest);
 }
 
 /// How much memory an expression may take, in bytes.
-const SIZE: usize = 1 << 20;
+const LARGE: usize = 1 << 20;
+
+/// How much memory most of them take at most.
+const SMALL: usize = 1 << 16;
 
 /// How deep groups of an expression may be in one another.
 const DEPTH: u32 = 200;

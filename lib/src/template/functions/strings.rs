@@ -83,7 +83,8 @@ pub fn substr(call: &mut Call<'_, '_>) -> Result {
     let number = |index: usize, value: i64| call.shown_number(index, value);
     let with_length = if call.is_public(2) { length.to_string() } else { number(2, length) };
     let range = if start < 0 {
-        bounds(0, end, format!("[:{}] with length {with_length}", number(1, end)))
+        let behind = if end < 0 { String::new() } else { format!(" with length {with_length}") };
+        bounds(0, end, format!("[:{}]{behind}", number(1, end)))
     } else if end < 0 || end > length {
         bounds(start, length, format!("[{}:{with_length}]", number(0, start)))
     } else {
@@ -216,7 +217,7 @@ pub fn initials(call: &mut Call<'_, '_>) -> Result {
 pub fn nospace(call: &mut Call<'_, '_>) -> Result {
     let text = call.text(0);
     let is_space = |&byte: &u8| rune::is_space(char::from(byte));
-    if !text.iter().any(|byte| is_space(byte)) {
+    if !text.iter().any(is_space) {
         return Ok(call.arg(0));
     }
     // goutils takes each byte for a character here too.
@@ -553,7 +554,7 @@ fn base64_fault(text: &[u8]) -> usize {
                 match text.get(at) {
                     None => return text.len(),
                     Some(b'=') => at += 1,
-                    Some(_) => return at,
+                    Some(_) => return at - 1,
                 }
             }
             return skip(at);

@@ -11,7 +11,9 @@ pub fn parse(call: &mut Call<'_, '_>) -> Result {
     let text = call.text(0);
     let parts = Parts::parse(text).map_err(|fault| {
         let is_public = call.is_public(0);
-        let shown = if is_public { quoted(text) } else { HIDDEN.to_owned() };
+        // Go looks at the fragment last.
+        let read = if Parts::parse(cut(text, b'#').0).is_err() { cut(text, b'#').0 } else { text };
+        let shown = if is_public { quoted(read) } else { HIDDEN.to_owned() };
         format!("unable to parse url: parse {shown}: {}", fault.message(is_public))
     })?;
     let dict = call.machine.dict()?;

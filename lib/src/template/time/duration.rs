@@ -33,8 +33,16 @@ fn fraction(value: u64, digits: usize) -> String {
     }
 }
 
-/// Reads a duration; the error says what is wrong, and never what was read.
-pub fn parse_duration(text: &[u8]) -> Result<i64, &'static str> {
+/// Why text is no duration.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DurationFault {
+    Invalid,
+    MissingUnit,
+    UnknownUnit(Vec<u8>),
+}
+
+/// Reads a duration.
+pub fn parse_duration(text: &[u8]) -> Result<i64, DurationFault> {
     let (is_negative, mut rest) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -68,9 +76,10 @@ pub fn parse_duration(text: &[u8]) -> Result<i64, &'static str> {
         }
         let unit_length = rest.iter().take_while(|&&byte| byte != b'.' && !byte.is_ascii_digit()).count();
         if unit_length == 0 {
-            return Err("missing unit in duration");
+            return Err(DurationFault::MissingUnit);
         }
-        let unit = unit(&rest[..unit_length]).ok_or("unknown unit in duration")?;
+        let name = &rest[..unit_length];
+        let unit = unit(name).ok_or_else(|| DurationFault::UnknownUnit(name.to_vec()))?;
         rest = &rest[unit_length..];
         if value > LIMIT / unit {
             return Err(INVALID);
@@ -132,7 +141,7 @@ pub fn truncate_duration(duration: i64, multiple: i64) -> i64 {
 
 const SECOND: u64 = 1_000_000_000;
 const LIMIT: u64 = 1 << 63;
-const INVALID: &str = "invalid duration";
+const INVALID: DurationFault = DurationFault::Invalid;
 
 #[cfg(test)]
 mod tests {
@@ -145,7 +154,7 @@ mod tests {
             ("-90m", Ok("-1h30m0s")),
             ("1.5us", Ok("1.5µs")),
             ("0", Ok("0s")),
-            ("1", Err("missing unit in duration")),
+            ("1", Err(DurationFault::MissingUnit)),
             ("", Err(INVALID)),
             ("99999999999h", Err(INVALID)),
         ];

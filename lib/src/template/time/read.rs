@@ -28,7 +28,7 @@ pub fn read(layout: &[u8], text: &[u8]) -> Result<Time, ReadError> {
         }
     }
     if !reader.rest.is_empty() {
-        let rest = crate::template::quote::quoted(reader.rest);
+        let rest = crate::template::quote::quoted_bytes(reader.rest);
         return Err(ReadError::Reason(format!(": extra text: {rest}")));
     }
     reader.time()

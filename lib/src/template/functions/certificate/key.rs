@@ -40,7 +40,9 @@ impl PrivateKey {
     /// Makes a new key.
     pub fn generate(kind: Kind, machine: &mut Machine<'_>) -> Result<Self, Failure> {
         let steps = match kind {
-            Kind::Dsa | Kind::Rsa(4096..) => 250_000,
+            // The search for a prime takes many seconds.
+            Kind::Dsa => 900_000,
+            Kind::Rsa(4096..) => 250_000,
             Kind::Ed25519 | Kind::P256 => 20_000,
             Kind::Rsa(_) => 50_000,
         };
@@ -180,7 +182,13 @@ impl PrivateKey {
 
 /// Makes a key of 2048 and 256 bits, with parameters of its own.
 fn generate_dsa(rng: &mut dyn CryptoRngCore) -> SecretBytes {
-    let one = BigUint::from(1_u8);
+    let (zero, one) = (BigUint::from(0_u8), BigUint::from(1_u8));
+    let is_prime = |number: &u32| {
+        (2..*number)
+            .take_while(|factor| factor * factor <= *number)
+            .all(|factor| !number.is_multiple_of(factor))
+    };
+    let small: Vec<u32> = (3..10_000).filter(is_prime).collect();
     let mut rng = Rng(rng);
     let (modulus, order) = loop {
         let order = odd_of(256, &mut rng);
@@ -191,7 +199,10 @@ fn generate_dsa(rng: &mut dyn CryptoRngCore) -> SecretBytes {
             let candidate = odd_of(2048, &mut rng);
             let rest = &candidate % (&order << 1_usize);
             let candidate = candidate - rest + &one;
-            (candidate.bits() == 2048 && probably_prime(&candidate, 20)).then_some(candidate)
+            // Most are multiples of a small number, which is seen sooner.
+            let is_candidate = small.iter().all(|&prime| &candidate % prime != zero);
+            let is_prime = is_candidate && candidate.bits() == 2048 && probably_prime(&candidate, 20);
+            is_prime.then_some(candidate)
         });
         if let Some(modulus) = found {
             break (modulus, order);

@@ -143,7 +143,7 @@ impl Reader<'_, '_> {
 
     fn literal(&mut self, name: &str, value: Value) -> Read<Value> {
         for expected in name.bytes().skip(1) {
-            let byte = self.next()?;
+            let byte = self.next_or_space();
             if byte != expected {
                 let expected = char::from(expected);
                 return unexpected(byte, &format!("in literal {name} (expecting '{expected}')"));
@@ -154,7 +154,7 @@ impl Reader<'_, '_> {
 
     fn number(&mut self, first: u8) -> Read<Value> {
         let start = self.at - 1;
-        let digit = if first == b'-' { self.next()? } else { first };
+        let digit = if first == b'-' { self.next_or_space() } else { first };
         match digit {
             b'0' => {}
             b'1'..=b'9' => self.digits(),
@@ -187,7 +187,7 @@ impl Reader<'_, '_> {
     }
 
     fn some_digits(&mut self, context: &str) -> Read<()> {
-        match self.next()? {
+        match self.next_or_space() {
             byte if byte.is_ascii_digit() => {
                 self.digits();
                 Ok(())
@@ -217,7 +217,7 @@ impl Reader<'_, '_> {
     }
 
     fn escape(&mut self, out: &mut SecretBytes) -> Read<()> {
-        let character = match self.next()? {
+        let character = match self.next_or_space() {
             b'"' => '"',
             b'/' => '/',
             b'\\' => '\\',
@@ -257,7 +257,7 @@ impl Reader<'_, '_> {
     fn hexadecimal(&mut self) -> Read<u32> {
         let mut code = 0;
         for _ in 0..4 {
-            let byte = self.next()?;
+            let byte = self.next_or_space();
             match char::from(byte).to_digit(16) {
                 None => return unexpected(byte, "in \\u hexadecimal character escape"),
                 Some(digit) => code = code << 4 | digit,
@@ -274,6 +274,13 @@ impl Reader<'_, '_> {
 
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
+    }
+
+    /// Returns the next byte; Go puts a space at the end of what is not complete.
+    fn next_or_space(&mut self) -> u8 {
+        let byte = self.peek().unwrap_or(b' ');
+        self.at += 1;
+        byte
     }
 
     fn next(&mut self) -> Read<u8> {

@@ -26,14 +26,22 @@ impl Fault {
     }
 }
 
-/// Returns an expression that means the same to the crate `regex`.
-pub fn translate(pattern: &[u8]) -> Result<String, Fault> {
+/// An expression that means the same to the crate `regex`.
+pub struct Translation {
+    pub pattern: String,
+    /// The names of groups and their numbers: some names of Go are none of the crate, and Go lets several
+    /// groups have one.
+    pub names: Vec<(String, usize)>,
+}
+
+/// Translates an expression.
+pub fn translate(pattern: &[u8]) -> Result<Translation, Fault> {
     let pattern = std::str::from_utf8(pattern).map_err(|_| Fault::new("invalid UTF-8", ""))?;
     let out = String::with_capacity(pattern.len() + 16);
     let mut translator =
-        Translator { pattern, rest: pattern, out, groups: Vec::new(), names: Vec::new(), has_operand: false };
+        Translator { pattern, rest: pattern, out, open: 0, groups: 0, names: Vec::new(), has_operand: false };
     translator.run()?;
-    Ok(translator.out)
+    Ok(Translation { pattern: translator.out, names: translator.names })
 }
 
 struct Translator<'p> {
@@ -41,8 +49,10 @@ struct Translator<'p> {
     rest: &'p str,
     out: String,
     /// How many groups are open.
-    groups: Vec<()>,
-    names: Vec<&'p str>,
+    open: usize,
+    /// How many groups capture something.
+    groups: usize,
+    names: Vec<(String, usize)>,
     /// Whether there is something to repeat.
     has_operand: bool,
 }
@@ -56,9 +66,10 @@ impl<'p> Translator<'p> {
             match character {
                 '(' => self.group()?,
                 ')' => {
-                    if self.groups.pop().is_none() {
+                    let Some(left) = self.open.checked_sub(1) else {
                         return Err(Fault::new("unexpected )", self.pattern));
-                    }
+                    };
+                    self.open = left;
                     self.copy(1);
                     self.has_operand = true;
                 }
@@ -94,7 +105,7 @@ impl<'p> Translator<'p> {
             }
             last_repeat = repeat;
         }
-        if self.groups.is_empty() { Ok(()) } else { Err(Fault::new("missing closing )", self.pattern)) }
+        if self.open == 0 { Ok(()) } else { Err(Fault::new("missing closing )", self.pattern)) }
     }
 
     fn repeat(&mut self, start: &'p str, last: Option<&'p str>) -> Result<(), Fault> {
@@ -117,7 +128,8 @@ impl<'p> Translator<'p> {
         let start = self.rest;
         if !start.starts_with("(?") {
             self.copy(1);
-            self.groups.push(());
+            self.open += 1;
+            self.groups += 1;
             self.has_operand = false;
             return Ok(());
         }
@@ -131,15 +143,11 @@ impl<'p> Translator<'p> {
             if name.is_empty() || !name.chars().all(is_word) {
                 return Err(Fault::new("invalid named capture", whole));
             }
-            if self.names.contains(&name) {
-                return Err(Fault::new("duplicate group name", name));
-            }
-            self.names.push(name);
-            // Names may begin with digits here, which those of the crate may not.
-            let is_plain = !name.starts_with(|character: char| character.is_ascii_digit());
-            let _ = if is_plain { write!(self.out, "(?P<{name}>") } else { write!(self.out, "(") };
+            self.out.push('(');
             self.rest = &start[whole.len()..];
-            self.groups.push(());
+            self.open += 1;
+            self.groups += 1;
+            self.names.push((name.to_owned(), self.groups));
             self.has_operand = false;
             return Ok(());
         }
@@ -148,16 +156,26 @@ impl<'p> Translator<'p> {
 
     fn flags(&mut self, start: &'p str) -> Result<(), Fault> {
         let (mut is_negated, mut saw_flag) = (false, false);
+        // The crate wants each flag once.
+        let (mut on, mut off) = (String::new(), String::new());
         for (at, character) in start.char_indices().skip(2) {
             match character {
-                'i' | 'm' | 's' | 'U' => saw_flag = true,
+                'i' | 'm' | 's' | 'U' => {
+                    saw_flag = true;
+                    on.retain(|flag| flag != character);
+                    off.retain(|flag| flag != character);
+                    if is_negated { off.push(character) } else { on.push(character) }
+                }
                 '-' if !is_negated => (is_negated, saw_flag) = (true, false),
                 ':' | ')' if !is_negated || saw_flag => {
+                    let minus = if off.is_empty() { "" } else { "-" };
                     // `(?)` changes nothing, and the crate refuses it.
-                    self.out.push_str(if at == 2 && character == ')' { "" } else { &start[..=at] });
+                    if at > 2 || character == ':' {
+                        let _ = write!(self.out, "(?{on}{minus}{off}{character}");
+                    }
                     self.rest = &start[at + 1..];
                     if character == ':' {
-                        self.groups.push(());
+                        self.open += 1;
                         self.has_operand = false;
                     }
                     return Ok(());
@@ -168,7 +186,7 @@ impl<'p> Translator<'p> {
                 }
             }
         }
-        Err(Fault::new("missing closing )", self.pattern))
+        Err(Fault::new("invalid or unsupported Perl syntax", start))
     }
 
     fn escape(&mut self) -> Result<(), Fault> {
@@ -224,16 +242,14 @@ impl<'p> Translator<'p> {
                 break;
             }
             is_first = false;
-            if rest.starts_with("[:") {
-                if let Some(end) = rest[2..].find(":]") {
-                    let name = &rest[..end + 4];
-                    if !POSIX.contains(&name[2..end + 2].trim_start_matches('^')) {
-                        return Err(Fault::new("invalid character class range", name));
-                    }
-                    self.out.push_str(name);
-                    rest = &rest[name.len()..];
-                    continue;
+            if let Some(end) = rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) {
+                let name = &rest[..end + 4];
+                if !POSIX.contains(&name[2..end + 2].trim_start_matches('^')) {
+                    return Err(Fault::new("invalid character class range", name));
                 }
+                self.out.push_str(name);
+                rest = &rest[name.len()..];
+                continue;
             }
             if rest.starts_with("\\p") || rest.starts_with("\\P") {
                 let (class, length) = unicode_class(rest)?;
@@ -451,7 +467,9 @@ mod tests {
 
     #[test]
     fn classes_are_about_ascii() {
-        let regex = ::regex::Regex::new(&translate(b"^\\w[\\d\\-[]\\b{$").unwrap_or_default());
+        let regex = ::regex::Regex::new(
+            &translate(b"^\\w[\\d\\-[]{$").map_or_else(|_| String::new(), |done| done.pattern),
+        );
         assert!(regex.is_ok_and(|regex| regex.is_match("a[{") && !regex.is_match("é[{")));
     }
 }
