@@ -174,7 +174,7 @@ mod tests {
                 commands.push(command);
             }
         }
-        commands.retain(|command| command.first().is_some_and(|word| word == "kubectl"));
+        commands.retain(|command| command.iter().take(2).eq(["kubectl", "seal"]));
         commands
     }
 
