@@ -4,6 +4,7 @@
 mod targets;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -97,6 +98,12 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     }
     if name == "manifest" {
         seeds.extend(MANIFESTS.iter().map(|seed| seed.as_bytes().to_vec()));
+    }
+    if matches!(name, "sealed_secrets" | "sealing_keys") {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/sealed-secrets");
+        let files =
+            fs::read_dir(folder).into_iter().flatten().filter_map(|file| fs::read(file.ok()?.path()).ok());
+        return files.filter(|data| data.len() < 6000).chain([KEY_SECRETS.as_bytes().to_vec()]).collect();
     }
     if name == "encrypted" {
         seeds.iter_mut().for_each(|seed| seed.insert(0, 4));
@@ -285,10 +292,10 @@ const EXHAUSTING_CONFIGS: &[(&str, Make)] = &[
     }),
 ];
 
-/// The name of a template, the limit that it runs into, if any, and how to make it.
-type ExhaustingTemplate = (&'static str, Option<Limit>, fn() -> String);
+/// A template, and the limit that it hits.
+type Exhausting = (&'static str, Option<Limit>, fn() -> String);
 
-const EXHAUSTING_TEMPLATES: &[ExhaustingTemplate] = &[
+const EXHAUSTING_TEMPLATES: &[Exhausting] = &[
     ("circle_of_maps", Some(Limit::Depth), || "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ $d }}".into()),
     ("circle_of_maps_as_json", Some(Limit::Depth), || {
         "{{ $d := dict }}{{ $_ := set $d \"d\" (list $d) }}{{ toJson $d }}".into()
@@ -459,3 +466,9 @@ const MANIFESTS: &[&str] = &[
     "{\"kind\":\"Secret\",\"data\":{\"a\":\"eA==\"}}\n{\"type\":\"x\"}\n--- # d\nkind: !!str Secret\nimmutable: yes\n",
     "a: !!binary aGk=\nb: !!float 1\nc: 12345678901234567890\n? long\n: |2-\n   x\n\n  y\n",
 ];
+
+/// Key Secrets in a list, and SealedSecrets in another.
+const KEY_SECRETS: &str = "apiVersion: v1\nkind: List\nitems:\n- kind: Secret\n  metadata:\n    name: a\n    labels: {a: b}\n  \
+                           data:\n    tls.key: eA==\n    tls.crt: eA==\n---\nkind: List\nitems:\n- apiVersion: bitnami.com/v1alpha1\n  \
+                           kind: SealedSecret\n  metadata: {name: b}\n  spec:\n    encryptedData:\n      c: AgA=\n    template:\n      \
+                           data:\n        d: '{{ .c }}'\n- kind: ConfigMap\n";

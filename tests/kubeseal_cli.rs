@@ -24,6 +24,8 @@ use time::OffsetDateTime;
 
 use crate::peer::Peer;
 
+pub use own::ours;
+
 /// Returns the tests that need no peer.
 pub fn tests() -> Vec<Trial> {
     let cases = cases();
@@ -79,10 +81,13 @@ pub struct Outcome {
 }
 
 /// What a run left, as it is.
-struct Ran {
-    exit: i32,
-    stdout: String,
-    stderr: String,
+pub struct Ran {
+    /// The exit code.
+    pub exit: i32,
+    /// The output.
+    pub stdout: String,
+    /// The messages.
+    pub stderr: String,
 }
 
 impl Case {

@@ -8,9 +8,11 @@ mod gomanifest;
 mod gotemplate;
 mod gotree;
 mod keys;
+mod kubeseal_face;
 mod programs;
 mod properties;
 mod sealed_secrets;
+mod sealing_keys;
 mod suite;
 
 pub use properties::number_of_documents;
@@ -30,9 +32,11 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
+    tests.extend(kubeseal_face::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());
+    tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sealed::live_tests());

@@ -7,6 +7,9 @@ use std::ops::Range;
 use selkie::format::{Format, Place, Rewrite, WriteError};
 use selkie::keys::age::Identities;
 use selkie::manifest::{ObjectKind, print_json, print_yaml, read_object, read_objects, read_stream};
+use selkie::sealed::{
+    Backup, KeySecret, SealedFile, SealingCert, Secret, SmallKeys, UnsealedFile, flaws, to_manifest,
+};
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{DoubtKind, inspect};
 use selkie::sops::config::Config;
@@ -39,6 +42,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("manifest", manifest),
     ("metadata", metadata),
     ("path", path),
+    ("sealed_secrets", sealed_secrets),
+    ("sealing_keys", sealing_keys),
     ("template", template),
     ("yaml", yaml),
 ];
@@ -151,6 +156,40 @@ pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(path) = TreePath::parse(text) else { return };
     assert_eq!(TreePath::parse(&path.to_string()).ok(), Some(path));
+}
+
+/// Looks for flaws of SealedSecrets, and makes Secrets of them: what is made can be read.
+pub fn sealed_secrets(data: &[u8]) {
+    let Ok(tree) = Format::Yaml.read(data) else { return };
+    let (count, flaws) = flaws(&tree, None, None);
+    assert!(count > 0 || flaws.is_empty(), "something is wrong with nothing");
+    let Ok(file) = SealedFile::new(Format::Yaml, tree) else { return };
+    for (to, only_secrets) in [(Format::Yaml, false), (Format::Yaml, true), (Format::Json, false)] {
+        let unsealed = UnsealedFile { from: Format::Yaml, to, base64: false, only_secrets };
+        let text = unsealed.write(&file, |sealed, _| {
+            let metadata = sealed.metadata.clone();
+            Ok::<_, std::convert::Infallible>(Secret { metadata, ..Secret::default() })
+        });
+        let Ok(text) = text;
+        assert!(text.is_empty() || to.read(text).is_ok(), "what is made cannot be read");
+    }
+}
+
+/// Reads keys and certificates, and writes the keys down: they are the same.
+pub fn sealing_keys(data: &[u8]) {
+    if let Ok(cert) = SealingCert::parse(data) {
+        let again = SealingCert::parse(cert.to_pem().as_bytes()).map(|cert| cert.fingerprint());
+        assert_eq!(again, Ok(cert.fingerprint()));
+    }
+    let Ok(backup) = Backup::parse(data.into(), SmallKeys::Allow) else { return };
+    let secrets: Vec<_> = backup.keys.into_iter().map(|key| key.secret).collect();
+    let fingerprints =
+        |secrets: &[KeySecret]| -> Vec<_> { secrets.iter().map(|secret| secret.key.fingerprint()).collect() };
+    if let (false, Ok(text)) = (secrets.is_empty(), to_manifest(&secrets, Format::Yaml)) {
+        let again = Backup::parse(text, SmallKeys::Allow).expect("it was written as a backup");
+        let again: Vec<_> = again.keys.into_iter().map(|key| key.secret).collect();
+        assert_eq!(fingerprints(&again), fingerprints(&secrets));
+    }
 }
 
 /// Renders a template with little of everything: it ends, and no error tells a value.

@@ -43,7 +43,8 @@ pub fn live_tests() -> Vec<Trial> {
 
 type Run<'a> = dyn Fn(&str, &str) -> Result<Ran, Failed> + 'a;
 
-fn ours(arguments: &str, stdin: &str) -> Result<Ran, Failed> {
+/// Runs ours with arguments between blanks.
+pub fn ours(arguments: &str, stdin: &str) -> Result<Ran, Failed> {
     Ok(start_ours(&Case::new(arguments, stdin), prepare()?.path()))
 }
 

@@ -44,7 +44,11 @@ impl UnsealedFile {
             }
         }
         if self.from == Format::Yaml && self.to == Format::Yaml && !self.only_secrets {
-            return Ok(splice(tree, &documents));
+            let text = splice(tree, &documents);
+            // What stands around a document, such as a tag, may not fit what takes its place.
+            if same_documents(tree, &text) {
+                return Ok(text);
+            }
         }
         let documents = documents.into_iter().map(|(root, document)| match document {
             Document::Kept => tree.to_json(root),
@@ -149,6 +153,12 @@ fn splice(tree: &Tree, documents: &[(NodeId, Document)]) -> SecretBytes {
         out.push(b'\n');
     }
     out
+}
+
+/// Returns whether a text can be read, and has as many documents as a tree.
+fn same_documents(tree: &Tree, text: &SecretBytes) -> bool {
+    let read = Format::Yaml.read(text.expose_secret());
+    read.is_ok_and(|read| read.documents().len() == tree.documents().len())
 }
 
 fn is_empty(document: &Json) -> bool {

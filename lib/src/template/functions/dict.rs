@@ -7,6 +7,7 @@ use crate::template::budget::Limit;
 use crate::template::call::{Call, Failure, Machine};
 use crate::template::functions::default::is_empty;
 use crate::template::functions::strings::text_of;
+use crate::template::semver::Version;
 use crate::template::value::{Dict, Element, Text, Value};
 
 type Result = std::result::Result<Value, Failure>;
@@ -168,6 +169,9 @@ fn merge_into(
 
 pub fn deep_copy(call: &mut Call<'_, '_>) -> Result {
     let value = call.arg(0);
+    if value.is_nil() {
+        return Err("reflect: call of reflect.Value.Type on zero Value".into());
+    }
     Ok(copy(&value, 0, call.machine)?)
 }
 
@@ -188,6 +192,11 @@ fn copy(value: &Value, depth: usize, machine: &mut Machine<'_>) -> std::result::
                 items.push(copy(item, depth + 1, machine)?);
             }
             if list.is_nil { Ok(Machine::nil_list(list.element)) } else { machine.list(list.element, items) }
+        }
+        // What copies for sprig copies no field of a version.
+        Value::Version(version) => {
+            let none = Version { is_pointer: version.is_pointer, ..version.with(0, 0, 0) };
+            Ok(Value::Version(Rc::new(Version { original: String::new(), ..none })))
         }
         other => Ok(other.clone()),
     }

@@ -29,18 +29,24 @@ pub fn prepend(call: &mut Call<'_, '_>) -> Result {
 
 pub fn chunk(call: &mut Call<'_, '_>) -> Result {
     let items = items_of(call, 1, "Cannot chunk type")?;
-    let Some(size) = usize::try_from(call.int(0)).ok().filter(|size| *size > 0) else {
-        // Go divides by it, and asks for a list of the length that comes out.
-        return if items.is_empty() && call.int(0) < 0 {
-            Ok(call.machine.list(Element::List, vec![])?)
-        } else {
-            Err("runtime error: makeslice: len out of range".into())
-        };
+    let size = match call.int(0) {
+        size @ 1.. => size as usize,
+        size => return chunk_by_negative(call, &items, size.unsigned_abs() as usize),
     };
     let mut chunks = Vec::new();
     for chunk in items.chunks(size) {
         chunks.push(call.machine.list(Element::Any, chunk.to_vec())?);
     }
+    Ok(call.machine.list(Element::List, chunks)?)
+}
+
+/// What comes of how sprig counts chunks, where their size is negative or zero.
+fn chunk_by_negative(call: &mut Call<'_, '_>, items: &[Value], size: usize) -> Result {
+    let chunks = match items.len() {
+        1 if size > 1 => vec![call.machine.list(Element::Any, items.to_vec())?],
+        2.. if items.len() - 1 <= size => Vec::new(),
+        _ => return Err("runtime error: makeslice: len out of range".into()),
+    };
     Ok(call.machine.list(Element::List, chunks)?)
 }
 
