@@ -148,6 +148,11 @@ fn seal(
         }
         file => file?,
     };
+    for line in file.hidden() {
+        context
+            .report
+            .warn(format!("{target}: line {line}: a Secret inside of another object is not sealed"));
+    }
     if file.secrets().is_empty() {
         return if target.is_named() {
             Err(Failure::NoSecret)
