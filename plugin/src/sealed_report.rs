@@ -8,8 +8,6 @@ use selkie::sealed::{Candidates, Diagnosis, KeyRegistry, SealedFile, SealedFileE
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
-use crate::report::count;
-
 /// What there is to say about a SealedSecret.
 pub struct SealedReport {
     /// Its name.
@@ -153,7 +151,11 @@ fn outcome(diagnosis: &Diagnosis, keys: &KeyRegistry) -> Outcome {
 fn why(error: &selkie::sealed::ItemError, keys: &KeyRegistry) -> String {
     use selkie::sealed::{ItemError, KeyCause};
 
-    let tried = count(keys.keys().len(), "key");
+    let number = keys.keys().len();
+    let none =
+        if number == 1 { "the key at hand".to_owned() } else { format!("none of the {number} keys at hand") };
+    let opens = if number == 1 { "does not open" } else { "opens" };
+    let is = if number == 1 { "is not" } else { "is" };
     match error {
         ItemError::Locked(causes) => {
             if let Some(index) = causes.iter().position(|cause| *cause == KeyCause::Changed) {
@@ -161,10 +163,8 @@ fn why(error: &selkie::sealed::ItemError, keys: &KeyRegistry) -> String {
             }
             let sizes = causes.iter().find(|cause| matches!(cause, KeyCause::Size(_)));
             match sizes.filter(|_| causes.iter().all(|cause| matches!(cause, KeyCause::Size(_)))) {
-                Some(cause) => format!("{cause}, which none of the {tried} at hand is"),
-                None => format!(
-                    "none of the {tried} at hand opens it, under any scope, name or namespace that was tried"
-                ),
+                Some(cause) => format!("{cause}, which {none} {is}"),
+                None => format!("{none} {opens} it, under any scope, name or namespace that was tried"),
             }
         }
         ItemError::Short => "it is too short for a sealed value".to_owned(),

@@ -125,6 +125,20 @@ impl SecretFile {
         self.secrets.into_iter().map(|object| object.secret).collect()
     }
 
+    /// Returns the 1-based lines of Secrets that stand inside of other objects than lists: they cannot be sealed
+    /// there, and stay in clear.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<usize> {
+        let is_known = |id: NodeId| self.secrets.binary_search_by_key(&id, |object| object.node).is_ok();
+        let holds_values = |id: NodeId| {
+            let mut keys = self.tree.items(id).map(|item| self.tree.key(item));
+            keys.any(|key| matches!(key, Some(b"data" | b"stringData")))
+        };
+        let maps = self.tree.nodes().filter(|(_, node)| node.value == Value::Map).map(|(id, _)| id);
+        let hidden = maps.filter(|&id| is_secret(&self.tree, id) && holds_values(id) && !is_known(id));
+        hidden.map(|id| self.tree.line(self.tree.node(id).span.start)).collect()
+    }
+
     /// Returns the format of the file.
     #[must_use]
     pub const fn format(&self) -> Format {

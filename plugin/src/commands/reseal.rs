@@ -167,35 +167,43 @@ fn rotate(
     cluster: &Cluster,
     sealed: &SealedSecret,
 ) -> Result<Resealing, Failure> {
-    let mut result = Resealing::of(sealed);
-    let flags = &args.sealer.controller;
     // A controller before 0.40 would seal what the template gives in place of the item.
     if let Some(key) = sealed.encrypted_data.keys().find(|key| sealed.template.data.contains_key(*key)) {
-        result.failed.push((key.clone(), "a template has the same key".to_owned()));
-        return Ok(result);
+        return Ok(refused(sealed, [key], "a template has the same key"));
     }
+    let flags = &args.sealer.controller;
     let controller = cluster.controller(flags.namespace(context), flags.name(context))?;
-    let answer = match controller.rotate(sealed.to_json().to_string().as_bytes()) {
-        Ok(answer) => answer,
+    match controller.rotate(sealed.to_json().to_string().as_bytes()) {
+        Ok(answer) => take_items(sealed, &answer),
         Err(error @ (ClusterError::Answer { .. } | ClusterError::Conflict { .. })) => {
-            let failed = |key: &String| (key.clone(), error.to_string());
-            result.failed.extend(sealed.encrypted_data.keys().map(failed));
-            return Ok(result);
+            Ok(refused(sealed, sealed.encrypted_data.keys(), &error.to_string()))
         }
-        Err(error) => return Err(error.into()),
-    };
-    let answer = read_object(&answer).ok().and_then(|answer| SealedSecret::from_any_json(&answer).ok());
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the result for an object that stays as it is because of some of its items.
+fn refused<'a>(sealed: &SealedSecret, keys: impl IntoIterator<Item = &'a String>, why: &str) -> Resealing {
+    let mut result = Resealing::of(sealed);
+    result.failed.extend(keys.into_iter().map(|key| (key.clone(), why.to_owned())));
+    result
+}
+
+/// Takes the items of the controller's answer over, and nothing else of it.
+fn take_items(sealed: &SealedSecret, answer: &[u8]) -> Result<Resealing, Failure> {
+    let answer = read_object(answer).ok().and_then(|answer| SealedSecret::from_any_json(&answer).ok());
     let answer = answer
         .ok_or_else(|| Failure::Check("the controller does not answer with a SealedSecret".to_owned()))?;
+    // Until 0.39, controllers made items of templates.
     let is_known =
         |key: &String| sealed.encrypted_data.contains_key(key) || sealed.template.data.contains_key(key);
-    let has_all = sealed
-        .encrypted_data
-        .keys()
-        .all(|key| answer.encrypted_data.get(key).is_some_and(|item| !item.is_empty()));
-    if !has_all || !answer.encrypted_data.keys().all(is_known) {
+    let is_new = |(key, old): (&String, &String)| {
+        answer.encrypted_data.get(key).is_some_and(|item| !item.is_empty() && item != old)
+    };
+    if !sealed.encrypted_data.iter().all(is_new) || !answer.encrypted_data.keys().all(is_known) {
         return Err(Failure::Check("the controller answers with values of other keys".to_owned()));
     }
+    let mut result = Resealing::of(sealed);
     for (key, item) in answer.encrypted_data {
         if let Some(old) = result.sealed.encrypted_data.get_mut(&key) {
             *old = item;
@@ -240,3 +248,35 @@ const KIND: &[u8] = b"SealedSecret";
 /// What is said of values that no key opens.
 pub const LOCKED: &str = "cannot be opened; their SealedSecrets stay as they are";
 const STALE: &str = "not sealed for the certificate";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    fn sealed(spec: &Json) -> SealedSecret {
+        let object = json!({
+            "apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
+            "metadata": {"name": "db", "namespace": "shop"}, "spec": spec,
+        });
+        SealedSecret::from_json(&object).expect("a SealedSecret")
+    }
+
+    #[test]
+    fn of_an_answer_the_items_alone_are_taken() {
+        let old = sealed(&json!({"encryptedData": {"a": "AgA"}, "template": {"data": {"t": "{{ .a }}"}}}));
+        let answer = |items: Json| {
+            let answer =
+                json!({"kind": "SealedSecret", "metadata": {"name": "x"}, "spec": {"encryptedData": items}});
+            take_items(&old, answer.to_string().as_bytes())
+        };
+        let result = answer(json!({"a": "AgB", "t": "AgC"})).expect("the keys are the same");
+        let new = sealed(&json!({"encryptedData": {"a": "AgB"}, "template": {"data": {"t": "{{ .a }}"}}}));
+        assert_eq!((result.sealed, result.changed), (new, vec!["a".to_owned()]));
+        for other in [json!({}), json!({"a": ""}), json!({"a": "AgA"}), json!({"a": "AgB", "b": "AgC"})] {
+            assert!(matches!(answer(other), Err(Failure::Check(_))));
+        }
+        assert!(take_items(&old, b"[]").is_err());
+    }
+}

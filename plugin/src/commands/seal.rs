@@ -148,6 +148,11 @@ fn seal(
         }
         file => file?,
     };
+    for line in file.hidden() {
+        context
+            .report
+            .warn(format!("{target}: line {line}: a Secret inside of another object is not sealed"));
+    }
     if file.secrets().is_empty() {
         return if target.is_named() {
             Err(Failure::NoSecret)
@@ -161,7 +166,8 @@ fn seal(
         known.extend(sealed_secrets(replaced.format, &replaced.source));
     }
     let prepare = |object| prepare(sealing, object);
-    let objects = file.secrets().iter().map(prepare).collect::<Result<_, Failure>>()?;
+    let objects = file.secrets().iter().map(prepare).collect::<Result<Vec<_>, Failure>>()?;
+    tell_of_namespace(context, target, &file, &objects);
     let (sealed, kept) = sealer.seal(objects, &known)?;
     let text = args.result(&file, &sealed)?;
     tell_of_remains(context, target, &file, &text);
@@ -330,6 +336,20 @@ fn print(format: Format, sealed: &[SealedSecret]) -> SecretBytes {
         }
     }
     out
+}
+
+/// Tells into which namespace Secrets go that say none: sealed for a wrong one, they could not be opened.
+fn tell_of_namespace(context: &Context<'_>, target: &Target, file: &SecretFile, objects: &[Unsealed<'_>]) {
+    let says_none = |object: &SecretObject| object.secret.metadata.namespace().is_empty();
+    let mut placed = file.secrets().iter().zip(objects).filter(|(object, _)| says_none(object));
+    let namespace = placed
+        .find_map(|(_, unsealed)| Some(unsealed.sealed.metadata.namespace()).filter(|name| !name.is_empty()));
+    if let Some(namespace) = namespace {
+        context.report.note(format!(
+            "{target}: sealed for the namespace {}, as the Secret says none",
+            escape(namespace)
+        ));
+    }
 }
 
 /// Warns of values that stand in clear in what was written, and tells what was left out.

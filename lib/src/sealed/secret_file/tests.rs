@@ -167,6 +167,14 @@ fn values_that_stand_elsewhere_are_told() {
 }
 
 #[test]
+fn secrets_inside_of_other_objects_are_found() {
+    let text = format!(
+        "{SECRET}data: {{a: eA==}}\n---\nkind: Template\nobjects:\n- kind: Secret\n  apiVersion: v1\n  data: {{}}\n- ref: {{kind: Secret}}\n"
+    );
+    assert_eq!(read(Format::Yaml, &text).map(|file| file.hidden()).ok(), Some(vec![8]));
+}
+
+#[test]
 fn many_documents_take_no_longer_each() {
     let document = |number: usize| {
         format!(
