@@ -17,6 +17,7 @@ mod flaws;
 mod item;
 mod key;
 mod key_secret;
+mod leak;
 mod object_meta;
 mod pem_block;
 mod probe;

@@ -17,6 +17,8 @@ pub(crate) use line_index::LineIndex;
 pub use path::{PathError, Step, TreePath};
 pub(crate) use same::{same_value, same_values, values};
 
+use std::sync::OnceLock;
+
 use serde_json::Value as Json;
 
 use crate::secret::SecretBytes;
@@ -28,6 +30,8 @@ pub struct Tree {
     nodes: Vec<Node>,
     documents: Vec<NodeId>,
     metadata: MetadataEntry,
+    /// Where lines end, once somebody asked for a line.
+    lines: OnceLock<LineIndex>,
 }
 
 /// The `sops` entry of a document, as its format finds it.
@@ -158,6 +162,7 @@ impl Tree {
             nodes: Vec::new(),
             documents: Vec::new(),
             metadata: MetadataEntry::Absent,
+            lines: OnceLock::new(),
         }
     }
 
@@ -327,8 +332,7 @@ impl Tree {
     /// Returns the 1-based line of a byte of the source.
     #[must_use]
     pub fn line(&self, offset: u32) -> usize {
-        let before = &self.source.expose_secret()[..(offset as usize).min(self.source.len())];
-        before.iter().filter(|&&byte| byte == b'\n').count() + 1
+        self.lines.get_or_init(|| LineIndex::new(self)).line(offset)
     }
 
     /// Returns the value at `id` as JSON, without comments and metadata.

@@ -238,6 +238,9 @@ fn scheme_hint(error: &SchemeError) -> Option<String> {
                  as far as the keys at hand can tell"
             }
             SealedFileError::Seal { source, .. } => return sealing_hint(source),
+            SealedFileError::Leak { .. } => {
+                "put values below spec.stringData of a SealedSecret, or seal a Secret with `kubectl seal seal`"
+            }
             SealedFileError::Missing => "make one with `kubectl seal seal SECRET`",
             _ => return None,
         },

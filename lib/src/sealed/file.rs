@@ -5,7 +5,7 @@
 //!
 //! Invariant: what is not a value of a SealedSecret, or that name, stays byte for byte.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rand_core::CryptoRngCore;
 use serde_json::Value as Json;
@@ -13,7 +13,8 @@ use subtle::ConstantTimeEq;
 
 use super::base64;
 use super::cert::SealingCert;
-use super::item::ItemError;
+use super::item::{ItemError, key_bits};
+use super::leak::{Leak, leak};
 use super::registry::KeyRegistry;
 use super::sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError};
 use crate::format::{Format, ParseError, Rewrite, WriteError};
@@ -34,8 +35,8 @@ pub struct SealedObject {
     /// The 1-based line at which it begins.
     pub line: usize,
     node: NodeId,
-    /// The values of `encryptedData`, or of `stringData` if the file is in clear, in the order of the file.
-    items: Vec<(String, NodeId)>,
+    /// The values of `encryptedData`.
+    items: BTreeMap<String, NodeId>,
 }
 
 /// A file whose SealedSecrets are open.
@@ -95,6 +96,14 @@ pub enum SealedFileError {
     /// The text is not of its format.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// Something that was sealed, or looks like it should be, would be written in clear.
+    #[error("line {line}: {what}")]
+    Leak {
+        /// The line of the text.
+        line: usize,
+        /// What is wrong there.
+        what: &'static str,
+    },
     /// A value cannot be sealed.
     #[error("line {line}: {name}: {source}")]
     Seal {
@@ -171,8 +180,7 @@ impl SealedFile {
     /// Returns the 1-based line of an item.
     #[must_use]
     pub fn line_of(&self, object: &SealedObject, key: &str) -> usize {
-        let item = object.items.iter().find(|(name, _)| name == key);
-        item.map_or(object.line, |&(_, node)| line(&self.tree, node))
+        object.items.get(key).map_or(object.line, |&node| line(&self.tree, node))
     }
 
     /// Returns the file with every item sealed again that was not sealed for `cert`, and what became of the
@@ -192,8 +200,9 @@ impl SealedFile {
         for object in &mut self.objects {
             let resealed = object.sealed.reseal(keys, cert, always, rng);
             let resealed = resealed.map_err(|source| object.error(source))?;
+            let is_changed: HashSet<&String> = resealed.changed.iter().collect();
             for (key, node) in &object.items {
-                if resealed.changed.contains(key) {
+                if is_changed.contains(key) {
                     let item = self.tree.intern(object.sealed.encrypted_data[key].as_bytes());
                     self.tree.set_value(*node, Value::Str(item));
                     changed.push(*node);
@@ -316,6 +325,9 @@ impl OpenedFile {
         rng: &mut dyn CryptoRngCore,
     ) -> Result<SecretBytes, SealedFileError> {
         let mut file = SealedFile::new(self.format, self.format.read(plaintext)?)?;
+        for object in &file.objects {
+            object.refuse_clear_items(&file.tree)?;
+        }
         let (mut changed, mut verbatim) = (Vec::new(), Vec::new());
         for object in &file.objects {
             let Some(values) = object.values_in_clear(&file.tree)? else { continue };
@@ -349,7 +361,20 @@ impl OpenedFile {
         let verbatim: Vec<_> = verbatim.iter().map(|(node, text)| (*node, text.as_bytes())).collect();
         let rewrite = Rewrite { changed: &changed, verbatim: &verbatim, ..Rewrite::default() };
         let text = self.format.store().rewrite(&file.tree, &rewrite)?;
-        renamed(self.format, text, CLEAR_NAME, SEALED_NAME)
+        let text = renamed(self.format, text, CLEAR_NAME, SEALED_NAME)?;
+        self.refuse_leak(&text)?;
+        Ok(text)
+    }
+
+    /// Makes sure that nothing is about to be written in clear that was sealed, or should be.
+    fn refuse_leak(&self, text: &SecretBytes) -> Result<(), SealedFileError> {
+        let after = self.format.read(SecretBytes::from(text.expose_secret()))?;
+        let is_opened = |node| self.opened.binary_search_by_key(&node, |(opened, _)| *opened).is_ok();
+        let values = self.known.values().flatten().map(|known| &known.value);
+        match leak(&self.tree, is_opened, values, &after) {
+            None => Ok(()),
+            Some(Leak { line, what }) => Err(SealedFileError::Leak { line, what }),
+        }
     }
 
     /// Returns how a value was written that was there before.
@@ -381,6 +406,18 @@ impl SealedObject {
             .flat_map(|values| tree.items(values))
             .map(|item| (String::from_utf8_lossy(tree.key(item).unwrap_or_default()).into_owned(), item));
         Ok(Self { items: items.collect(), sealed, line, node })
+    }
+
+    /// Makes sure that what is called sealed is sealed.
+    fn refuse_clear_items(&self, tree: &Tree) -> Result<(), SealedFileError> {
+        let is_clear = |(key, _): &(&String, &NodeId)| {
+            let item = self.sealed.encrypted_data.get(*key).map(String::as_str).unwrap_or_default();
+            key_bits(item).is_err()
+        };
+        match self.items.iter().find(is_clear) {
+            None => Ok(()),
+            Some((_, &node)) => Err(SealedFileError::Leak { line: line(tree, node), what: NOT_SEALED }),
+        }
     }
 
     /// Returns the map of the values that are in clear; nothing if there is none.
@@ -530,6 +567,7 @@ const SEALED_NAME: &str = "encryptedData";
 const BINARY: &str = "$binary";
 /// What it is called while the values are in clear.
 const CLEAR_NAME: &str = "stringData";
+const NOT_SEALED: &str = "a value below encryptedData is not sealed: values in clear belong below stringData";
 const EVERY_ITEM_A_TEXT: &str = "every entry of encryptedData has to be a text";
 const EVERY_VALUE_A_TEXT: &str = "every entry of stringData has to be a text";
 
@@ -596,6 +634,49 @@ mod tests {
         let moved = opened.seal(changed.into(), &cert, &mut OsRng).expect("it can be sealed");
         let reopened = open(show(&moved), &keys).expect("it is sealed for the new namespace");
         assert!(show(&reopened.plaintext().expect("it can be written")).contains("a: z # why"));
+    }
+
+    #[test]
+    fn slips_that_would_leave_values_in_clear_are_refused() {
+        let (keys, cert) = pair();
+        let item = |value: &str| {
+            cert.seal_value(&value.into(), SealingScope::Strict, "ns", "n", &mut OsRng).expect("it fits")
+        };
+        let text = format!(
+            "kind: SealedSecret\napiVersion: bitnami.com/v1alpha1\nmetadata: {{name: n, namespace: ns}}\nspec:\n  \
+             encryptedData:\n    long: {}\n    short: {}\n",
+            item("valONE11"),
+            item("x")
+        );
+        let opened = open(&text, &keys).expect("the key fits");
+        let plaintext = opened.plaintext().expect("it can be written");
+        let slips = [
+            ("stringData:", "encryptedData:"),
+            ("stringData:", "stringdata:"),
+            ("stringData:", "values:"),
+            ("kind: SealedSecret", "kind: SealdSecret"),
+            ("kind: SealedSecret", "kind: Secret"),
+            ("bitnami.com/v1alpha1", "v1"),
+            ("kind: SealedSecret\n", ""),
+            ("spec:", "xspec:"),
+            ("long: valONE11", "long: valTWO22 # valONE11"),
+            ("spec:", "spec:\n  template: {data: {x: valONE11}}"),
+            ("spec:", "data: {x: dmFsT05FMTE=}\nspec:"),
+        ];
+        for (from, to) in slips {
+            let slip = show(&plaintext).replacen(from, to, 1);
+            assert_ne!(slip, show(&plaintext));
+            let error = opened.seal(slip.into(), &cert, &mut OsRng).err();
+            assert!(matches!(error, Some(SealedFileError::Leak { .. })), "{from} → {to}: {error:?}");
+        }
+        let secret = "---\nkind: Secret\napiVersion: v1\nmetadata: {name: o}\ndata: {a: eA==}\n";
+        let with_secret = format!("{}{secret}", show(&plaintext));
+        assert!(opened.seal(with_secret.into(), &cert, &mut OsRng).is_err());
+        // What was in clear before is no news, and what is taken out is not missed.
+        let opened = open(&format!("{text}{secret}"), &keys).expect("the key fits");
+        let plaintext = opened.plaintext().expect("it can be written");
+        let shorter = show(&plaintext).replace("    long: valONE11\n", "");
+        assert!(opened.seal(shorter.into(), &cert, &mut OsRng).is_ok());
     }
 
     #[test]
