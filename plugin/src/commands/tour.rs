@@ -62,7 +62,8 @@ impl Tour<'_> {
         self.change_a_value()?;
         self.refuse_what_was_tampered_with()?;
         self.take_in_a_plain_copy()?;
-        self.decrypt()
+        self.decrypt()?;
+        self.seal_for_a_cluster()
     }
 
     fn prepare(&mut self) -> Result<(), Failure> {
@@ -174,6 +175,54 @@ impl Tour<'_> {
         self.check("so is the other file", self.read("payments.yaml")? == expected)?;
         #[cfg(unix)]
         self.check("who may read it is as before", self.mode("secret.yaml")? == mode)?;
+        Ok(())
+    }
+
+    fn seal_for_a_cluster(&mut self) -> Result<(), Failure> {
+        self.chapter(
+            "7. For a cluster with Sealed Secrets",
+            "There, the controller alone has the key. Its certificate comes from the cluster, or a file; here, a pair\n\
+             of our own plays the controller.",
+        )?;
+        self.seal(&["keys", "generate", "--bits", "2048"])?;
+        self.seal(&[
+            "seal",
+            "--cert",
+            "tls.crt",
+            "-n",
+            "shop",
+            "secret.yaml",
+            "-o",
+            "sealed.yaml",
+            "--no-digests",
+        ])?;
+        let sealed = self.read("sealed.yaml")?;
+        let leaked = ["a new password", "postgres://", "BEGIN CERTIFICATE"];
+        let is_sealed = sealed.contains("kind: SealedSecret");
+        self.check(
+            "no secret is left in clear",
+            is_sealed && !leaked.iter().any(|secret| sealed.contains(secret)),
+        )?;
+        self.say("One more value; nothing else of the file changes:\n")?;
+        let values = ["--from-literal", "token=of the sea"];
+        let merge = ["merge", "sealed.yaml", "--cert", "tls.crt", "--no-digests"];
+        self.seal(&merge.into_iter().chain(values).collect::<Vec<_>>())?;
+        let merged = self.read("sealed.yaml")?;
+        let rest: String = merged.split_inclusive('\n').filter(|line| !line.contains(" token: ")).collect();
+        self.check("the other values kept their ciphertext", merged != sealed && rest == sealed)?;
+        self.say("For which key, name and namespace was each value sealed?\n")?;
+        let moved = merged.replace("namespace: shop", "namespace: other");
+        self.write("moved.yaml", &moved)?;
+        let explained =
+            self.seal(&["explain", "--sealing-key", "tls.key", "--try-namespace", "shop", "moved.yaml"])?;
+        self.check(
+            "a value that was moved says where it belongs",
+            explained.out.contains("in the namespace shop"),
+        )?;
+        let unsealed = self.seal(&["unseal", "--sealing-key", "tls.key", "sealed.yaml"])?;
+        let is_back =
+            unsealed.out.contains("password: a new password") && unsealed.out.contains("token: of the sea");
+        self.check("with the key, the Secret is back", is_back)?;
         self.say(
             "That is the main job. `kubectl seal --help` lists the rest; to start in your own repository:\n\
              kubectl seal init",
