@@ -4,8 +4,10 @@
 //! those are measured, and the page stays as it is.
 
 mod bench;
+mod cores;
 mod manifests;
 mod page;
+mod sealed;
 mod sops;
 
 use std::error::Error;
@@ -19,7 +21,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Measures something, and adds it to the page.
 type Part = fn(&Bench, &mut Page) -> Result<()>;
 
-const PARTS: [(&str, Part); 1] = [("sops", sops::measure)];
+const PARTS: [(&str, Part); 3] =
+    [("sops", sops::measure), ("sealed", sealed::measure), ("cores", cores::measure)];
 
 fn main() -> Result<()> {
     // Cargo adds a flag of its own.
