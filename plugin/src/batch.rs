@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::parallel;
 use crate::signals::{self, Watch};
 use crate::successor;
 use crate::targets::Target;
@@ -108,25 +108,21 @@ pub fn needed<T>(context: &Context<'_>, target: &Target, result: Result<T, Failu
 }
 
 /// Works on all items; the results are in their order.
-pub fn map<Items, T: Send>(
+pub fn map<Item: Send, T: Send>(
     context: &Context<'_>,
-    items: Items,
-    job: impl Fn(Items::Item) -> Result<T, Failure> + Sync,
-) -> Vec<Result<T, Failure>>
-where
-    Items: IntoParallelIterator<Iter: IndexedParallelIterator>,
-{
-    let items = items.into_par_iter();
+    items: impl IntoIterator<Item = Item>,
+    job: impl Fn(Item) -> Result<T, Failure> + Sync,
+) -> Vec<Result<T, Failure>> {
+    let items: Vec<_> = items.into_iter().collect();
     let progress = Progress::new(context, items.len());
     let (total, before) = (items.len(), successor::written());
     // Without a watch, a signal ends the run without a word.
     let _watch = Watch::new(move |signal| interrupted(signal, before, total));
-    let results = items.map(|item| {
+    let results = parallel::map(items, 1, |item| {
         let result = job(item);
         progress.advance();
         result
     });
-    let results = results.collect();
     progress.bar.finish_and_clear();
     results
 }

@@ -5,7 +5,8 @@
 //! bounded size. Nothing depends on it: what cannot be read of it is as if it were not there.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,8 +31,8 @@ pub struct Digests {
 
 #[derive(Default)]
 struct Known {
-    /// By their first bytes.
-    by_start: HashMap<[u8; 8], Vec<Digest>>,
+    /// By their first bytes. Of two that have the same, one is forgotten.
+    by_start: HashMap<[u8; 8], Digest>,
     /// What was sealed in this run, the oldest first.
     new: Vec<Digest>,
 }
@@ -48,17 +49,14 @@ impl Digests {
                 (DigestKey::new(&key), Vec::new())
             }
         };
-        let mut known = Known::default();
-        for digest in digests {
-            known.add(digest);
-        }
-        Self { path, key, known: Mutex::new(known) }
+        let by_start = digests.into_iter().map(|digest| (start(&digest), digest)).collect();
+        Self { path, key, known: Mutex::new(Known { by_start, new: Vec::new() }) }
     }
 
     /// Returns whether a value is known to be the one that an item was made of.
     pub fn knows(&self, sealed: &SealedValue<'_>) -> bool {
         let digest = self.key.digest(sealed);
-        self.known().by_start.get(&start(&digest)).is_some_and(|digests| digests.contains(&digest))
+        self.known().by_start.get(&start(&digest)).is_some_and(|known| *known == digest)
     }
 
     /// Remembers what an item was made of.
@@ -68,7 +66,7 @@ impl Digests {
         }
         let digest = self.key.digest(sealed);
         let mut known = self.known();
-        if known.add(digest) {
+        if known.by_start.insert(start(&digest), digest).is_none_or(|old| old != digest) {
             known.new.push(digest);
         }
     }
@@ -88,17 +86,34 @@ impl Digests {
     fn write(&self, path: &Path, new: &[Digest]) -> std::io::Result<()> {
         fs::create_dir_all(path.parent().unwrap_or(path))?;
         let _turn = Turn::wait_for(path, &|_| ());
+        if let Some(mut file) = self.room(path, new.len()) {
+            // Flushed by the system at its leisure: a torn end is found out.
+            return file.write_all(&bytes(new));
+        }
         // What another run added meanwhile stays, unless that made a key of its own.
         let there = read(path).filter(|(key, _)| key.expose_secret() == self.key.expose_secret());
-        let all: Vec<_> =
-            there.map(|(_, digests)| digests).into_iter().flatten().chain(new.iter().copied()).collect();
-        let mut text = SecretBytes::with_capacity(HEAD.len() + 32 + MOST.min(all.len()) * Digest::LENGTH);
+        let mut all = there.map(|(_, digests)| digests).unwrap_or_default();
+        all.extend_from_slice(new);
+        // With room for the next runs.
+        let kept = if all.len() > MOST { &all[all.len() - KEPT..] } else { &all[..] };
+        let mut text = SecretBytes::with_capacity(HEAD_LENGTH + kept.len() * Digest::LENGTH);
         text.extend_from_slice(HEAD);
         text.extend_from_slice(self.key.expose_secret());
-        for digest in &all[all.len().saturating_sub(MOST)..] {
-            text.extend_from_slice(digest.as_bytes());
-        }
+        text.extend_from_slice(&bytes(kept));
         files::write_expecting(path, text.expose_secret(), Audience::Owner, Expected::Anything)
+    }
+
+    /// Returns the file, to write at its end, if it is whole, of the same key, and has room for more digests.
+    fn room(&self, path: &Path, more: usize) -> Option<File> {
+        let mut file = File::options().read(true).append(true).open(path).ok()?;
+        let mut head = Zeroizing::new([0; HEAD_LENGTH]);
+        file.read_exact(&mut *head).ok()?;
+        let key = head.strip_prefix(HEAD)?;
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?.checked_sub(HEAD_LENGTH)?;
+        let is_fit = key == self.key.expose_secret()
+            && length % Digest::LENGTH == 0
+            && length / Digest::LENGTH + more <= MOST;
+        is_fit.then_some(file)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -106,16 +121,8 @@ impl Digests {
     }
 }
 
-impl Known {
-    /// Adds a digest. Returns whether it is new.
-    fn add(&mut self, digest: Digest) -> bool {
-        let same = self.by_start.entry(start(&digest)).or_default();
-        let is_new = !same.contains(&digest);
-        if is_new {
-            same.push(digest);
-        }
-        is_new
-    }
+fn bytes(digests: &[Digest]) -> Vec<u8> {
+    digests.iter().flat_map(Digest::as_bytes).copied().collect()
 }
 
 fn start(digest: &Digest) -> [u8; 8] {
@@ -158,8 +165,13 @@ fn is_open_to_others(_: &Path) -> bool {
 
 const HEAD: &[u8] = b"kubectl-seal digests 1\n";
 
-/// How many digests are kept: 2 MiB of them. The oldest go.
+/// Behind the head stands the key.
+const HEAD_LENGTH: usize = HEAD.len() + 32;
+
+/// How many digests there may be: 2 MiB of them. Then the oldest go.
 const MOST: usize = 1 << 16;
+/// How many stay then.
+const KEPT: usize = MOST / 4 * 3;
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -217,7 +229,9 @@ mod tests {
             remember(context, &SEALED);
             let text = fs::read(path).expect("there is a file");
             fs::write(path, [&text[..], b"torn"].concat()).expect("written");
-            assert!(Digests::open(context, true).knows(&SEALED));
+            remember(context, &SealedValue { key: "l", ..SEALED });
+            let digests = Digests::open(context, true);
+            assert!(digests.knows(&SEALED) && digests.knows(&SealedValue { key: "l", ..SEALED }));
             fs::write(path, &text[..40]).expect("written");
             assert!(!Digests::open(context, true).knows(&SEALED));
             remember(context, &SEALED);
@@ -244,9 +258,9 @@ mod tests {
                 digests.record(&SealedValue { key: &number.to_string(), ..SEALED });
             }
             digests.keep(context);
-            assert_eq!(fs::metadata(path).expect("it is there").len() as usize, HEAD.len() + 32 + MOST * 32);
+            assert_eq!(fs::metadata(path).expect("it is there").len() as usize, HEAD_LENGTH + KEPT * 32);
             let digests = Digests::open(context, true);
-            assert!(!digests.knows(&SEALED) && digests.knows(&SealedValue { key: "0", ..SEALED }));
+            assert!(!digests.knows(&SEALED) && digests.knows(&SealedValue { key: "65535", ..SEALED }));
         });
     }
 }

@@ -32,6 +32,7 @@ mod key_flags;
 pub mod kubeseal_face;
 mod opening;
 mod output;
+mod parallel;
 mod reach;
 mod report;
 pub mod scratch;

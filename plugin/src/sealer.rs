@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rand::rngs::OsRng;
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use selkie::sealed::{ItemError, KeyRegistry, SealedSecret, SealedValue, SealingCert, SealingError};
 use selkie::secret::SecretBytes;
 
@@ -13,6 +12,7 @@ use crate::context::Context;
 use crate::controller::ControllerFlags;
 use crate::digests::Digests;
 use crate::failure::Failure;
+use crate::parallel::{self, FEW_TO_SEAL};
 use crate::sealing_keys::SealingKeyFlags;
 
 /// For whom to seal, and how to know what did not change.
@@ -143,24 +143,24 @@ impl Sealer {
             values.extend(object.values.iter().map(|(key, value)| (index, label.clone(), key, value)));
             sealed.push(object.sealed);
         }
-        let items: Vec<_> = values
-            .par_iter()
-            .map(|(index, label, key, value)| {
-                let metadata = &sealed[*index].metadata;
-                let known = by_name.get(&(metadata.namespace(), metadata.name())).into_iter().flatten();
-                let items = known.filter(|known| known.label() == *label);
-                let items: Vec<_> = items.filter_map(|known| known.encrypted_data.get(*key)).collect();
-                let item = items.into_iter().find(|item| self.is_of(label, key, value, item));
-                let result = match item {
-                    Some(item) => Ok((item.clone(), true)),
-                    None => self.cert.seal_labelled(value, label, &mut OsRng).map(|item| (item, false)),
-                };
-                if let Ok((item, _)) = &result {
-                    self.record(label, key, value, item);
-                }
-                result
-            })
-            .collect::<Result<_, _>>()?;
+        // To open an item, so as to see that its value is the same, takes far longer than to seal one.
+        let few = if self.keys.is_some() { 1 } else { FEW_TO_SEAL };
+        let items = parallel::map(values.iter().collect(), few, |(index, label, key, value)| {
+            let metadata = &sealed[*index].metadata;
+            let known = by_name.get(&(metadata.namespace(), metadata.name())).into_iter().flatten();
+            let items = known.filter(|known| known.label() == *label);
+            let items: Vec<_> = items.filter_map(|known| known.encrypted_data.get(*key)).collect();
+            let item = items.into_iter().find(|item| self.is_of(label, key, value, item));
+            let result = match item {
+                Some(item) => Ok((item.clone(), true)),
+                None => self.cert.seal_labelled(value, label, &mut OsRng).map(|item| (item, false)),
+            };
+            if let Ok((item, _)) = &result {
+                self.record(label, key, value, item);
+            }
+            result
+        });
+        let items = items.into_iter().collect::<Result<Vec<_>, _>>()?;
         let kept = items.iter().filter(|(_, is_kept)| *is_kept).count();
         for ((index, _, key, _), (item, _)) in values.iter().zip(items) {
             sealed[*index].encrypted_data.insert((*key).clone(), item);
@@ -190,10 +190,10 @@ impl Sealer {
                 object.encrypted_data.iter().map(move |(key, item)| (index, label.clone(), key, item))
             })
             .collect();
-        let new: Vec<_> = items
-            .par_iter()
-            .map(|(_, label, key, item)| self.reseal_item(label, key, item, always))
-            .collect::<Result<_, _>>()?;
+        let new = parallel::map(items.iter().collect(), 1, |(_, label, key, item)| {
+            self.reseal_item(label, key, item, always)
+        });
+        let new = new.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut results: Vec<_> = objects.iter().map(|object| Resealing::of(object)).collect();
         for ((index, _, key, _), new) in items.into_iter().zip(new) {
             results[index].add(key, new);

@@ -15,6 +15,7 @@ use super::input::Input;
 use super::options::Options;
 use super::output::{Format, Output};
 use crate::files;
+use crate::parallel;
 use crate::session::Session;
 
 /// Opens every SealedSecret of the input; kubeseal opens the first and says nothing of the others.
@@ -33,7 +34,7 @@ pub(super) fn run(
         return Err(Failure::new("there is no SealedSecret in the input"));
     }
     let objects: Vec<_> = objects.iter().map(sealed_secret).collect::<Result<_, _>>()?;
-    for object in objects {
+    let texts = parallel::map(objects, 1, |object| {
         let mut surroundings = Surroundings { now: (session.clock)(), rng: &mut OsRng };
         let secret = object.unseal(&keys, Unseal::default(), &mut surroundings).map_err(Failure::new)?;
         let mut secret = secret.to_json();
@@ -46,9 +47,9 @@ pub(super) fn run(
             }
         }
         let format = Format::parse(options.output_format())?;
-        output.put(format.print(&secret, ObjectKind::Secret).expose_secret())?;
-    }
-    Ok(())
+        Ok(format.print(&secret, ObjectKind::Secret))
+    });
+    texts.into_iter().try_for_each(|text: Result<_, Failure>| output.put(text?.expose_secret()))
 }
 
 /// Reads a SealedSecret. It need not say that it is one, but nothing else.

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::input::Input;
 use super::options::Options;
 use super::output::{Format, Output};
+use crate::parallel::{self, FEW_TO_SEAL};
 use crate::session::Session;
 
 /// Seals every Secret of the input.
@@ -24,10 +25,10 @@ pub(super) fn run(
     let objects = read_stream(input.read()?.expose_secret(), ObjectKind::Secret).map_err(Failure::new)?;
     let secrets = objects.into_iter().map(|object| kubeseal::secret(object, &choices));
     let secrets: Vec<_> = secrets.collect::<Result<_, _>>().map_err(Failure::new)?;
-    for secret in secrets {
+    let texts = parallel::map(secrets, FEW_TO_SEAL, |secret| {
         let sealed = kubeseal::seal(secret, &choices, cert, &mut OsRng).map_err(Failure::new)?;
         let format = Format::parse(options.output_format())?;
-        output.put(format.print(&sealed.to_json(), ObjectKind::SealedSecret).expose_secret())?;
-    }
-    Ok(())
+        Ok(format.print(&sealed.to_json(), ObjectKind::SealedSecret))
+    });
+    texts.into_iter().try_for_each(|text: Result<_, Failure>| output.put(text?.expose_secret()))
 }
