@@ -20,6 +20,7 @@ mod key_secret;
 mod leak;
 mod object_meta;
 mod pem_block;
+mod place;
 mod probe;
 mod registry;
 mod rsa;
@@ -51,7 +52,7 @@ pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
 pub use sealing::Sealing;
 pub use secret::{Secret, SecretError};
-pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject};
+pub use secret_file::{Remains, SecretFile, SecretFileError, SecretObject, replaced_nodes, secret_values};
 pub use unseal::{Collision, Unseal, UnsealError, ValueError};
 pub use unsealed_file::UnsealedFile;
 

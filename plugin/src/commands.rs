@@ -165,6 +165,14 @@ fn output_format(
     Err(Failure::Usage(text.to_owned()))
 }
 
+/// Returns the format that the name of a result stands for, if that is another name than the document has.
+fn named_format(document: &Document, place: &Place) -> Option<Format> {
+    let Place::File(path) = place else { return None };
+    let keeps_its_name = document.path.as_deref().and_then(Path::file_name) == path.file_name();
+    let format = document::format_of(path);
+    (!keeps_its_name && matches!(format, Format::Json | Format::Yaml)).then_some(format)
+}
+
 /// For commands that replace files.
 fn refuse_stdin(targets: &[Target]) -> Result<(), Failure> {
     if targets.contains(&Target::Stdin) {

@@ -3,18 +3,22 @@
 //! Invariants: what is not a Secret stays byte for byte; nothing is taken for a text that a plain
 //! `kubectl apply` of the file would have taken for something else; what is returned was read back.
 
-mod place;
 mod reading;
 mod remains;
 
+use std::collections::BTreeSet;
+
 use super::file::objects;
+use super::place::{self, Comments, Place};
 use super::secret::{Secret, SecretError};
 use super::{SealedSecret, SealedSecretError};
 use crate::format::{Format, ParseError};
+use crate::manifest::{ObjectKind, arrange};
 use crate::secret::SecretBytes;
 use crate::tree::{MetadataEntry, NodeId, Origin, Tree, Value};
 
-use reading::{is_secret, merges, name_of, same_object};
+use reading::merges;
+pub(super) use reading::{is_secret, name_of, same_object};
 
 /// A file with objects of Kubernetes, among them Secrets in clear.
 pub struct SecretFile {
@@ -110,6 +114,7 @@ impl SecretFile {
             }
         }
         refuse_typed_lists(&tree)?;
+        refuse_nested(&tree, &secrets)?;
         Ok(Self { format, tree, secrets })
     }
 
@@ -123,20 +128,6 @@ impl SecretFile {
     #[must_use]
     pub fn into_secrets(self) -> Vec<Secret> {
         self.secrets.into_iter().map(|object| object.secret).collect()
-    }
-
-    /// Returns the 1-based lines of Secrets that stand inside of other objects than lists: they cannot be sealed
-    /// there, and stay in clear.
-    #[must_use]
-    pub fn hidden(&self) -> Vec<usize> {
-        let is_known = |id: NodeId| self.secrets.binary_search_by_key(&id, |object| object.node).is_ok();
-        let holds_values = |id: NodeId| {
-            let mut keys = self.tree.items(id).map(|item| self.tree.key(item));
-            keys.any(|key| matches!(key, Some(b"data" | b"stringData")))
-        };
-        let maps = self.tree.nodes().filter(|(_, node)| node.value == Value::Map).map(|(id, _)| id);
-        let hidden = maps.filter(|&id| is_secret(&self.tree, id) && holds_values(id) && !is_known(id));
-        hidden.map(|id| self.tree.line(self.tree.node(id).span.start)).collect()
     }
 
     /// Returns the format of the file.
@@ -155,14 +146,8 @@ impl SecretFile {
     #[must_use]
     pub fn comments(&self) -> usize {
         let of = |object: &SecretObject| {
-            let end = self.tree.node(object.node).end as usize;
-            let below = (object.node.index() + 1..end).filter_map(|index| self.tree.id(index));
-            let place = place::of(self.format, &self.tree, object.node);
-            let is_inside =
-                |start: usize| place.as_ref().is_some_and(|place| (place.start..place.end).contains(&start));
-            let comments = below.map(|id| self.tree.node(id));
-            let comments = comments.filter(|node| matches!(node.value, Value::Comment(_)));
-            comments.filter(|node| is_inside(node.span.start as usize)).count()
+            let place = secret_place(self.format, &self.tree, object.node);
+            place.map_or(0, |place| comments_in(&self.tree, object.node, &place).count())
         };
         self.secrets.iter().map(of).sum()
     }
@@ -179,13 +164,13 @@ impl SecretFile {
         let mut out = SecretBytes::with_capacity(self.tree.source().len());
         let mut position = 0;
         for (object, sealed) in self.secrets.iter().zip(sealed) {
-            let place = place::of(self.format, &self.tree, object.node)
+            let place = secret_place(self.format, &self.tree, object.node)
                 .ok_or(SecretFileError::Shape { line: object.line, what: MISPLACED })?;
             if place.start < position {
                 return Err(SecretFileError::Shape { line: object.line, what: MISPLACED });
             }
             out.extend_from_slice(&self.tree.source()[position..place.start]);
-            place.write(sealed, &mut out);
+            place.write(&arrange(&sealed.to_json(), ObjectKind::SealedSecret), &mut out);
             position = place.end;
         }
         out.extend_from_slice(&self.tree.source()[position..]);
@@ -197,7 +182,7 @@ impl SecretFile {
     /// those that are part of the name of their Secret, say nothing if they are found.
     #[must_use]
     pub fn remains(&self, text: &[u8]) -> Vec<Remains> {
-        remains::find(&self.secrets, text)
+        remains::find(&self.secrets, self.format, text)
     }
 
     /// Reads the result back: each object has to be what it was, or the SealedSecret.
@@ -230,13 +215,87 @@ fn has_own_kind(tree: &Tree, node: NodeId) -> bool {
 
 /// A list that says that all its items are Secrets cannot hold SealedSecrets.
 fn refuse_typed_lists(tree: &Tree) -> Result<(), SecretFileError> {
-    for &root in tree.documents() {
-        if name_of(tree, root, "kind") == Some(b"SecretList") {
-            let line = tree.line(tree.node(root).span.start);
-            return Err(SecretFileError::Shape { line, what: TYPED_LIST });
+    let is_typed_list = |&id: &NodeId| {
+        let version = name_of(tree, id, "apiVersion");
+        name_of(tree, id, "kind") == Some(b"SecretList")
+            && version.is_none_or(|version| version == b"v1")
+            && has_entry(tree, id, &[b"items"])
+    };
+    refuse_any(tree, is_typed_list, TYPED_LIST)
+}
+
+/// A Secret inside of another object than a list cannot be sealed there, and would stay in clear.
+fn refuse_nested(tree: &Tree, secrets: &[SecretObject]) -> Result<(), SecretFileError> {
+    let is_known = |id: NodeId| secrets.binary_search_by_key(&id, |object| object.node).is_ok();
+    let is_nested =
+        |&id: &NodeId| is_secret(tree, id) && has_entry(tree, id, &[b"data", b"stringData"]) && !is_known(id);
+    refuse_any(tree, is_nested, NESTED)
+}
+
+fn refuse_any(
+    tree: &Tree,
+    is_refused: impl Fn(&NodeId) -> bool,
+    what: &'static str,
+) -> Result<(), SecretFileError> {
+    let mut maps = tree.nodes().filter(|(_, node)| node.value == Value::Map).map(|(id, _)| id);
+    match maps.find(is_refused) {
+        Some(id) => {
+            let line = Lines::default().of(tree, id);
+            Err(SecretFileError::Shape { line, what })
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn has_entry(tree: &Tree, map: NodeId, names: &[&[u8]]) -> bool {
+    tree.items(map).any(|item| tree.key(item).is_some_and(|key| names.contains(&key)))
+}
+
+/// Returns the nodes below `data` and `stringData` of all Secrets among the objects of a file, encrypted by SOPS or
+/// not, comments among them.
+#[must_use]
+pub fn secret_values(tree: &Tree) -> BTreeSet<NodeId> {
+    objects(tree).into_iter().flat_map(|object| values_in(tree, object)).collect()
+}
+
+/// Returns the nodes that [`SecretFile::replace`] takes away as secret: of the values of Secrets and of the
+/// comments inside of them, those that stand in what is replaced. The file may be encrypted by SOPS.
+#[must_use]
+pub fn replaced_nodes(format: Format, tree: &Tree) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::new();
+    for object in objects(tree).into_iter().filter(|&object| is_secret(tree, object)) {
+        let Some(place) = secret_place(format, tree, object) else { continue };
+        found.extend(comments_in(tree, object, &place));
+        let is_value = |&id: &NodeId| !matches!(tree.node(id).value, Value::Comment(_));
+        let is_inside = |&id: &NodeId| {
+            let span = tree.node(id).span;
+            place.start <= span.start as usize && span.end as usize <= place.end
+        };
+        found.extend(values_in(tree, object).filter(is_value).filter(is_inside));
+    }
+    found
+}
+
+fn values_in(tree: &Tree, object: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+    let is_data = |item: &NodeId| matches!(tree.key(*item), Some(b"data" | b"stringData"));
+    let values = tree.items(object).filter(is_data).filter(move |_| is_secret(tree, object));
+    values.flat_map(|values| {
+        (values.index()..tree.node(values).end as usize).filter_map(|index| tree.id(index))
+    })
+}
+
+/// Returns the comments that are part of an object and stand in its place.
+fn comments_in<'t>(tree: &'t Tree, object: NodeId, place: &Place) -> impl Iterator<Item = NodeId> + 't {
+    let range = place.start..place.end;
+    let below = (object.index() + 1..tree.node(object).end as usize).filter_map(|index| tree.id(index));
+    below.filter(move |&id| {
+        let node = tree.node(id);
+        matches!(node.value, Value::Comment(_)) && range.contains(&(node.span.start as usize))
+    })
+}
+
+fn secret_place(format: Format, tree: &Tree, node: NodeId) -> Option<Place> {
+    place::of(format, tree, node, Comments::All)
 }
 
 /// Lines of nodes that are asked for in the order of the file.
@@ -263,6 +322,7 @@ const MERGED: &str =
     "the object merges another map (<<), of which nobody can say what becomes of it; write it out";
 const MISPLACED: &str =
     "the Secret is written in a way in which it cannot be replaced; write it as a block of its own";
+const NESTED: &str = "a Secret inside of another object cannot be sealed there; make it a document of its own, or an item of a List";
 const TYPED_LIST: &str = "a SecretList cannot hold SealedSecrets; make it a List";
 
 #[cfg(all(test, feature = "aws-lc"))]

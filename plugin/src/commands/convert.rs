@@ -1,15 +1,17 @@
 //! `kubectl seal convert`.
 
-use std::ops::Range;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::scheme::{KeySource, OpenDocument, scheme_of};
-use selkie::sealed::{SealedFile, Sealing, SecretFile, Unseal, UnsealedFile, objects};
+use selkie::sealed::{
+    KeyRegistry, SealedFile, Sealing, SecretFile, Unseal, UnsealedFile, replaced_nodes, secret_values,
+};
 use selkie::secret::SecretBytes;
 use selkie::sops::{LeafState, MacCheck, Metadata, Places, leaves};
 use selkie::template::Surroundings;
-use selkie::tree::{NodeId, Tree, Value};
+use selkie::tree::{Tree, Value};
 
 use crate::batch::{self, Outcome};
 use crate::context::Context;
@@ -77,15 +79,9 @@ Examples:
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     args.output.check(context, &targets)?;
-    let sealer = std::sync::OnceLock::new();
-    // The certificate may come from a cluster that a conversion to SOPS does not need.
-    let with_sealer = |work: &dyn Fn(&Sealer) -> Result<SecretBytes, Failure>| match sealer.get() {
-        Some(sealer) => work(sealer),
-        None => {
-            let loaded = args.sealer.load(context)?;
-            work(sealer.get_or_init(|| loaded))
-        }
-    };
+    // Either may come from a cluster that the other way does not need.
+    let sealer = Loaded::default();
+    let keys = Loaded::default();
     let exit = batch::run(context, &targets, |target| {
         let place = args.output.place(context, target);
         let _turn = place.turn(context);
@@ -106,35 +102,67 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         let (text, verb) = match goal {
             Goal::SealedSecrets => {
                 let plain = in_clear(context, &document, tree)?;
-                (with_sealer(&|sealer| to_sealed(&plain, sealer))?, "sealed")
+                let text = to_sealed(&plain, sealer.get(|| args.sealer.load(context))?)?;
+                commands::seal::tell_of_comments(context, target, &plain);
+                (text, "sealed")
             }
-            Goal::Sops => (to_sops(args, context, target, &document, tree)?, "encrypted by SOPS"),
+            Goal::Sops => (to_sops(args, context, target, &document, tree, &keys)?, "encrypted by SOPS"),
         };
         let read = args.output.is_in_place().then_some(&document.source);
         let is_file = matches!(place, crate::output::Place::File(_));
         place.write(context, &text, Secrecy::Encrypted, read)?;
         Ok(if is_file { Outcome::Done(verb, String::new()) } else { Outcome::Silent })
     });
-    if let Some(sealer) = sealer.into_inner() {
-        sealer.keep(context);
+    if let Some(sealer) = sealer.value.into_inner() {
+        Sealer::keep(&sealer, context);
     }
     Ok(exit)
 }
 
-/// Returns the Secrets of a file that SOPS encrypts, if all that it encrypts is values of theirs.
+/// What is loaded once, however many files wait for it at a time.
+struct Loaded<T> {
+    value: OnceLock<T>,
+    turn: Mutex<()>,
+}
+
+impl<T> Loaded<T> {
+    fn get(&self, load: impl FnOnce() -> Result<T, Failure>) -> Result<&T, Failure> {
+        // There is nothing behind the lock that a panic could have left half done.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.value.get() {
+            Some(value) => Ok(value),
+            None => {
+                let loaded = load()?;
+                Ok(self.value.get_or_init(|| loaded))
+            }
+        }
+    }
+}
+
+impl<T> Default for Loaded<T> {
+    fn default() -> Self {
+        Self { value: OnceLock::new(), turn: Mutex::new(()) }
+    }
+}
+
+/// Returns the Secrets of a file that SOPS encrypts, if all that it encrypts goes with them: values, and comments
+/// inside of them.
 fn in_clear(context: &Context<'_>, document: &Document, tree: Tree) -> Result<SecretFile, Failure> {
     let unlocked = sealing::unlock(context, document.format, tree, MacCheck::Require)?;
     let plain = unlocked.tree();
-    let values = value_ranges(plain);
+    let replaced = replaced_nodes(document.format, plain);
     let mut places = Places::new(plain);
     for node in unlocked.decrypted() {
         let (_, path) = places.advance(node);
-        if !values.iter().any(|range| range.contains(&node.index())) {
+        if !replaced.contains(&node) {
             let line = plain.line(plain.node(node).key_start);
+            let what = match plain.node(node).value {
+                Value::Comment(_) => "a comment".to_owned(),
+                _ => dotted::show(&path),
+            };
             return Err(Failure::Check(format!(
-                "line {line}: {} is encrypted, is no value of a Secret, and would be in clear: take it out of the file \
-                 first",
-                dotted::show(&path)
+                "line {line}: {what} is encrypted, is no value of a Secret, and would be in clear: take it out of the \
+                 file first"
             )));
         }
     }
@@ -163,6 +191,7 @@ fn to_sops(
     target: &Target,
     document: &Document,
     tree: Tree,
+    keys: &Loaded<KeyRegistry>,
 ) -> Result<SecretBytes, Failure> {
     let file = SealedFile::new(document.format, tree)?;
     let templated = file.objects().iter().find(|object| !object.sealed.template.data.is_empty());
@@ -174,12 +203,12 @@ fn to_sops(
             object.sealed.metadata.name()
         )));
     }
-    let keys = args.sealer.keys.load(context, &args.sealer.controller)?;
+    let keys = keys.get(|| args.sealer.keys.load(context, &args.sealer.controller))?;
     let layout =
         UnsealedFile { from: document.format, to: document.format, base64: false, only_secrets: false };
     let plain = layout.write(&file, |sealed, line| {
         let mut surroundings = Surroundings { now: (context.session.clock)(), rng: &mut OsRng };
-        let secret = sealed.unseal(&keys, Unseal::default(), &mut surroundings);
+        let secret = sealed.unseal(keys, Unseal::default(), &mut surroundings);
         let mut secret = secret.map_err(|error| {
             let name = sealed.metadata.name().to_owned();
             Failure::Unseal { line, name, error }
@@ -196,10 +225,10 @@ fn to_sops(
 
 /// Makes sure that a rule leaves no value of a Secret in clear.
 fn refuse_clear(format: Format, tree: &Tree, metadata: &Metadata) -> Result<(), Failure> {
-    let values = value_ranges(tree);
+    let values = secret_values(tree);
     let mut places = Places::new(tree);
     for leaf in leaves(format, tree, &metadata.selector) {
-        let is_value = values.iter().any(|range| range.contains(&leaf.id.index()));
+        let is_value = values.contains(&leaf.id);
         let is_comment = matches!(tree.node(leaf.id).value, Value::Comment(_));
         if is_value && !is_comment && !leaf.selected && leaf.state != LeafState::Empty {
             return Err(Failure::InClear {
@@ -210,20 +239,4 @@ fn refuse_clear(format: Format, tree: &Tree, metadata: &Metadata) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Returns where in a tree the values of Secrets are.
-fn value_ranges(tree: &Tree) -> Vec<Range<usize>> {
-    let is_secret = |&object: &NodeId| {
-        let kind = tree.items(object).find(|&item| tree.key(item) == Some(b"kind"));
-        kind.is_some_and(
-            |kind| matches!(tree.node(kind).value, Value::Str(text) if tree.bytes(text) == b"Secret"),
-        )
-    };
-    let secrets = objects(tree).into_iter().filter(is_secret);
-    let values = secrets.flat_map(|secret| {
-        let is_data = |item: &NodeId| matches!(tree.key(*item), Some(b"data" | b"stringData"));
-        tree.items(secret).filter(is_data).collect::<Vec<_>>()
-    });
-    values.map(|values| values.index()..tree.node(values).end as usize).collect()
 }

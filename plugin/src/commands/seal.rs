@@ -1,6 +1,7 @@
 //! `kubectl seal seal`.
 
 mod literal;
+mod losses;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ use selkie::secret::SecretBytes;
 
 use crate::batch::{self, Outcome};
 use crate::cluster;
+use crate::commands;
 use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
@@ -148,11 +150,6 @@ fn seal(
         }
         file => file?,
     };
-    for line in file.hidden() {
-        context
-            .report
-            .warn(format!("{target}: line {line}: a Secret inside of another object is not sealed"));
-    }
     if file.secrets().is_empty() {
         return if target.is_named() {
             Err(Failure::NoSecret)
@@ -169,8 +166,9 @@ fn seal(
     let objects = file.secrets().iter().map(prepare).collect::<Result<Vec<_>, Failure>>()?;
     tell_of_namespace(context, target, &file, &objects);
     let (sealed, kept) = sealer.seal(objects, &known)?;
-    let text = args.result(&file, &sealed)?;
+    let text = args.result(&file, &sealed, commands::named_format(&document, &place))?;
     tell_of_remains(context, target, &file, &text);
+    tell_of_comments(context, target, &file);
     let read = if args.output.is_in_place() {
         Some(&document.source)
     } else {
@@ -180,6 +178,9 @@ fn seal(
         return Ok(Outcome::Unchanged);
     }
     place.write(context, &text, Secrecy::Encrypted, read)?;
+    if let (Place::File(path), Some(old)) = (&place, &replaced) {
+        losses::tell(context, path, old, document.format, &text);
+    }
     Ok(match place {
         Place::Stdout => Outcome::Silent,
         Place::File(_) => Outcome::Done("sealed", detail(sealed.len(), kept)),
@@ -284,8 +285,14 @@ impl Args {
     }
 
     /// Returns the file with SealedSecrets in it, or these alone.
-    fn result(&self, file: &SecretFile, sealed: &[SealedSecret]) -> Result<SecretBytes, Failure> {
-        let wanted = self.output_type.as_deref().and_then(Format::from_name).unwrap_or(file.format());
+    fn result(
+        &self,
+        file: &SecretFile,
+        sealed: &[SealedSecret],
+        by_name: Option<Format>,
+    ) -> Result<SecretBytes, Failure> {
+        let asked = self.output_type.as_deref().and_then(Format::from_name);
+        let wanted = asked.or(by_name).unwrap_or(file.format());
         // What else there is could only be written anew.
         let is_all = objects(file.tree()).len() == file.secrets().len();
         if self.only_sealed || (wanted != file.format() && is_all) {
@@ -352,7 +359,7 @@ fn tell_of_namespace(context: &Context<'_>, target: &Target, file: &SecretFile, 
     }
 }
 
-/// Warns of values that stand in clear in what was written, and tells what was left out.
+/// Warns of values that stand in clear in what was written.
 fn tell_of_remains(context: &Context<'_>, target: &Target, file: &SecretFile, text: &SecretBytes) {
     for remains in file.remains(text.expose_secret()) {
         let (line, key, name) = (remains.line, escape(&remains.key), escape(&remains.name));
@@ -360,6 +367,10 @@ fn tell_of_remains(context: &Context<'_>, target: &Target, file: &SecretFile, te
             .report
             .warn(format!("{target}: line {line} of the result has the value of {key} of {name} in clear"));
     }
+}
+
+/// Tells what was left out.
+pub(super) fn tell_of_comments(context: &Context<'_>, target: &Target, file: &SecretFile) {
     let comments = file.comments();
     if comments > 0 {
         context.report.note(format!("{target}: {} inside of Secrets left out", count(comments, "comment")));

@@ -13,6 +13,7 @@ use crate::controller::ControllerFlags;
 use crate::document::InputFlags;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::identities;
 use crate::output::{OutputFlags, Place, Secrecy};
 use crate::sealed_files;
 use crate::sealing_keys::SealingKeyFlags;
@@ -114,7 +115,11 @@ fn unseal(args: &Args, context: &Context<'_>, source: &Source, target: &Target) 
     let Some((document, file)) = sealed_files::load(context, &args.input, target)? else {
         return Ok(Outcome::Skipped("with no SealedSecret in it"));
     };
-    let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
+    let by_name = commands::named_format(&document, &place).filter(|_| args.output_type.is_none());
+    let output = match by_name {
+        Some(format) => format,
+        None => commands::output_format(context, args.output_type.as_deref(), &document, &place)?,
+    };
     let layout = UnsealedFile {
         from: document.format,
         to: if output == Format::Json { Format::Json } else { Format::Yaml },
@@ -124,6 +129,13 @@ fn unseal(args: &Args, context: &Context<'_>, source: &Source, target: &Target) 
     let text = layout.write(&file, |sealed, line| secret(args, context, source, sealed, line))?;
     let read = args.output.is_in_place().then_some(&document.source);
     place.write(context, &text, Secrecy::Plaintext, read)?;
+    if let Place::File(path) = &place {
+        // A file that was there keeps its mode.
+        if identities::is_exposed(&context.session.absolute(path)) {
+            let path = path.display();
+            context.report.warn(format!("everyone can read the Secrets in {path}: run `chmod 600 {path}`"));
+        }
+    }
     Ok(match place {
         // The data says it all.
         Place::Stdout => Outcome::Silent,

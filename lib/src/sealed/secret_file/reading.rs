@@ -45,13 +45,13 @@ pub(super) fn secret(
 
 /// Returns whether an object is a Secret. One that leaves out its version is none to the API server, but what it
 /// holds is as secret.
-pub(super) fn is_secret(tree: &Tree, node: NodeId) -> bool {
+pub(in crate::sealed) fn is_secret(tree: &Tree, node: NodeId) -> bool {
     let version = name_of(tree, node, "apiVersion");
     name_of(tree, node, "kind") == Some(b"Secret") && version.is_none_or(|version| version == b"v1")
 }
 
 /// Returns a text of a map; of several with this key the last, which is the one that counts.
-pub(super) fn name_of<'t>(tree: &'t Tree, map: NodeId, name: &str) -> Option<&'t [u8]> {
+pub(in crate::sealed) fn name_of<'t>(tree: &'t Tree, map: NodeId, name: &str) -> Option<&'t [u8]> {
     if tree.node(map).value != Value::Map {
         return None;
     }
@@ -73,7 +73,12 @@ pub(super) fn merges(format: Format, tree: &Tree, node: NodeId) -> bool {
 }
 
 /// Returns whether two objects have the same keys and values in the same order.
-pub(super) fn same_object(left: &Tree, left_root: NodeId, right: &Tree, right_root: NodeId) -> bool {
+pub(in crate::sealed) fn same_object(
+    left: &Tree,
+    left_root: NodeId,
+    right: &Tree,
+    right_root: NodeId,
+) -> bool {
     let values = |tree: &Tree, root: NodeId| -> Vec<NodeId> {
         let all = (root.index()..tree.node(root).end as usize).filter_map(|index| tree.id(index));
         all.filter(|&id| !matches!(tree.node(id).value, Value::Comment(_))).collect()

@@ -167,11 +167,73 @@ fn values_that_stand_elsewhere_are_told() {
 }
 
 #[test]
-fn secrets_inside_of_other_objects_are_found() {
+fn values_in_blocks_that_stand_elsewhere_are_told() {
     let text = format!(
-        "{SECRET}data: {{a: eA==}}\n---\nkind: Template\nobjects:\n- kind: Secret\n  apiVersion: v1\n  data: {{}}\n- ref: {{kind: Secret}}\n"
+        "{SECRET}stringData:\n  key: |\n    first line\n    second line\n---\nkind: ConfigMap\ndata:\n  a:\n    b: |-\n        before\n        first line\n        second line\n"
     );
-    assert_eq!(read(Format::Yaml, &text).map(|file| file.hidden()).ok(), Some(vec![8]));
+    let file = read(Format::Yaml, &text).expect("it can be read");
+    let (_, cert) = pair();
+    let sealed = seal(Format::Yaml, &text, &cert).expect("it can be sealed");
+    let remains = file.remains(sealed.as_bytes());
+    let line = sealed.lines().position(|line| line == "    b: |-").map(|index| index + 1);
+    assert_eq!(
+        remains.first().map(|remains| (Some(remains.line), remains.key.as_str())),
+        Some((line, "key"))
+    );
+}
+
+#[test]
+fn secrets_inside_of_other_objects_are_refused() {
+    let nested = "cannot be sealed there; make it a document of its own, or an item of a List";
+    for (text, line) in [
+        (
+            "kind: Template\nobjects:\n- kind: Secret\n  apiVersion: v1\n  data: {}\n- ref: {kind: Secret}\n",
+            8,
+        ),
+        ("kind: List\nitems:\n- kind: Other\n  spec:\n    extra: {kind: Secret, stringData: {a: b}}\n", 10),
+    ] {
+        let error = error(&format!("{SECRET}data: {{a: eA==}}\n---\n{text}"));
+        assert_eq!(error, format!("line {line}: a Secret inside of another object {nested}"));
+    }
+    let typed = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: SecretList\n  items:\n  - data: {a: eA==}\n";
+    assert_eq!(error(typed), "line 4: a SecretList cannot hold SealedSecrets; make it a List");
+    assert_eq!(error("kind: Binding\nref: {kind: Secret, apiVersion: v1, name: x}\n"), "");
+}
+
+#[test]
+fn comments_at_the_end_of_a_secret_go_with_it() {
+    let (_, cert) = pair();
+    let text = format!(
+        "{SECRET}stringData:\n  a: b\n  # was c\n# foot\n---\n# of the next\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  metadata: {{name: o, namespace: ns}}\n  stringData:\n    a: b\n    # was d\n# stays\n- kind: Other\n"
+    );
+    let sealed = seal(Format::Yaml, &text, &cert).expect("it can be sealed");
+    assert!(!sealed.contains("# was") && !sealed.contains("# foot"), "{sealed}");
+    assert!(
+        sealed.contains("\n---\n# of the next\nkind: List") && sealed.contains("\n# stays\n- kind: Other"),
+        "{sealed}"
+    );
+    assert_eq!(read(Format::Yaml, &text).map(|file| file.comments()).ok(), Some(3));
+}
+
+#[test]
+fn what_sealing_takes_away_is_values_of_secrets_and_comments_inside_of_them() {
+    let text = format!(
+        "# head\n{SECRET}stringData:\n  a: b # c\n  # d\n---\napiVersion: example.com/v1\nkind: Secret\ndata: {{x: y}}\n"
+    );
+    let tree = Format::Yaml.read(text.as_str()).expect("YAML");
+    let texts = |nodes: BTreeSet<NodeId>| -> Vec<String> {
+        let text = |id| match tree.node(id).value {
+            Value::Str(text) | Value::Comment(text) => {
+                Some(String::from_utf8_lossy(tree.bytes(text)).trim().to_owned())
+            }
+            _ => None,
+        };
+        let mut texts: Vec<_> = nodes.into_iter().filter_map(text).collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!(texts(replaced_nodes(Format::Yaml, &tree)), ["b", "c", "d"]);
+    assert!(!texts(secret_values(&tree)).contains(&"y".to_owned()));
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use serde_json::Value as Json;
 
 use crate::format::Format;
-use crate::manifest::{ObjectKind, arrange, print_json, print_yaml};
-use crate::sealed::SealedSecret;
+use crate::manifest::{print_json, print_yaml};
 use crate::secret::SecretBytes;
-use crate::tree::{NodeId, Origin, Style, Tree};
+use crate::tree::{NodeId, Origin, Style, Tree, Value};
 
 /// The bytes of an object, and the layout of what takes their place.
 pub(super) struct Place {
@@ -25,8 +24,17 @@ enum Layout {
     Lines(Vec<u8>),
 }
 
+/// Which comments on lines of their own below the last value of an object go with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comments {
+    /// All that are part of it.
+    All,
+    /// Those that are indented deeper than its keys: a text of several lines in their place would swallow them.
+    Deeper,
+}
+
 /// Returns the place of an object, if it has one of its own.
-pub(super) fn of(format: Format, tree: &Tree, node: NodeId) -> Option<Place> {
+pub(super) fn of(format: Format, tree: &Tree, node: NodeId, comments: Comments) -> Option<Place> {
     let root = tree.node(node);
     if root.origin != Origin::Source {
         return None;
@@ -52,22 +60,40 @@ pub(super) fn of(format: Format, tree: &Tree, node: NodeId) -> Option<Place> {
     let rest = &source[start + written.len()..];
     let end = start + written.len() + rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
     let end = if source[..end].ends_with(b"\r") { end - 1 } else { end };
+    let column = before.len() + usize::from(comments == Comments::Deeper);
+    let end = end_of_comments(tree, node, end, column);
     let is_crlf =
         source[start..].split(|&byte| byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r"));
     Some(Place { start, end, layout: Layout::Block(before.len()), is_crlf })
 }
 
+/// Returns the end of the last comment below `end` that is part of an object and not left of a column.
+fn end_of_comments(tree: &Tree, node: NodeId, end: usize, column: usize) -> usize {
+    let source = tree.source();
+    let below = (node.index() + 1..tree.node(node).end as usize).filter_map(|index| tree.id(index));
+    let comments = below.map(|id| tree.node(id)).filter(|comment| {
+        let start = comment.span.start as usize;
+        let line = source[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        matches!(comment.value, Value::Comment(_))
+            && comment.origin == Origin::Source
+            && start >= end
+            && start - line >= column
+    });
+    comments.map(|comment| comment.span.end as usize).fold(end, usize::max)
+}
+
 impl Place {
     /// Appends an object, without a line break at its end.
-    pub(super) fn write(&self, sealed: &SealedSecret, out: &mut SecretBytes) {
-        let object = arrange(&sealed.to_json(), ObjectKind::SealedSecret);
+    pub(super) fn write(&self, object: &Json, out: &mut SecretBytes) {
         let (text, indent) = match &self.layout {
-            Layout::Block(indent) => (print_yaml(&object), vec![b' '; *indent]),
-            Layout::Line => (one_line(&object), Vec::new()),
-            Layout::Lines(indent) => (print_json(&object), indent.clone()),
+            Layout::Block(indent) => (print_yaml(object), vec![b' '; *indent]),
+            Layout::Line => (one_line(object), Vec::new()),
+            Layout::Lines(indent) => (print_json(object), indent.clone()),
         };
         let line_break: &[u8] = if self.is_crlf { b"\r\n" } else { b"\n" };
-        for (index, line) in text.expose_secret().trim_ascii_end().split(|&byte| byte == b'\n').enumerate() {
+        let text = text.expose_secret();
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
             if index > 0 {
                 out.extend_from_slice(line_break);
                 if !line.is_empty() {
