@@ -105,17 +105,9 @@ impl SealerFlags {
     }
 
     fn with_keys(&self, context: &Context<'_>, keys: Option<KeyRegistry>) -> Result<Sealer, Failure> {
-        let newest = keys.as_ref().and_then(KeyRegistry::newest);
-        let cert = match newest {
-            None => self.certificate.load(context, &self.controller)?,
-            Some(newest) => match self.certificate.load_if_named(context)? {
-                Some(cert) => {
-                    let expired = |error| Failure::Certificate { what: "the certificate".to_owned(), error };
-                    cert.check_expiry((context.session.clock)()).map_err(expired)?;
-                    cert
-                }
-                None => SealingCert::of_key(&newest.key),
-            },
+        let cert = match &keys {
+            Some(keys) if !keys.keys().is_empty() => self.certificate.load_for_keys(context, keys)?,
+            _ => self.certificate.load(context, &self.controller)?,
         };
         let digests = Digests::open(context, !self.no_digests);
         Ok(Sealer { fingerprint: cert.fingerprint(), cert, keys, digests, is_fresh: self.fresh })
