@@ -75,7 +75,7 @@ impl CertificateFlags {
     ///
     /// # Errors
     /// If the certificate cannot be had, has expired, or there is none and any of several keys could be the newest.
-    pub fn load_for_keys(&self, context: &Context<'_>, keys: &KeyRegistry) -> Result<SealingCert, Failure> {
+    pub fn load_for_keys(&self, context: &Context<'_>, keys: &KeyRegistry) -> Result<Certificate, Failure> {
         let found = match self.load_if_named(context)? {
             Some(named) => named,
             None => {
@@ -84,17 +84,15 @@ impl CertificateFlags {
                 if key.not_before.is_none() && in_use.count() > 1 {
                     return Err(Failure::Usage(NO_DATES.to_owned()));
                 }
-                let source = format!("of the key {}", escape(&key.name));
-                context.report.detail(format!(
-                    "sealing for the key {} ({})",
-                    escape(&key.name),
-                    key.fingerprint()
-                ));
+                if keys.is_incomplete() {
+                    return Err(Failure::Usage(INCOMPLETE.to_owned()));
+                }
+                let source = format!("of the key {} ({})", escape(&key.name), key.fingerprint());
                 Certificate { cert: SealingCert::of_key(key), source, fetched: None }
             }
         };
         found.check(context)?;
-        Ok(found.cert)
+        Ok(found)
     }
 
     /// Returns the certificate as it is, expired or not.
@@ -259,6 +257,8 @@ pub fn date(moment: OffsetDateTime) -> String {
 /// Names a certificate, as for kubeseal.
 const VARIABLE: &str = "SEALED_SECRETS_CERT";
 const HEADING: &str = "Certificate of Sealed Secrets";
+const INCOMPLETE: &str =
+    "a key that cannot be read may be the newest one: name the certificate to seal for with --cert";
 const NO_DATES: &str =
     "nothing tells which of the private keys is the newest: name the certificate to seal for with --cert";
 /// How long before its end a certificate is told of.

@@ -132,7 +132,7 @@ impl Opener<'_> {
         if let Some(cert) = self.cert.get() {
             return Ok(Some(cert));
         }
-        let cert = self.flags.cert.load_for_keys(self.context, self.registry()?)?;
+        let cert = self.flags.cert.load_for_keys(self.context, self.registry()?)?.cert;
         Ok(Some(self.cert.get_or_init(|| cert)))
     }
 

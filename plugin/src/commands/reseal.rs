@@ -84,6 +84,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let exit = batch::run(context, &targets, |target| reseal(args, context, target, &resealer, &counts));
     if let Resealer::Keys(sealer) = &resealer {
         sealer.keep(context);
+        if let Some(key) = sealer.bare_key() {
+            context.report.note(format!("the certificate is that {key}, as --cert names none"));
+        }
     }
     counts.tell(args, context);
     Ok(exit)
@@ -117,8 +120,10 @@ fn reseal(
         };
     }
     let results = resealer.reseal(args, context, file.objects())?;
-    let (changed, failed) = counts.add(&file, &results);
+    let Told { changed, failed } = tell(&file, &results);
+    let kept = results.iter().map(|result| result.kept).sum();
     if args.check && !changed.is_empty() {
+        counts.add(changed.len(), kept, failed.len());
         return Err(Failure::Unsealable { what: STALE, values: changed });
     }
     if !changed.is_empty() {
@@ -131,6 +136,8 @@ fn reseal(
             &text,
         )?;
     }
+    // What could not be written is not sealed again.
+    counts.add(changed.len(), kept, failed.len());
     if !failed.is_empty() {
         return Err(Failure::Unsealable { what: LOCKED, values: failed });
     }
@@ -153,7 +160,7 @@ impl Resealer {
             }
             Self::Keys(sealer) => {
                 let objects: Vec<_> = objects.iter().map(|object| &object.sealed).collect();
-                Ok(sealer.reseal(&objects, args.always)?)
+                Ok(sealer.reseal(&objects, args.always || args.sealer.fresh)?)
             }
         }
     }
@@ -197,20 +204,29 @@ fn take_items(sealed: &SealedSecret, answer: &[u8]) -> Result<Resealing, Failure
     Ok(Resealing { sealed: new, changed, ..Resealing::of(sealed) })
 }
 
+/// The values of a file that are new, and those that stay against what was wanted.
+struct Told {
+    changed: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// Says what became of the values of a file.
+fn tell(file: &SealedFile, results: &[Resealing]) -> Told {
+    let mut told = Told { changed: Vec::new(), failed: Vec::new() };
+    for (object, result) in file.objects().iter().zip(results) {
+        let name = escape(object.sealed.metadata.name());
+        let place = |key: &str| format!("line {}: {} of {name}", file.line_of(object, key), escape(key));
+        told.changed.extend(result.changed.iter().map(|key| place(key)));
+        told.failed.extend(result.failed.iter().map(|(key, why)| format!("{}: {why}", place(key))));
+    }
+    told
+}
+
 impl Counts {
-    /// Adds the results of a file. Returns the values that are new, and those that stay against what was wanted.
-    fn add(&self, file: &SealedFile, results: &[Resealing]) -> (Vec<String>, Vec<String>) {
-        let (mut changed, mut failed) = (Vec::new(), Vec::new());
-        for (object, result) in file.objects().iter().zip(results) {
-            let name = escape(object.sealed.metadata.name());
-            let place = |key: &str| format!("line {}: {} of {name}", file.line_of(object, key), escape(key));
-            changed.extend(result.changed.iter().map(|key| place(key)));
-            failed.extend(result.failed.iter().map(|(key, why)| format!("{}: {why}", place(key))));
-            self.kept.fetch_add(result.kept, Ordering::Relaxed);
-        }
-        self.changed.fetch_add(changed.len(), Ordering::Relaxed);
-        self.failed.fetch_add(failed.len(), Ordering::Relaxed);
-        (changed, failed)
+    fn add(&self, changed: usize, kept: usize, failed: usize) {
+        self.changed.fetch_add(changed, Ordering::Relaxed);
+        self.kept.fetch_add(kept, Ordering::Relaxed);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
     }
 
     fn tell(&self, args: &Args, context: &Context<'_>) {
