@@ -61,8 +61,6 @@ pub struct Keys<'a> {
     pub mac: MacCheck,
     /// The private keys of controllers.
     pub sealing: &'a KeyRegistry,
-    /// What changed values are sealed for.
-    pub cert: Option<&'a SealingCert>,
 }
 
 /// A file whose secrets are in clear.
@@ -79,14 +77,20 @@ pub trait OpenDocument {
     /// If a secret cannot be written in its place.
     fn plaintext(&self) -> Result<SecretBytes, SchemeError>;
 
-    /// Encrypts a changed text of the file. Secrets that did not change keep their ciphertext. Nothing is
-    /// returned if nothing changed.
+    /// Returns whether changed values are sealed for a certificate.
+    fn needs_cert(&self) -> bool {
+        false
+    }
+
+    /// Encrypts a changed text of the file, with a certificate if it needs one. Secrets that did not change keep
+    /// their ciphertext. Nothing is returned if nothing changed.
     ///
     /// # Errors
     /// If the text is not of the format of the file, or cannot be encrypted.
     fn seal(
         &self,
         plaintext: &SecretBytes,
+        cert: Option<&SealingCert>,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Option<SecretBytes>, SchemeError>;
 

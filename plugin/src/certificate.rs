@@ -2,7 +2,7 @@
 
 mod cache;
 
-use selkie::sealed::SealingCert;
+use selkie::sealed::{KeyRegistry, SealingCert};
 use time::{Duration, OffsetDateTime};
 
 use crate::certificate::cache::{Copy, Place};
@@ -12,7 +12,7 @@ use crate::controller::ControllerFlags;
 use crate::document;
 use crate::failure::Failure;
 use crate::fetch;
-use crate::report::count;
+use crate::report::{count, escape};
 
 /// Which certificate to seal for.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -66,9 +66,33 @@ impl CertificateFlags {
     ///
     /// # Errors
     /// If it cannot be had.
-    pub fn load_if_named(&self, context: &Context<'_>) -> Result<Option<SealingCert>, Failure> {
-        let named = self.name(context).map(|name| named(context, name)).transpose()?;
-        Ok(named.map(|found| found.cert))
+    pub fn load_if_named(&self, context: &Context<'_>) -> Result<Option<Certificate>, Failure> {
+        self.name(context).map(|name| named(context, name)).transpose()
+    }
+
+    /// Returns what to seal for where private keys are at hand: the certificate that is named, or that of the
+    /// newest key, which is what the controller would seal for.
+    ///
+    /// # Errors
+    /// If the certificate cannot be had, has expired, or there is none and any of several keys could be the newest.
+    pub fn load_for_keys(&self, context: &Context<'_>, keys: &KeyRegistry) -> Result<Certificate, Failure> {
+        let found = match self.load_if_named(context)? {
+            Some(named) => named,
+            None => {
+                let key = keys.newest().ok_or(Failure::NoSealingKeys)?;
+                let in_use = keys.keys().iter().filter(|other| other.is_retired == key.is_retired);
+                if key.not_before.is_none() && in_use.count() > 1 {
+                    return Err(Failure::Usage(NO_DATES.to_owned()));
+                }
+                if keys.is_incomplete() {
+                    return Err(Failure::Usage(INCOMPLETE.to_owned()));
+                }
+                let source = format!("of the key {} ({})", escape(&key.name), key.fingerprint());
+                Certificate { cert: SealingCert::of_key(key), source, fetched: None }
+            }
+        };
+        found.check(context)?;
+        Ok(found)
     }
 
     /// Returns the certificate as it is, expired or not.
@@ -233,5 +257,9 @@ pub fn date(moment: OffsetDateTime) -> String {
 /// Names a certificate, as for kubeseal.
 const VARIABLE: &str = "SEALED_SECRETS_CERT";
 const HEADING: &str = "Certificate of Sealed Secrets";
+const INCOMPLETE: &str =
+    "a key that cannot be read may be the newest one: name the certificate to seal for with --cert";
+const NO_DATES: &str =
+    "nothing tells which of the private keys is the newest: name the certificate to seal for with --cert";
 /// How long before its end a certificate is told of.
 const SOON: Duration = Duration::days(30);

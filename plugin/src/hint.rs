@@ -145,6 +145,8 @@ fn keys_hint(problems: &[BackupProblem]) -> Option<String> {
     } else if is(|error| *error == SealingKeyError::Encrypted) {
         "take the passphrase off with `openssl pkey -in FILE -out KEY`, and encrypt that file with \
          `kubectl seal encrypt -i KEY`: such a file is read as well"
+    } else if problems.iter().all(|problem| problem.kind == BackupProblemKind::Stray) {
+        "a certificate only seals: to open values, name the private key that belongs to it"
     } else {
         return None;
     };

@@ -38,19 +38,20 @@ pub struct Opener<'a> {
     context: &'a Context<'a>,
     flags: &'a OpeningFlags,
     services: OnceLock<Vec<&'a dyn KeyService>>,
-    sealing: OnceLock<SealingKeys>,
-}
-
-/// Private keys of controllers, and what changed values are sealed for.
-struct SealingKeys {
-    registry: KeyRegistry,
-    cert: Option<SealingCert>,
+    registry: OnceLock<KeyRegistry>,
+    cert: OnceLock<SealingCert>,
 }
 
 impl OpeningFlags {
     /// Returns what opens the files of a run.
     pub const fn opener<'a>(&'a self, context: &'a Context<'a>) -> Opener<'a> {
-        Opener { context, flags: self, services: OnceLock::new(), sealing: OnceLock::new() }
+        Opener {
+            context,
+            flags: self,
+            services: OnceLock::new(),
+            registry: OnceLock::new(),
+            cert: OnceLock::new(),
+        }
     }
 }
 
@@ -114,9 +115,25 @@ impl Opener<'_> {
         &self,
         opened: &dyn OpenDocument,
         plaintext: &SecretBytes,
-    ) -> Result<Option<SecretBytes>, SchemeError> {
+    ) -> Result<Option<SecretBytes>, Failure> {
+        let cert = self.cert_for(opened)?;
         let mut surroundings = Surroundings { now: (self.context.session.clock)(), rng: &mut OsRng };
-        opened.seal(plaintext, &mut surroundings)
+        Ok(opened.seal(plaintext, cert, &mut surroundings)?)
+    }
+
+    /// Returns the certificate to seal changed values of a file for, if it needs one. Whoever only reads needs none.
+    ///
+    /// # Errors
+    /// If it cannot be had, or has expired.
+    pub fn cert_for(&self, opened: &dyn OpenDocument) -> Result<Option<&SealingCert>, Failure> {
+        if !opened.needs_cert() {
+            return Ok(None);
+        }
+        if let Some(cert) = self.cert.get() {
+            return Ok(Some(cert));
+        }
+        let cert = self.flags.cert.load_for_keys(self.context, self.registry()?)?.cert;
+        Ok(Some(self.cert.get_or_init(|| cert)))
     }
 
     /// Encrypts a file as it is, so that it is good again.
@@ -133,7 +150,12 @@ impl Opener<'_> {
     /// # Errors
     /// If a key that was named cannot be read.
     pub fn registry(&self) -> Result<&KeyRegistry, Failure> {
-        Ok(&self.sealing()?.registry)
+        if let Some(registry) = self.registry.get() {
+            return Ok(registry);
+        }
+        let Self { context, flags, .. } = self;
+        let registry = flags.keys.load_if_any(context, &flags.controller)?.unwrap_or_default();
+        Ok(self.registry.get_or_init(|| registry))
     }
 
     fn keys(&self, scheme: &dyn Scheme, mac: MacCheck) -> Result<Keys<'_>, Failure> {
@@ -145,30 +167,16 @@ impl Opener<'_> {
                     self.services.get_or_init(|| services);
                 }
                 let services = self.services.get().map_or(&[][..], Vec::as_slice);
-                Keys { services, mac, sealing: NO_KEYS.get_or_init(KeyRegistry::new), cert: None }
+                Keys { services, mac, sealing: NO_KEYS.get_or_init(KeyRegistry::new) }
             }
             KeySource::SealingKeys => {
-                let SealingKeys { registry, cert } = self.sealing()?;
+                let registry = self.registry()?;
                 if registry.keys().is_empty() {
                     return Err(Failure::NoSealingKeys);
                 }
-                Keys { services: &[], mac, sealing: registry, cert: cert.as_ref() }
+                Keys { services: &[], mac, sealing: registry }
             }
         })
-    }
-
-    fn sealing(&self) -> Result<&SealingKeys, Failure> {
-        if let Some(sealing) = self.sealing.get() {
-            return Ok(sealing);
-        }
-        let Self { context, flags, .. } = self;
-        let registry = flags.keys.load_if_any(context, &flags.controller)?.unwrap_or_default();
-        let cert = match flags.cert.load_if_named(context)? {
-            Some(cert) => Some(cert),
-            // What the controller would seal for.
-            None => registry.newest().map(|key| SealingCert::of_key(&key.key)),
-        };
-        Ok(self.sealing.get_or_init(|| SealingKeys { registry, cert }))
     }
 }
 

@@ -39,6 +39,7 @@ pub struct SealerFlags {
 /// Seals values for a certificate.
 pub struct Sealer {
     cert: SealingCert,
+    bare_key: Option<String>,
     fingerprint: String,
     keys: Option<KeyRegistry>,
     digests: Digests,
@@ -105,24 +106,25 @@ impl SealerFlags {
     }
 
     fn with_keys(&self, context: &Context<'_>, keys: Option<KeyRegistry>) -> Result<Sealer, Failure> {
-        let newest = keys.as_ref().and_then(KeyRegistry::newest);
-        let cert = match newest {
-            None => self.certificate.load(context, &self.controller)?,
-            Some(newest) => match self.certificate.load_if_named(context)? {
-                Some(cert) => {
-                    let expired = |error| Failure::Certificate { what: "the certificate".to_owned(), error };
-                    cert.check_expiry((context.session.clock)()).map_err(expired)?;
-                    cert
-                }
-                None => SealingCert::of_key(&newest.key),
-            },
+        let (cert, bare_key) = match &keys {
+            Some(keys) if !keys.keys().is_empty() => {
+                let found = self.certificate.load_for_keys(context, keys)?;
+                let bare_key = found.cert.validity().is_none().then_some(found.source);
+                (found.cert, bare_key)
+            }
+            _ => (self.certificate.load(context, &self.controller)?, None),
         };
         let digests = Digests::open(context, !self.no_digests);
-        Ok(Sealer { fingerprint: cert.fingerprint(), cert, keys, digests, is_fresh: self.fresh })
+        Ok(Sealer { fingerprint: cert.fingerprint(), cert, bare_key, keys, digests, is_fresh: self.fresh })
     }
 }
 
 impl Sealer {
+    /// Returns what the key is called that is sealed for, if nothing but itself says that it should be.
+    pub fn bare_key(&self) -> Option<&str> {
+        self.bare_key.as_deref()
+    }
+
     /// Seals all values. An item of `known` stays, if its object is sealed under the same label, and it is known
     /// to be of the same value, for the same certificate. Returns how many stayed.
     ///

@@ -79,6 +79,9 @@ impl SealingKeyFlags {
 /// Adds the keys of a backup; those without a Secret are named by where they stand.
 fn add(keys: &mut KeyRegistry, backup: Backup, what: &str) {
     let several = backup.keys.len() > 1;
+    if backup.problems.iter().any(BackupProblem::hides_key) {
+        keys.mark_incomplete();
+    }
     for found in backup.keys {
         let name = name(&found, what, several);
         keys.add(found.secret.into_key(name));

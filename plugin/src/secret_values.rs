@@ -189,12 +189,8 @@ impl Values {
             }
             let (key, value) = line.split_once('=').map_or((line, None), |(key, value)| (key, Some(value)));
             if !is_variable(key) {
-                // A line without a key may be part of a secret.
-                let what = if value.is_some() {
-                    format!("{key:?} is not a valid key name")
-                } else {
-                    MALFORMED.to_owned()
-                };
+                // It may be part of a secret, such as a line of base64, which ends with what looks like a key's.
+                let what = if value.is_some() { INVALID } else { MALFORMED };
                 return Err(Failure::Check(format!("{}: {what}", place())));
             }
             let variable = || context.session.environment.raw(key).unwrap_or_default();
@@ -247,6 +243,7 @@ fn usage(text: impl Into<String>) -> Failure {
     Failure::Usage(text.into())
 }
 
+const INVALID: &str = "what stands before '=' is not a valid key name";
 const MALFORMED: &str = "it is not KEY=VALUE";
 
 #[cfg(test)]
@@ -319,7 +316,9 @@ mod tests {
         let expected =
             [("A", "b # c"), ("B", "\"x\""), ("C", "="), ("GONE", ""), ("HERE", "from the environment")];
         assert_eq!(file(text), pairs(&expected));
-        assert_eq!(file(b"export A=b"), Err("e, line 1: \"export A\" is not a valid key name".to_owned()));
+        let invalid = "e, line 1: what stands before '=' is not a valid key name";
+        assert_eq!(file(b"export A=b"), Err(invalid.to_owned()));
+        assert_eq!(file(b"c2VjcmV0+w=="), Err(invalid.to_owned()));
         assert_eq!(file(b"A=b\nsecret words"), Err("e, line 2: it is not KEY=VALUE".to_owned()));
         assert_eq!(
             file(b"A=b\nA=c"),

@@ -110,6 +110,7 @@ fn route(path: &str, body: &[u8], cert: &str) -> (&'static str, String) {
 fn rotated(object: &Json) -> Json {
     let metadata = json!({"name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"]});
     let items = object["spec"]["encryptedData"].as_object().into_iter().flatten();
-    let items: Json = items.map(|(key, _)| (key.clone(), Json::from("AgROTATED"))).collect();
+    let items: Json =
+        items.map(|(key, _)| (key.clone(), Json::from("AAFST1RBVEVEUk9UQVRFRFJPVEFU"))).collect();
     json!({"metadata": metadata, "spec": {"template": {"metadata": metadata}, "encryptedData": items}})
 }

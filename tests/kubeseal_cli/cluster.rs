@@ -149,7 +149,7 @@ static REQUESTS: &[Request] = &[
         file: None,
         exit: 0,
         stdout: "---\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: a\n  namespace: b\nspec:\n  \
-                 encryptedData:\n    c: AgROTATED\n  template:\n    metadata:\n      name: a\n      namespace: b\n",
+                 encryptedData:\n    c: AAFST1RBVEVEUk9UQVRFRFJPVEFU\n  template:\n    metadata:\n      name: a\n      namespace: b\n",
         stderr: "",
         is_same: true,
     },
@@ -161,7 +161,7 @@ static REQUESTS: &[Request] = &[
         file: None,
         exit: 0,
         stdout: "---\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata:\n  labels:\n    d: e\n  name: a\n  \
-                 namespace: b\nspec:\n  encryptedData:\n    c: AgROTATED\n  template:\n    data:\n      g: '{{ .c }}'\n      \
+                 namespace: b\nspec:\n  encryptedData:\n    c: AAFST1RBVEVEUk9UQVRFRFJPVEFU\n  template:\n    data:\n      g: '{{ .c }}'\n      \
                  h: null\n    metadata: {}\n    type: i\n",
         stderr: "",
         is_same: false,
@@ -194,7 +194,7 @@ const GOOD: &str = "---\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nm
 const PRINTED: &str = GOOD;
 
 const PRINTED_AGAIN: &str = "---\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: a\n  namespace: \
-                             b\nspec:\n  encryptedData:\n    c: AgROTATED\n  template:\n    metadata:\n      name: a\n      \
+                             b\nspec:\n  encryptedData:\n    c: AAFST1RBVEVEUk9UQVRFRFJPVEFU\n  template:\n    metadata:\n      name: a\n      \
                              namespace: b\n";
 
 const COMMENTED: &str = "# head\nkind: SealedSecret\napiVersion: bitnami.com/v1alpha1\nmetadata: {name: a, namespace: b} # name\n\
@@ -202,6 +202,6 @@ const COMMENTED: &str = "# head\nkind: SealedSecret\napiVersion: bitnami.com/v1a
                          apiVersion: bitnami.com/v1alpha1\nmetadata: {name: e, namespace: b}\nspec: {encryptedData: {f: Ag}}\n";
 
 const COMMENTED_AGAIN: &str = "# head\nkind: SealedSecret\napiVersion: bitnami.com/v1alpha1\nmetadata: {name: a, namespace: b} \
-                               # name\nspec:\n  encryptedData:\n    d: AgROTATED # why\n    c: \"AgROTATED\"\n---\n# nothing\n\
+                               # name\nspec:\n  encryptedData:\n    d: AAFST1RBVEVEUk9UQVRFRFJPVEFU # why\n    c: \"AAFST1RBVEVEUk9UQVRFRFJPVEFU\"\n---\n# nothing\n\
                                ---\nkind: SealedSecret\napiVersion: bitnami.com/v1alpha1\nmetadata: {name: e, namespace: b}\n\
-                               spec: {encryptedData: {f: AgROTATED}}\n";
+                               spec: {encryptedData: {f: AAFST1RBVEVEUk9UQVRFRFJPVEFU}}\n";

@@ -101,6 +101,21 @@ pub enum BackupError {
     Parse(#[from] ParseError),
 }
 
+impl BackupProblem {
+    /// Returns whether a key, or the date of one, is not known for it, so that another may seem to be the newest.
+    #[must_use]
+    pub const fn hides_key(&self) -> bool {
+        // A key of an unusual size is an old one, and what stands beside of keys is none.
+        !matches!(
+            self.kind,
+            BackupProblemKind::Key(SealingKeyError::Size(_))
+                | BackupProblemKind::Kind(_)
+                | BackupProblemKind::Stray
+                | BackupProblemKind::Tag(_)
+        )
+    }
+}
+
 impl Backup {
     /// Reads all keys of a text: PEM, or key Secrets in YAML or JSON, in several documents and in lists.
     ///

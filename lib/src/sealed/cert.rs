@@ -7,9 +7,10 @@ use time::Duration;
 use time::OffsetDateTime;
 use x509_cert::Certificate;
 
-use super::key::SealingKey;
 #[cfg(feature = "aws-lc")]
-use super::key::SealingKeyError;
+use super::key::{SealingKey, SealingKeyError};
+use super::pem_block;
+use super::registry::Key;
 use super::rsa::PublicKey;
 use super::sealed_secret::SealingError;
 use super::{SealingScope, item};
@@ -57,21 +58,21 @@ pub enum CertError {
 }
 
 impl SealingCert {
-    /// Reads the first certificate of a PEM text. Blocks of other kinds, and those with PEM headers, are passed
-    /// over, as is text between blocks. Whether the certificate is still valid is another question:
+    /// Reads the first certificate of a PEM text. Blocks of other kinds, broken ones, and those with PEM headers are
+    /// passed over, as is text between blocks. Whether the certificate is still valid is another question:
     /// [`check_expiry`](Self::check_expiry).
     ///
     /// # Errors
     /// If there is no certificate, or it is not one with an RSA key.
     pub fn parse(pem: &[u8]) -> Result<Self, CertError> {
-        let blocks = pem::parse_many(pem).map_err(|_| CertError::Malformed)?;
-        let is_cert =
-            |block: &&pem::Pem| block.tag() == "CERTIFICATE" && block.headers().iter().next().is_none();
-        let Some(block) = blocks.iter().find(is_cert) else {
-            let has_key = blocks.iter().any(|block| block.tag().ends_with("PUBLIC KEY"));
-            return Err(if has_key { CertError::PublicKey } else { CertError::Missing });
-        };
-        Self::from_der(block.contents())
+        let blocks = pem_block::blocks(pem);
+        let certs = || blocks.iter().filter(|block| block.tag == "CERTIFICATE" && !block.has_headers);
+        match certs().find_map(|block| block.content.as_ref()) {
+            Some(der) => Self::from_der(der.expose_secret()),
+            None if certs().next().is_some() => Err(CertError::Malformed),
+            None if blocks.iter().any(|block| block.tag.ends_with("PUBLIC KEY")) => Err(CertError::PublicKey),
+            None => Err(CertError::Missing),
+        }
     }
 
     pub(super) fn from_der(der: &[u8]) -> Result<Self, CertError> {
@@ -99,10 +100,13 @@ impl SealingCert {
         })
     }
 
-    /// Returns the public half of a key, of which nothing is known but itself.
+    /// Returns the public half of a key, which is meant to be used as long as its certificate, if that is known.
     #[must_use]
-    pub fn of_key(key: &SealingKey) -> Self {
-        Self { key: key.public().clone(), validity: None, pem: key.public().to_pem() }
+    pub fn of_key(key: &Key) -> Self {
+        let validity = key.not_before.zip(key.not_after);
+        let validity = validity.map(|(not_before, not_after)| Validity { not_before, not_after });
+        let public = key.key.public();
+        Self { key: public.clone(), validity, pem: public.to_pem() }
     }
 
     /// Makes a certificate for a key, as the controller makes its own: signed by itself, with `common_name` or

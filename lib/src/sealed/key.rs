@@ -198,7 +198,10 @@ mod tests {
         assert_eq!((key.bits(), cert.bits()), (2048, 2048));
         let validity = cert.validity().expect("it is a certificate");
         assert_eq!(validity.not_after - validity.not_before, Duration::days(36500));
-        let again = SealingCert::parse(cert.to_pem().as_bytes()).expect("a certificate");
+        // What stands in front does not matter, even if it is broken.
+        let junk = "junk\n-----BEGIN X-----\n!\n-----END X-----\n-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+        assert_eq!(SealingCert::parse(junk.as_bytes()).err(), Some(CertError::Malformed));
+        let again = SealingCert::parse([junk, cert.to_pem()].concat().as_bytes()).expect("a certificate");
         assert_eq!(again.fingerprint(), key.fingerprint());
         let key = SealingKey::parse(&key.to_pem(), SmallKeys::Refuse).expect("a key");
         let mut keys = KeyRegistry::new();
@@ -212,12 +215,18 @@ mod tests {
     #[test]
     fn the_public_half_of_a_key_seals_without_a_certificate() {
         let (key, cert) = pair(KeySize::Rsa2048);
+        let mut key = Key::new(key, "");
         let bare = SealingCert::of_key(&key);
         assert_eq!((bare.validity(), bare.fingerprint()), (None, cert.fingerprint()));
         assert_eq!(bare.check_expiry(NOW + Duration::days(1_000_000)), Ok(()));
         assert_eq!(SealingCert::parse(bare.to_pem().as_bytes()).err(), Some(CertError::PublicKey));
+        (key.not_before, key.not_after) = (Some(NOW), Some(NOW + Duration::days(1)));
+        let dated = SealingCert::of_key(&key);
+        assert_eq!(dated.check_expiry(NOW + Duration::days(1)), Ok(()));
+        let later = dated.check_expiry(NOW + Duration::days(2));
+        assert_eq!(later, Err(CertError::Expired(NOW + Duration::days(1))));
         let mut keys = KeyRegistry::new();
-        keys.add(Key::new(key, ""));
+        keys.add(key);
         assert!(keys.open(&seal(&bare, b"x"), "ns/n").is_ok());
     }
 

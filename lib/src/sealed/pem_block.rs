@@ -10,6 +10,8 @@ pub(super) struct PemBlock {
     pub tag: String,
     /// Whether headers say that the content is encrypted.
     pub is_encrypted: bool,
+    /// Whether there are headers.
+    pub has_headers: bool,
     /// The 1-based line of `BEGIN`.
     pub line: usize,
     /// The content; `None` if it is no base64, or the block has no end.
@@ -22,7 +24,13 @@ pub(super) fn blocks(text: &[u8]) -> Vec<PemBlock> {
     let mut blocks = Vec::new();
     while let Some((index, line)) = lines.next() {
         let Some(tag) = mark(line, b"-----BEGIN ") else { continue };
-        let mut block = PemBlock { tag: tag.to_owned(), is_encrypted: false, line: index + 1, content: None };
+        let mut block = PemBlock {
+            tag: tag.to_owned(),
+            is_encrypted: false,
+            has_headers: false,
+            line: index + 1,
+            content: None,
+        };
         let mut content = SecretBytes::new();
         // A block that begins before the last one has ended is one of its own.
         while let Some((_, line)) = lines.next_if(|(_, line)| mark(line, b"-----BEGIN ").is_none()) {
@@ -31,6 +39,7 @@ pub(super) fn blocks(text: &[u8]) -> Vec<PemBlock> {
                 break;
             }
             if line.contains(&b':') {
+                block.has_headers = true;
                 block.is_encrypted |= line.starts_with(b"DEK-Info") || line.ends_with(b"ENCRYPTED");
             } else {
                 content.extend_from_slice(line.trim_ascii_start());

@@ -15,6 +15,7 @@ pub struct KeyRegistry {
     keys: Vec<Key>,
     /// The position of the key that last opened something.
     recent: AtomicUsize,
+    is_incomplete: bool,
 }
 
 /// A private key, and what is known of it.
@@ -73,6 +74,17 @@ impl KeyRegistry {
             }
             None => self.keys.push(key),
         }
+    }
+
+    /// Remembers that there is a key that cannot be read, which may be the newest one.
+    pub fn mark_incomplete(&mut self) {
+        self.is_incomplete = true;
+    }
+
+    /// Returns whether there is a key that cannot be read, so that the newest may be none of these.
+    #[must_use]
+    pub const fn is_incomplete(&self) -> bool {
+        self.is_incomplete
     }
 
     /// Returns the keys.

@@ -13,11 +13,8 @@ use crate::tree::{NodeId, Tree};
 /// The scheme of Sealed Secrets: values of Secrets encrypted to the controller of a cluster.
 pub struct SealedSecrets;
 
-/// A file whose SealedSecrets are open, with what to seal changed values for.
-struct Unsealed<'a> {
-    file: OpenedFile,
-    cert: Option<&'a SealingCert>,
-}
+/// A file whose SealedSecrets are open.
+struct Unsealed(OpenedFile);
 
 impl Scheme for SealedSecrets {
     fn name(&self) -> &'static str {
@@ -43,31 +40,35 @@ impl Scheme for SealedSecrets {
         tree: Tree,
         keys: &Keys<'a>,
     ) -> Result<Box<dyn OpenDocument + 'a>, SchemeError> {
-        let file = SealedFile::new(format, tree)?.open(keys.sealing)?;
-        Ok(Box::new(Unsealed { file, cert: keys.cert }))
+        Ok(Box::new(Unsealed(SealedFile::new(format, tree)?.open(keys.sealing)?)))
     }
 }
 
-impl OpenDocument for Unsealed<'_> {
+impl OpenDocument for Unsealed {
     fn tree(&self) -> &Tree {
-        self.file.tree()
+        self.0.tree()
     }
 
     fn decrypted(&self) -> BTreeSet<NodeId> {
-        self.file.decrypted().collect()
+        self.0.decrypted().collect()
     }
 
     fn plaintext(&self) -> Result<SecretBytes, SchemeError> {
-        Ok(self.file.plaintext()?)
+        Ok(self.0.plaintext()?)
+    }
+
+    fn needs_cert(&self) -> bool {
+        true
     }
 
     fn seal(
         &self,
         plaintext: &SecretBytes,
+        cert: Option<&SealingCert>,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Option<SecretBytes>, SchemeError> {
-        let cert = self.cert.ok_or(SchemeError::NoCert)?;
-        let sealed = self.file.seal(plaintext.expose_secret().into(), cert, surroundings.rng)?;
-        Ok((sealed.expose_secret() != self.file.tree().source()).then_some(sealed))
+        let cert = cert.ok_or(SchemeError::NoCert)?;
+        let sealed = self.0.seal(plaintext.expose_secret().into(), cert, surroundings.rng)?;
+        Ok((sealed.expose_secret() != self.0.tree().source()).then_some(sealed))
     }
 }

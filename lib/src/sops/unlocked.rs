@@ -14,6 +14,7 @@ use super::opened::{OpenError, Opened};
 use super::sealed::SealError;
 use crate::format::{Format, METADATA_KEY, MetadataEdit, Rewrite, WriteError};
 use crate::scheme::{KeySource, Keys, OpenDocument, Scheme, SchemeError};
+use crate::sealed::SealingCert;
 use crate::secret::SecretBytes;
 use crate::template::Surroundings;
 use crate::tree::{MetadataEntry, NodeId, Tree};
@@ -144,6 +145,7 @@ impl OpenDocument for Unlocked {
     fn seal(
         &self,
         plaintext: &SecretBytes,
+        _cert: Option<&SealingCert>,
         surroundings: &mut Surroundings<'_>,
     ) -> Result<Option<SecretBytes>, SchemeError> {
         let resealed = self.reseal_if_changed(plaintext, &text_of(surroundings.now), surroundings.rng)?;

@@ -90,6 +90,8 @@ fn edit(
     let document = input.load(context, target)?;
     let check = if args.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
     let Some(opened) = opener.open(target, &document, check)? else { return Ok(None) };
+    // Before anything is typed that then could not be sealed.
+    opener.cert_for(&*opened)?;
     let plaintext = opened.plaintext()?;
     let is_sealed = opened.metadata().is_none();
     let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed };

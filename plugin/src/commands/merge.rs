@@ -102,7 +102,8 @@ fn merge(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome,
     let mut merging = Merging::new(&document)?;
     let mut sealer = None;
     for (update, object) in args.pairs(context, &file)? {
-        check(context, target, object, &update)?;
+        let placed = args.placed(object)?;
+        check(context, target, &placed, &update)?;
         let update = Update {
             secret: update,
             templates: seal::templates(context, &args.template, &args.template_file)?,
@@ -110,7 +111,7 @@ fn merge(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome,
         if !update.secret.data.is_empty() && sealer.is_none() {
             sealer = Some(args.sealer.load(context)?);
         }
-        merging.merge(&file, object, &update, &args.remove, sealer.as_ref())?;
+        merging.merge(&file, object, placed, &update, &args.remove, sealer.as_ref())?;
     }
     if let Some(sealer) = &sealer {
         sealer.keep(context);
@@ -152,14 +153,16 @@ impl Args {
             }
             _ => Target::Stdin,
         };
-        let source = match seal::load(&InputFlags::default(), context, &target)? {
-            Ok(document) => SecretFile::new(document.format, document.tree()?),
-            Err(reason) => return Err(Failure::Check(reason.to_owned())),
+        let document = match seal::load(&InputFlags::default(), context, &target)? {
+            Ok(document) => document,
+            Err(reason) => return Err(in_other(&target, Failure::Check(reason.to_owned()))),
         };
-        let secrets = source.map_err(|error| in_other(&target, error))?.into_secrets();
+        let tree = document.tree().map_err(|error| in_other(&target, error))?;
+        let source = SecretFile::new(document.format, tree);
+        let secrets = source.map_err(|error| in_other(&target, error.into()))?.into_secrets();
         let is_one = secrets.len() == 1;
         if secrets.is_empty() {
-            return Err(Failure::NoSecret);
+            return Err(in_other(&target, Failure::NoSecret));
         }
         let pair = |secret: Secret| {
             let name = (!is_one).then(|| secret.metadata.name().to_owned());
@@ -174,14 +177,21 @@ impl Args {
         let namespace = self.sealer.controller.overrides.namespace.as_deref();
         let name = self.name.as_deref().or(name);
         let is_wanted = |object: &&SealedObject| {
-            let metadata = &object.sealed.metadata;
-            name.is_none_or(|name| metadata.name() == name)
-                && namespace.is_none_or(|namespace| metadata.namespace() == namespace)
+            name.is_none_or(|name| object.sealed.metadata.name() == name)
                 && self
                     .document
                     .is_none_or(|number| file.tree().document_of(object.node()) + 1 == number.get())
         };
-        match file.objects().iter().filter(is_wanted).collect::<Vec<_>>()[..] {
+        let mut wanted: Vec<_> = file.objects().iter().filter(is_wanted).collect();
+        // One that names no namespace is meant for any.
+        for namespace in namespace.into_iter().flat_map(|namespace| [namespace, ""]) {
+            let is_there = |object: &&SealedObject| object.sealed.metadata.namespace() == namespace;
+            if wanted.iter().any(is_there) {
+                wanted.retain(is_there);
+                break;
+            }
+        }
+        match wanted[..] {
             [object] => Ok(object),
             [] => Err(Failure::Check("no SealedSecret of the file is the one that is named".to_owned())),
             _ => Err(Failure::Check(
@@ -193,30 +203,50 @@ impl Args {
     }
 }
 
+impl Args {
+    /// Returns an object in the namespace that its values are sealed for: that of the flag, if it names none.
+    fn placed(&self, object: &SealedObject) -> Result<SealedSecret, Failure> {
+        let mut sealed = object.sealed.clone();
+        let Some(wanted) = &self.sealer.controller.overrides.namespace else { return Ok(sealed) };
+        match sealed.metadata.namespace() {
+            "" => sealed.metadata.set_namespace(wanted),
+            found if found != wanted => {
+                return Err(Failure::Check(format!(
+                    "the SealedSecret is in the namespace {found:?}, and not in {wanted:?}"
+                )));
+            }
+            _ => {}
+        }
+        Ok(sealed)
+    }
+}
+
 /// Says in which file a Secret cannot be read.
-fn in_other(target: &Target, error: SecretFileError) -> Failure {
-    Failure::Base { name: target.to_string(), source: Box::new(error.into()) }
+fn in_other(target: &Target, error: Failure) -> Failure {
+    Failure::Base { name: target.to_string(), source: Box::new(error) }
 }
 
 /// Makes sure that an update is meant for an object.
 fn check(
     context: &Context<'_>,
     target: &Target,
-    object: &SealedObject,
+    sealed: &SealedSecret,
     update: &Secret,
 ) -> Result<(), Failure> {
-    let sealed = &object.sealed;
     if sealed.deprecated_data.is_some() {
         let text = "the SealedSecret has the deprecated field data, beside which there can be no values";
         return Err(Failure::Check(text.to_owned()));
     }
     let (found, wanted) = (update.metadata.namespace(), sealed.metadata.namespace());
-    if !found.is_empty() && found != wanted && sealed.scope() != SealingScope::ClusterWide {
-        return Err(selkie::sealed::SealingError::NamespaceMismatch {
-            found: found.to_owned(),
-            wanted: wanted.to_owned(),
-        }
-        .into());
+    let is_bound = sealed.scope() != SealingScope::ClusterWide;
+    if is_bound && wanted.is_empty() && !update.data.is_empty() {
+        let text = "the SealedSecret names no namespace to seal for: pass --namespace";
+        return Err(Failure::Check(text.to_owned()));
+    }
+    if is_bound && !found.is_empty() && found != wanted {
+        return Err(Failure::Check(format!(
+            "the Secret is in the namespace {found:?}, and the SealedSecret in {wanted:?}"
+        )));
     }
     let type_of = |type_: &Option<String>| type_.clone().filter(|type_| !type_.is_empty());
     let (old, new) = (type_of(&sealed.template.type_), type_of(&update.type_));
@@ -248,6 +278,7 @@ impl Merging {
         &mut self,
         file: &SealedFile,
         object: &SealedObject,
+        placed: SealedSecret,
         update: &Update,
         remove: &[String],
         sealer: Option<&Sealer>,
@@ -261,11 +292,10 @@ impl Merging {
             }
             self.removed += 1;
         }
-        let mut addition = object.sealed.clone();
-        addition.encrypted_data.clear();
+        let mut addition = SealedSecret { encrypted_data: BTreeMap::new(), ..placed.clone() };
         if let Some(sealer) = sealer {
             let unsealed = Unsealed { sealed: addition, values: &update.secret.data };
-            let (mut sealed, kept) = sealer.seal(vec![unsealed], std::slice::from_ref(&object.sealed))?;
+            let (mut sealed, kept) = sealer.seal(vec![unsealed], &[placed])?;
             addition = sealed.pop().unwrap_or_default();
             self.kept += kept;
             self.changed += addition.encrypted_data.len() - kept;

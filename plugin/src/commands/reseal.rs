@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selkie::manifest::read_object;
-use selkie::sealed::{SealedFile, SealedObject, SealedSecret};
+use selkie::sealed::{SealedFile, SealedObject, SealedSecret, rotated, rotation_request};
 
 use crate::batch::{self, Outcome};
 use crate::cluster::{Cluster, ClusterError};
@@ -84,6 +84,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let exit = batch::run(context, &targets, |target| reseal(args, context, target, &resealer, &counts));
     if let Resealer::Keys(sealer) = &resealer {
         sealer.keep(context);
+        if let Some(key) = sealer.bare_key() {
+            context.report.note(format!("the certificate is that {key}, as --cert names none"));
+        }
     }
     counts.tell(args, context);
     Ok(exit)
@@ -117,8 +120,10 @@ fn reseal(
         };
     }
     let results = resealer.reseal(args, context, file.objects())?;
-    let (changed, failed) = counts.add(&file, &results);
+    let Told { changed, failed } = tell(&file, &results);
+    let kept = results.iter().map(|result| result.kept).sum();
     if args.check && !changed.is_empty() {
+        counts.add(changed.len(), kept, failed.len());
         return Err(Failure::Unsealable { what: STALE, values: changed });
     }
     if !changed.is_empty() {
@@ -131,6 +136,8 @@ fn reseal(
             &text,
         )?;
     }
+    // What could not be written is not sealed again.
+    counts.add(changed.len(), kept, failed.len());
     if !failed.is_empty() {
         return Err(Failure::Unsealable { what: LOCKED, values: failed });
     }
@@ -153,27 +160,26 @@ impl Resealer {
             }
             Self::Keys(sealer) => {
                 let objects: Vec<_> = objects.iter().map(|object| &object.sealed).collect();
-                Ok(sealer.reseal(&objects, args.always)?)
+                Ok(sealer.reseal(&objects, args.always || args.sealer.fresh)?)
             }
         }
     }
 }
 
-/// Has the controller seal an object again. Of what it answers, the items alone are of use: it may leave out or
-/// render what else there is.
+/// Has the controller seal an object again.
 fn rotate(
     args: &Args,
     context: &Context<'_>,
     cluster: &Cluster,
     sealed: &SealedSecret,
 ) -> Result<Resealing, Failure> {
-    // A controller before 0.40 would seal what the template gives in place of the item.
-    if let Some(key) = sealed.encrypted_data.keys().find(|key| sealed.template.data.contains_key(*key)) {
-        return Ok(refused(sealed, [key], "a template has the same key"));
+    if sealed.deprecated_data.is_some() {
+        let text = "the deprecated field data cannot be sealed again: seal the Secret anew";
+        return Err(Failure::Check(text.to_owned()));
     }
     let flags = &args.sealer.controller;
     let controller = cluster.controller(flags.namespace(context), flags.name(context))?;
-    match controller.rotate(sealed.to_json().to_string().as_bytes()) {
+    match controller.rotate(rotation_request(sealed).to_string().as_bytes()) {
         Ok(answer) => take_items(sealed, &answer),
         Err(error @ (ClusterError::Answer { .. } | ClusterError::Conflict { .. })) => {
             Ok(refused(sealed, sealed.encrypted_data.keys(), &error.to_string()))
@@ -191,42 +197,36 @@ fn refused<'a>(sealed: &SealedSecret, keys: impl IntoIterator<Item = &'a String>
 
 /// Takes the items of the controller's answer over, and nothing else of it.
 fn take_items(sealed: &SealedSecret, answer: &[u8]) -> Result<Resealing, Failure> {
-    let answer = read_object(answer).ok().and_then(|answer| SealedSecret::from_any_json(&answer).ok());
-    let answer = answer
-        .ok_or_else(|| Failure::Check("the controller does not answer with a SealedSecret".to_owned()))?;
-    // Until 0.39, controllers made items of templates.
-    let is_known =
-        |key: &String| sealed.encrypted_data.contains_key(key) || sealed.template.data.contains_key(key);
-    let is_new = |(key, old): (&String, &String)| {
-        answer.encrypted_data.get(key).is_some_and(|item| !item.is_empty() && item != old)
-    };
-    if !sealed.encrypted_data.iter().all(is_new) || !answer.encrypted_data.keys().all(is_known) {
-        return Err(Failure::Check("the controller answers with values of other keys".to_owned()));
+    let told = |why: &str| Failure::Check(format!("nothing of what the controller answers is taken: {why}"));
+    let answer = read_object(answer).map_err(|_| told("it is not JSON"))?;
+    let new = rotated(sealed, &answer).map_err(|error| told(&error.to_string()))?;
+    let changed = new.encrypted_data.keys().cloned().collect();
+    Ok(Resealing { sealed: new, changed, ..Resealing::of(sealed) })
+}
+
+/// The values of a file that are new, and those that stay against what was wanted.
+struct Told {
+    changed: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// Says what became of the values of a file.
+fn tell(file: &SealedFile, results: &[Resealing]) -> Told {
+    let mut told = Told { changed: Vec::new(), failed: Vec::new() };
+    for (object, result) in file.objects().iter().zip(results) {
+        let name = escape(object.sealed.metadata.name());
+        let place = |key: &str| format!("line {}: {} of {name}", file.line_of(object, key), escape(key));
+        told.changed.extend(result.changed.iter().map(|key| place(key)));
+        told.failed.extend(result.failed.iter().map(|(key, why)| format!("{}: {why}", place(key))));
     }
-    let mut result = Resealing::of(sealed);
-    for (key, item) in answer.encrypted_data {
-        if let Some(old) = result.sealed.encrypted_data.get_mut(&key) {
-            *old = item;
-            result.changed.push(key);
-        }
-    }
-    Ok(result)
+    told
 }
 
 impl Counts {
-    /// Adds the results of a file. Returns the values that are new, and those that stay against what was wanted.
-    fn add(&self, file: &SealedFile, results: &[Resealing]) -> (Vec<String>, Vec<String>) {
-        let (mut changed, mut failed) = (Vec::new(), Vec::new());
-        for (object, result) in file.objects().iter().zip(results) {
-            let name = escape(object.sealed.metadata.name());
-            let place = |key: &str| format!("line {}: {} of {name}", file.line_of(object, key), escape(key));
-            changed.extend(result.changed.iter().map(|key| place(key)));
-            failed.extend(result.failed.iter().map(|(key, why)| format!("{}: {why}", place(key))));
-            self.kept.fetch_add(result.kept, Ordering::Relaxed);
-        }
-        self.changed.fetch_add(changed.len(), Ordering::Relaxed);
-        self.failed.fetch_add(failed.len(), Ordering::Relaxed);
-        (changed, failed)
+    fn add(&self, changed: usize, kept: usize, failed: usize) {
+        self.changed.fetch_add(changed, Ordering::Relaxed);
+        self.kept.fetch_add(kept, Ordering::Relaxed);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
     }
 
     fn tell(&self, args: &Args, context: &Context<'_>) {
@@ -266,17 +266,17 @@ mod tests {
     #[test]
     fn of_an_answer_the_items_alone_are_taken() {
         let old = sealed(&json!({"encryptedData": {"a": "AgA"}, "template": {"data": {"t": "{{ .a }}"}}}));
-        let answer = |items: Json| {
-            let answer =
-                json!({"kind": "SealedSecret", "metadata": {"name": "x"}, "spec": {"encryptedData": items}});
+        let answer = |name: &str, item: &str| {
+            let metadata = json!({"name": name, "namespace": "shop"});
+            let answer = json!({"metadata": metadata, "spec": {"encryptedData": {"a": item}}});
             take_items(&old, answer.to_string().as_bytes())
         };
-        let result = answer(json!({"a": "AgB", "t": "AgC"})).expect("the keys are the same");
-        let new = sealed(&json!({"encryptedData": {"a": "AgB"}, "template": {"data": {"t": "{{ .a }}"}}}));
+        let item = "AAFST1RBVEVEUk9UQVRFRFJPVEFU";
+        let result = answer("db", item).expect("it is for the object");
+        let new = sealed(&json!({"encryptedData": {"a": item}, "template": {"data": {"t": "{{ .a }}"}}}));
         assert_eq!((result.sealed, result.changed), (new, vec!["a".to_owned()]));
-        for other in [json!({}), json!({"a": ""}), json!({"a": "AgA"}), json!({"a": "AgB", "b": "AgC"})] {
-            assert!(matches!(answer(other), Err(Failure::Check(_))));
-        }
+        assert!(matches!(answer("other", item), Err(Failure::Check(_))));
+        assert!(matches!(answer("db", "AgB"), Err(Failure::Check(_))));
         assert!(take_items(&old, b"[]").is_err());
     }
 }

@@ -157,6 +157,10 @@ fn seal(
             Ok(Outcome::Skipped("with no Secret in it"))
         };
     }
+    let secrets = file.secrets().len();
+    if args.name.is_some() && secrets > 1 {
+        return Err(Failure::Usage(format!("--name names a single Secret, and there are {secrets}")));
+    }
     let replaced = replaced(args, context, &document, &place)?;
     let mut known = sealed_secrets(document.format, &document.source);
     if let Some(replaced) = &replaced {

@@ -2,6 +2,7 @@
 
 use selkie::sealed::{
     Candidates, KeyRegistry, SealedFile, SealedFileError, SealingCert, SealingScope, flaws,
+    verification_request,
 };
 use serde_json::{Value as Json, json};
 
@@ -96,7 +97,7 @@ struct Means {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     let mut means = Means {
-        cert: args.cert.load_if_named(context)?,
+        cert: load_cert(args, context)?,
         keys: args.keys.load_if_any(context, &args.controller)?,
         candidates: Candidates::default(),
     };
@@ -117,6 +118,15 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         }
     }
     report(args, context, &targets, results)
+}
+
+/// Returns the certificate that is named, and warns if nothing can be sealed for it any more: what was, opens still.
+fn load_cert(args: &Args, context: &Context<'_>) -> Result<Option<SealingCert>, Failure> {
+    let Some(found) = args.cert.load_if_named(context)? else { return Ok(None) };
+    if let Err(error) = found.cert.check_expiry((context.session.clock)()) {
+        context.report.warn(format!("{}: {error}", found.source));
+    }
+    Ok(Some(found.cert))
 }
 
 /// Returns the names and namespaces of all files. What cannot be read is told later.
@@ -158,7 +168,7 @@ fn check(
         let json = |object: &selkie::sealed::SealedObject| Sealed {
             line: object.line,
             name: object.sealed.metadata.name().to_owned(),
-            object: object.sealed.to_json(),
+            object: verification_request(&object.sealed),
         };
         sealed.extend(file.objects().iter().map(json));
         if let Some(keys) = &means.keys {

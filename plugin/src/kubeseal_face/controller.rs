@@ -2,7 +2,7 @@
 //! them again.
 
 use selkie::manifest::{ObjectKind, read_stream};
-use selkie::sealed::SealedSecret;
+use selkie::sealed::{SealedSecret, rotated, rotation_request, verification_request};
 use selkie::secret::SecretBytes;
 use serde_json::{Map, Value as Json};
 
@@ -26,9 +26,9 @@ pub(super) fn fetch_cert(session: &Session, options: &Options<'_>) -> Result<Vec
 pub(super) fn validate(session: &Session, options: &Options<'_>, input: Input<'_>) -> Result<(), Failure> {
     let cluster = connect(session, options)?;
     let controller = find(&cluster, options)?;
-    for (object, sealed) in read(&input.read()?)? {
+    for (_, sealed) in read(&input.read()?)? {
         let name = sealed.metadata.name();
-        match controller.verify(object.to_string().as_bytes()) {
+        match controller.verify(verification_request(&sealed).to_string().as_bytes()) {
             Ok(Verdict::Unsealable) => {}
             Ok(Verdict::NotUnsealable) => {
                 return Err(Failure::new(format!("unable to decrypt sealed secret: {name}")));
@@ -54,8 +54,8 @@ pub(super) fn re_encrypt(
     let source = input.read()?;
     let objects = read(&source)?;
     let mut rotated = Vec::new();
-    for (object, sealed) in &objects {
-        rotated.push(rotate(&controller, object, sealed)?);
+    for (_, sealed) in &objects {
+        rotated.push(rotate(&controller, sealed)?);
     }
     let replaces_input = options.sealed_secret_file.is_none() && options.secret_file.is_some();
     if replaces_input {
@@ -74,33 +74,14 @@ pub(super) fn re_encrypt(
 }
 
 /// Returns a SealedSecret with the values that the controller encrypted again.
-fn rotate(
-    controller: &Controller<'_>,
-    object: &Json,
-    sealed: &SealedSecret,
-) -> Result<SealedSecret, Failure> {
+fn rotate(controller: &Controller<'_>, sealed: &SealedSecret) -> Result<SealedSecret, Failure> {
     let failure = |why: &str| Failure::new(format!("cannot re-encrypt secret: {why}"));
-    let answer = match controller.rotate(object.to_string().as_bytes()) {
+    let answer = match controller.rotate(rotation_request(sealed).to_string().as_bytes()) {
         Err(ClusterError::Answer { status: 409, .. }) => return Err(Failure::new("unable to rotate secret")),
         answer => answer.map_err(|error| failure(&message(&error)))?,
     };
     let answer: Json = serde_json::from_slice(&answer).map_err(|_| failure("the answer is not JSON"))?;
-    let answer = SealedSecret::from_any_json(&answer).map_err(|error| failure(&error.to_string()))?;
-    if answer.label() != sealed.label() {
-        return Err(failure("the answer is for another name, namespace or scope"));
-    }
-    if sealed.deprecated_data.is_some() {
-        // Its template is in what was encrypted.
-        return Ok(answer);
-    }
-    let is_whole = sealed.encrypted_data.keys().all(|key| answer.encrypted_data.contains_key(key));
-    if !is_whole {
-        return Err(failure("the answer lacks a value"));
-    }
-    let mut rotated = sealed.clone();
-    for (key, item) in &mut rotated.encrypted_data {
-        item.clone_from(&answer.encrypted_data[key]);
-    }
+    let mut rotated = rotated(sealed, &answer).map_err(|error| failure(&error.to_string()))?;
     rotated.metadata.strip();
     Ok(rotated)
 }

@@ -67,5 +67,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         let how = if is_encrypted { "encrypted" } else { "in clear" };
         context.report.done("saved", path.display(), &format!("{}, {how}", count(secrets.len(), "key")));
     }
+    if !backup.problems.is_empty() {
+        let problems = count(backup.problems.len(), "problem");
+        return Err(Failure::Check(format!(
+            "the backup is not whole: there was {problems} with the keys of the cluster"
+        )));
+    }
     Ok(Exit::Success)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use selkie::sealed::SmallKeys;
 
-use crate::certificate::CertificateFlags;
+use crate::certificate::{Certificate, CertificateFlags};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ pub struct Args {
 /// If one of them cannot be read, or they are no pair.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let flags = CertificateFlags::named(Some(args.cert.clone()));
-    let Some(cert) = flags.load_if_named(context)? else {
+    let Some(Certificate { cert, .. }) = flags.load_if_named(context)? else {
         return Err(Failure::Usage("no certificate is named".to_owned()));
     };
     let backup = sealing_keys::read_backup(context, &args.key, SmallKeys::Allow)?;

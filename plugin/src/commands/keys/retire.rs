@@ -30,7 +30,7 @@ Examples:
 /// Takes a key out of use.
 ///
 /// # Errors
-/// If there is no such key, or it is the last one.
+/// If there is no such key, or the cluster refuses. The last key can be taken out of use, too: it may have leaked.
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let namespace = args.controller.namespace(context);
     let backup = args.controller.sealing_keys(context, SmallKeys::Allow)?;
