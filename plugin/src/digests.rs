@@ -91,7 +91,7 @@ impl Digests {
             return file.write_all(&bytes(new));
         }
         // What another run added meanwhile stays, unless that made a key of its own.
-        let there = read(path).filter(|(key, _)| key.expose_secret() == self.key.expose_secret());
+        let there = read(path).filter(|(key, _)| key.is_same(&self.key));
         let mut all = there.map(|(_, digests)| digests).unwrap_or_default();
         all.extend_from_slice(new);
         // With room for the next runs.
