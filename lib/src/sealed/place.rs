@@ -105,9 +105,18 @@ impl Place {
     }
 }
 
-/// Returns JSON that is YAML, too.
+/// Returns JSON that is YAML, too: there, some characters break lines or may not stand as they are.
 fn one_line(object: &Json) -> SecretBytes {
-    object.to_string().into()
+    let mut out = SecretBytes::new();
+    for character in object.to_string().chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => out.push_str(character.encode_utf8(&mut [0; 4])),
+        }
+    }
+    out
 }
 
 fn indent_of(source: &[u8], start: usize) -> Vec<u8> {

@@ -268,6 +268,27 @@ mod tests {
     }
 
     #[test]
+    fn values_in_braces_and_blocks_come_back() {
+        let value = "one\u{85}two\u{2028}\u{7f}\n\n\tthree \n\n";
+        let text = format!(
+            "--- {{apiVersion: bitnami.com/v1alpha1, kind: SealedSecret}}\n---\n{SEALED}\nkind: SealedSecret\n\n\n# end\n---\na: b # c\n"
+        );
+        let file = SealedFile::new(Format::Yaml, Format::Yaml.read(text.as_str()).expect("YAML"));
+        let unsealed_file =
+            UnsealedFile { from: Format::Yaml, to: Format::Yaml, base64: false, only_secrets: false };
+        let text = unsealed_file.write(&file.expect("SealedSecrets"), |_, _| {
+            let mut secret = Secret::default();
+            secret.data.insert("a".to_owned(), value.into());
+            Ok::<_, std::convert::Infallible>(secret)
+        });
+        let tree = Format::Yaml.read(text.expect("nothing fails")).expect("YAML");
+        let secrets: Vec<_> =
+            objects(&tree).iter().filter_map(|&node| Secret::from_json(&tree.to_json(node)).ok()).collect();
+        assert_eq!(secrets.len(), 2);
+        assert!(secrets.iter().all(|secret| secret.data["a"].expose_secret() == value.as_bytes()));
+    }
+
+    #[test]
     fn lists_are_what_they_say_and_no_more_than_that() {
         let item = format!("- {SEALED}\n  kind: SealedSecret\n  metadata: {{name: b}}\n");
         let typed = unsealed(

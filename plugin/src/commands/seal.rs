@@ -183,7 +183,7 @@ fn seal(
     }
     place.write(context, &text, Secrecy::Encrypted, read)?;
     if let (Place::File(path), Some(old)) = (&place, &replaced) {
-        losses::tell(context, path, old, document.format, &text);
+        losses::tell(context, path, (old.format, &old.source), document.format, &text);
     }
     Ok(match place {
         Place::Stdout => Outcome::Silent,

@@ -3,7 +3,7 @@
 use selkie::format::Format;
 use selkie::sealed::{SealingError, SealingScope};
 
-use super::{Args, print, sealed_secrets};
+use super::{Args, losses, print, sealed_secrets};
 use crate::context::Context;
 use crate::document;
 use crate::exit::Exit;
@@ -42,7 +42,10 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         context.report.done("unchanged", place_name(&place), "");
     } else {
         place.write(context, &text, Secrecy::Encrypted, replaced.as_ref())?;
-        if let Place::File(_) = place {
+        if let Place::File(path) = &place {
+            if let Some(old) = &replaced {
+                losses::tell(context, path, (format, old), format, &text);
+            }
             context.report.done("sealed", place_name(&place), &super::detail(1, kept));
         }
     }

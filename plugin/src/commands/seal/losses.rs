@@ -11,14 +11,19 @@ use selkie::tree::{NodeId, Tree, Value};
 
 use super::sealed_secrets;
 use crate::context::Context;
-use crate::document::Document;
 use crate::report::count;
 
 /// Tells in one line what a file has lost, and what would have kept it.
-pub(super) fn tell(context: &Context<'_>, path: &Path, old: &Document, format: Format, text: &SecretBytes) {
-    let before = Parts::of(old.format, &old.source);
+pub(super) fn tell(
+    context: &Context<'_>,
+    path: &Path,
+    (old_format, old): (Format, &SecretBytes),
+    format: Format,
+    text: &SecretBytes,
+) {
+    let before = Parts::of(old_format, old);
     // The result is in the format of its file, or in that of what was read if its name tells none.
-    let after = [old.format, format].map(|format| Parts::of(format, text));
+    let after = [old_format, format].map(|format| Parts::of(format, text));
     let lost = |part: fn(&Parts) -> &BTreeSet<String>| {
         part(&before).iter().filter(|&name| after.iter().all(|after| !part(after).contains(name))).count()
     };
