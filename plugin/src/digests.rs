@@ -15,6 +15,7 @@ use selkie::sealed::{Digest, DigestKey, SealedValue};
 use selkie::secret::SecretBytes;
 use zeroize::Zeroizing;
 
+use crate::cache;
 use crate::context::Context;
 use crate::files::{self, Audience, Expected};
 use crate::session::Session;
@@ -86,7 +87,7 @@ impl Digests {
     }
 
     fn write(&self, path: &Path, new: &[Digest]) -> std::io::Result<()> {
-        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        cache::make_folder(path)?;
         let _turn = Turn::wait_for(path, &|_| ());
         // What another run added meanwhile stays, unless that made a key of its own.
         let there = read(path).filter(|(key, _)| key.expose_secret() == self.key.expose_secret());
@@ -125,14 +126,14 @@ fn start(digest: &Digest) -> [u8; 8] {
 
 /// Returns where the digests of the user are; none without a home.
 fn path(session: &Session) -> Option<PathBuf> {
-    let environment = &session.environment;
-    let cache = environment.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = cache.or_else(|| Some(PathBuf::from(environment.get("HOME")?).join(".cache")))?;
-    Some(session.absolute(&cache.join("kubectl-seal/digests")))
+    Some(session.absolute(&cache::folder(&session.environment)?.join("digests")))
 }
 
 /// Reads a file of digests, if it is one, and its owner's alone. What a broken end leaves is passed over.
 fn read(path: &Path) -> Option<(DigestKey, Vec<Digest>)> {
+    if !cache::is_own(path) {
+        return None;
+    }
     if is_open_to_others(path) {
         // Whoever read it could try guesses of values that are to come.
         fs::remove_file(path).ok()?;
