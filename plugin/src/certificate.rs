@@ -82,10 +82,10 @@ impl CertificateFlags {
                 let key = keys.newest().ok_or(Failure::NoSealingKeys)?;
                 let in_use = keys.keys().iter().filter(|other| other.is_retired == key.is_retired);
                 if key.not_before.is_none() && in_use.count() > 1 {
-                    return Err(Failure::Usage(NO_DATES.to_owned()));
+                    return Err(Failure::Check(NO_DATES.to_owned()));
                 }
                 if keys.is_incomplete() {
-                    return Err(Failure::Usage(INCOMPLETE.to_owned()));
+                    return Err(Failure::Check(INCOMPLETE.to_owned()));
                 }
                 let source = format!("of the key {} ({})", escape(&key.name), key.fingerprint());
                 Certificate { cert: SealingCert::of_key(key), source, fetched: None }
@@ -225,10 +225,15 @@ fn named(context: &Context<'_>, name: &str) -> Result<Certificate, Failure> {
     let (source, text) = match name.split_once(':') {
         Some(("http" | "https", _)) => {
             let shown = fetch::shown(name);
-            let text = fetch::fetch(name);
+            let text = fetch::fetch(context.session, name);
             (shown.clone(), text.map_err(|error| Failure::Fetch { address: shown, error })?)
         }
-        Some(("file", rest)) => read(context, rest.strip_prefix("//").unwrap_or(rest))?,
+        Some(("file", _)) => {
+            let path = fetch::file_path(name);
+            let path =
+                path.ok_or_else(|| Failure::Usage("the address of the certificate is malformed".to_owned()))?;
+            read(context, &path.display().to_string())?
+        }
         // A single letter is a drive.
         Some((scheme, rest)) if scheme.len() > 1 && rest.starts_with("//") => {
             return Err(Failure::Usage(format!("certificates are not fetched by {scheme:?}")));

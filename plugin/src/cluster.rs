@@ -8,7 +8,7 @@ mod controller;
 mod error;
 mod forward;
 mod overrides;
-mod proxy;
+pub(crate) mod proxy;
 mod secrets;
 
 use std::time::Duration;

@@ -16,6 +16,7 @@ use selkie::sealed::{Digest, DigestKey, SealedValue};
 use selkie::secret::SecretBytes;
 use zeroize::Zeroizing;
 
+use crate::cache;
 use crate::context::Context;
 use crate::files::{self, Audience, Expected};
 use crate::session::Session;
@@ -84,7 +85,7 @@ impl Digests {
     }
 
     fn write(&self, path: &Path, new: &[Digest]) -> std::io::Result<()> {
-        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        cache::make_folder(path)?;
         let _turn = Turn::wait_for(path, &|_| ());
         if let Some(mut file) = self.room(path, new.len()) {
             // Flushed by the system at its leisure: a torn end is found out.
@@ -132,14 +133,14 @@ fn start(digest: &Digest) -> [u8; 8] {
 
 /// Returns where the digests of the user are; none without a home.
 fn path(session: &Session) -> Option<PathBuf> {
-    let environment = &session.environment;
-    let cache = environment.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = cache.or_else(|| Some(PathBuf::from(environment.get("HOME")?).join(".cache")))?;
-    Some(session.absolute(&cache.join("kubectl-seal/digests")))
+    Some(session.absolute(&cache::folder(&session.environment)?.join("digests")))
 }
 
 /// Reads a file of digests, if it is one, and its owner's alone. What a broken end leaves is passed over.
 fn read(path: &Path) -> Option<(DigestKey, Vec<Digest>)> {
+    if !cache::is_own(path) {
+        return None;
+    }
     if is_open_to_others(path) {
         // Whoever read it could try guesses of values that are to come.
         fs::remove_file(path).ok()?;

@@ -3,6 +3,7 @@
 pub mod audit;
 mod base64;
 mod batch;
+mod cache;
 mod certificate;
 mod change;
 pub mod cli;

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use selkie::sealed::SealingCert;
 use time::{Duration, OffsetDateTime};
 
+use crate::cache;
 use crate::files::{self, Audience};
-use crate::session::{Environment, Session};
+use crate::session::Session;
 
 /// The place of a copy.
 pub struct Place(PathBuf);
@@ -34,15 +35,18 @@ impl Place {
     /// Returns the place for the certificate of a controller; `None` if there is no folder for such things.
     #[must_use]
     pub fn of(session: &Session, server: &str, namespace: &str, name: &str) -> Option<Self> {
-        let folder = folder(&session.environment)?.join("kubectl-seal").join("certificates");
+        let folder = cache::folder(&session.environment)?.join("certificates");
         let file = [server, namespace, name].map(escaped).join("_");
         // A longer name is none that a file can have.
         (file.len() < 250).then(|| Self(folder.join(format!("{file}.pem"))))
     }
 
-    /// Returns the copy, if there is one that can be read.
+    /// Returns the copy, if there is one that can be read. One that somebody else could have written goes.
     #[must_use]
     pub fn read(&self) -> Option<Copy> {
+        if !cache::is_own(&self.0) {
+            return None;
+        }
         let fetched = fs::metadata(&self.0).ok()?.modified().ok()?.into();
         let text = files::read(&self.0).ok()?;
         let cert = SealingCert::parse(text.expose_secret()).ok()?;
@@ -54,29 +58,9 @@ impl Place {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, cert: &SealingCert) -> std::io::Result<()> {
-        let folder = files::folder_of(&self.0);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::DirBuilderExt;
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        #[cfg(not(unix))]
-        fs::create_dir_all(folder)?;
+        cache::make_folder(&self.0)?;
         files::write(&self.0, cert.to_pem().as_bytes(), Audience::Owner)
     }
-}
-
-/// Returns the user's folder for what can be fetched again.
-fn folder(environment: &Environment) -> Option<PathBuf> {
-    // A relative path would name another folder in each working directory.
-    let named = environment.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let usual = || {
-        environment
-            .get("HOME")
-            .or(environment.get("USERPROFILE"))
-            .map(|home| PathBuf::from(home).join(".cache"))
-    };
-    named.or_else(usual)
 }
 
 /// Returns a text as a part of a file's name that no other text has.
@@ -95,13 +79,5 @@ mod tests {
         let place = |texts: [&str; 3]| texts.map(escaped).join("_");
         assert_eq!(place(["https://a:6443", "b", "c"]), "https%3a%2f%2fa%3a6443_b_c");
         assert_ne!(place(["a_b", "c", "d"]), place(["a", "b_c", "d"]));
-    }
-
-    #[test]
-    fn only_an_absolute_folder_is_one() {
-        let folder = |variables: &[(&str, &str)]| folder(&variables.iter().copied().collect());
-        assert_eq!(folder(&[("XDG_CACHE_HOME", "x"), ("HOME", "/h")]), Some("/h/.cache".into()));
-        assert_eq!(folder(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")]), Some("/x".into()));
-        assert_eq!(folder(&[]), None);
     }
 }

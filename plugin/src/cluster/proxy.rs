@@ -8,7 +8,7 @@ use super::ClusterError;
 use crate::session::Environment;
 
 /// Returns the proxy that leads to a server, if there is one in between.
-pub(super) fn of(
+pub(crate) fn of(
     configured: Option<&str>,
     server: &Uri,
     environment: &Environment,

@@ -113,6 +113,7 @@ fn merge(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome,
         }
         merging.merge(&file, object, placed, &update, &args.remove, sealer.as_ref())?;
     }
+    merging.write_all()?;
     if let Some(sealer) = &sealer {
         sealer.keep(context);
     }
@@ -258,11 +259,31 @@ fn check(
     Ok(())
 }
 
-/// A file into which values are merged one by one.
+/// What becomes of the object at a position of a file.
+struct Updated {
+    position: usize,
+    old: SealedSecret,
+    new: SealedSecret,
+}
+
+impl Updated {
+    /// Returns the object as it was, with the new values of the keys that it had.
+    fn with_items(&self) -> SealedSecret {
+        let mut sealed = self.old.clone();
+        for (key, item) in &mut sealed.encrypted_data {
+            if let Some(new) = self.new.encrypted_data.get(key) {
+                item.clone_from(new);
+            }
+        }
+        sealed
+    }
+}
+
+/// A file into which values are merged.
 struct Merging {
     format: Format,
     text: SecretBytes,
-    expected: Vec<(usize, SealedSecret)>,
+    updates: Vec<Updated>,
     changed: usize,
     kept: usize,
     removed: usize,
@@ -271,7 +292,7 @@ struct Merging {
 impl Merging {
     fn new(document: &Document) -> Result<Self, Failure> {
         let text = SecretBytes::from(document.source.expose_secret());
-        Ok(Self { format: document.format, text, expected: Vec::new(), changed: 0, kept: 0, removed: 0 })
+        Ok(Self { format: document.format, text, updates: Vec::new(), changed: 0, kept: 0, removed: 0 })
     }
 
     fn merge(
@@ -313,9 +334,45 @@ impl Merging {
         if let Some(immutable) = update.secret.immutable {
             new.template.immutable = Some(immutable);
         }
-        self.write(position, &object.sealed, &new)?;
-        self.expected.push((position, new));
+        self.updates.push(Updated { position, old: object.sealed.clone(), new });
         Ok(())
+    }
+
+    /// Writes all updates: values that have a place already at once, and what is new or goes one by one.
+    fn write_all(&mut self) -> Result<(), Failure> {
+        let mut updates = std::mem::take(&mut self.updates);
+        if let Some(text) = self.with_items(&updates)? {
+            self.text = text;
+            updates.iter_mut().for_each(|update| update.old = update.with_items());
+        }
+        for Updated { position, old, new } in &updates {
+            self.write(*position, old, new)?;
+        }
+        self.updates = updates;
+        Ok(())
+    }
+
+    /// Returns the text with the new values in place of those that are there; nothing if these cannot be replaced at
+    /// once, as where one stands in several places.
+    fn with_items(&self, updates: &[Updated]) -> Result<Option<SecretBytes>, Failure> {
+        let read = |text: &SecretBytes| self.format.read(SecretBytes::from(text.expose_secret()));
+        let file = SealedFile::new(self.format, read(&self.text)?)?;
+        let nodes = objects(file.tree());
+        let update_of = |object: &SealedObject| {
+            updates.iter().find(|update| nodes.get(update.position) == Some(&object.node()))
+        };
+        let items = file.objects().iter();
+        let items: Vec<_> = items
+            .map(|object| update_of(object).map_or_else(|| object.sealed.clone(), Updated::with_items))
+            .collect();
+        let Ok(text) = file.replace_items(&items) else { return Ok(None) };
+        let Ok(file) =
+            read(&text).map_err(Failure::from).and_then(|tree| Ok(SealedFile::new(self.format, tree)?))
+        else {
+            return Ok(None);
+        };
+        let is_faithful = file.objects().iter().map(|object| &object.sealed).eq(&items);
+        Ok(is_faithful.then_some(text))
     }
 
     /// Writes what differs between two states of an object.
@@ -363,9 +420,9 @@ impl Merging {
     fn check(&self) -> Result<(), Failure> {
         let tree = self.format.read(SecretBytes::from(self.text.expose_secret()))?;
         let found = objects(&tree);
-        for (position, expected) in &self.expected {
+        for Updated { position, new, .. } in &self.updates {
             let read = found.get(*position).map(|&node| SealedSecret::from_json(&tree.to_json(node)));
-            if !matches!(&read, Some(Ok(read)) if read.to_json() == expected.to_json()) {
+            if !matches!(&read, Some(Ok(read)) if read.to_json() == new.to_json()) {
                 return Err(SecretFileError::Unfaithful.into());
             }
         }

@@ -25,7 +25,7 @@ pub(super) fn read(session: &Session, options: &Options<'_>) -> Result<Vec<u8>, 
         }
         Some(scheme) if scheme.eq_ignore_ascii_case("file") => read_url(session, place),
         Some(scheme) if ["http", "https"].contains(&scheme.to_lowercase().as_str()) => {
-            fetch::fetch(place).map_err(|error| fetch_failure(place, &error))
+            fetch::fetch(session, place).map_err(|error| fetch_failure(place, &error))
         }
         Some(scheme) => Err(Failure::new(format!(
             "Get {place:?}: unsupported protocol scheme {:?}",
@@ -56,22 +56,9 @@ pub(super) fn parse(session: &Session, text: &[u8]) -> Result<SealingCert, Failu
 /// Reads the file of a URL, whose host means nothing.
 fn read_url(session: &Session, url: &str) -> Result<Vec<u8>, Failure> {
     let missing = || Failure::new(format!("cannot fetch {url:?}: 404 Not Found"));
-    let rest = url.split_once(':').map_or("", |(_, rest)| rest);
-    let path = rest.strip_prefix("//").map_or(rest, |rest| rest.find('/').map_or("", |at| &rest[at..]));
-    let path = decoded(path).ok_or_else(missing)?;
-    let text = files::read(&session.absolute(Path::new(&path))).map_err(|_| missing())?;
+    let path = fetch::file_path(url).ok_or_else(missing)?;
+    let text = files::read(&session.absolute(&path)).map_err(|_| missing())?;
     Ok(text.expose_secret().to_vec())
-}
-
-/// Returns a path of a URL without its escapes.
-fn decoded(path: &str) -> Option<String> {
-    let mut parts = path.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Returns the scheme of a URL; a single letter is a drive of Windows.
@@ -98,7 +85,5 @@ mod tests {
         ] {
             assert_eq!(scheme(place), expected, "{place}");
         }
-        assert_eq!(decoded("/a%20b").as_deref(), Some("/a b"));
-        assert_eq!(decoded("/a%2"), None);
     }
 }
