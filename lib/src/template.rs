@@ -78,6 +78,7 @@ impl TemplateError {
             Limit::SourceBytes => limits.source_bytes as u64,
             Limit::Steps => limits.steps,
             Limit::ValueBytes => limits.value_bytes as u64,
+            Limit::Variables => limits.variables as u64,
         };
         Self::Limit { location, limit, allowed }
     }
@@ -114,13 +115,39 @@ pub fn render(
     surroundings: &mut Surroundings<'_>,
     limits: &Limits,
 ) -> Result<SecretBytes, TemplateError> {
-    let mut budget = Budget::new(limits);
-    let trees = read(name, source, &mut budget, limits)?;
-    let entries =
-        context.iter().map(|(key, value)| (Text::public(key.as_str()), Text::secret(value.expose_secret())));
-    let context = Value::Map(Rc::new(entries.collect()));
-    let machine = Machine::new(surroundings.now.into(), surroundings.rng, budget);
-    exec::execute(name, source, &trees, context, machine)
+    let entries = context.iter().map(|(key, value)| (key.as_str(), value.expose_secret()));
+    Renderer::new(entries, limits).render(name, source, surroundings)
+}
+
+/// Renders templates against one map. The steps of [`Limits`] are those of all of them together.
+pub struct Renderer {
+    context: Value,
+    budget: Budget,
+}
+
+impl Renderer {
+    /// Returns one that has rendered nothing yet.
+    pub fn new<'a>(context: impl IntoIterator<Item = (&'a str, &'a [u8])>, limits: &Limits) -> Self {
+        let entries = context.into_iter().map(|(key, value)| (Text::public(key), Text::secret(value)));
+        Self { context: Value::Map(Rc::new(entries.collect())), budget: Budget::new(limits) }
+    }
+
+    /// Renders a template, whose name appears in errors.
+    ///
+    /// # Errors
+    /// As of [`render`].
+    pub fn render(
+        &mut self,
+        name: &str,
+        source: &str,
+        surroundings: &mut Surroundings<'_>,
+    ) -> Result<SecretBytes, TemplateError> {
+        let mut budget = self.budget.share();
+        let limits = budget.limits().clone();
+        let trees = read(name, source, &mut budget, &limits)?;
+        let machine = Machine::new(surroundings.now.into(), surroundings.rng, budget.share());
+        exec::execute(name, source, &trees, self.context.clone(), machine)
+    }
 }
 
 /// Reads a template without rendering it, so that one that never could be is told early.
@@ -215,6 +242,32 @@ mod tests {
         let error = rendered("{{ range 9999 }}{{ end }}", &limits).expect_err("it takes too many steps");
         assert!(matches!(error, TemplateError::Limit { limit: Limit::Steps, allowed: 1000, .. }), "{error}");
         assert_eq!(error.to_string(), "template: t:1:9: more steps than 1000");
+    }
+
+    #[test]
+    fn templates_of_a_renderer_share_their_steps() {
+        let limits = Limits { steps: 1000, ..Limits::default() };
+        let mut surroundings =
+            Surroundings { now: OffsetDateTime::UNIX_EPOCH, rng: &mut ChaCha20Rng::seed_from_u64(1) };
+        let mut renderer = Renderer::new([], &limits);
+        let mut once = || renderer.render("t", "{{ range 600 }}{{ end }}", &mut surroundings);
+        assert!(once().is_ok());
+        assert!(matches!(once(), Err(TemplateError::Limit { limit: Limit::Steps, .. })));
+    }
+
+    #[test]
+    fn variables_are_bounded_and_looking_for_one_takes_steps() {
+        let declared = |count: usize, rest: &str| {
+            let names: String = (0..count).map(|number| format!("{{{{$v{number} := 1}}}}")).collect();
+            rendered(&format!("{names}{rest}"), &Limits::default())
+        };
+        let limit_of = |result: Result<String, TemplateError>| match result {
+            Err(TemplateError::Limit { limit, .. }) => Some(limit),
+            _ => None,
+        };
+        assert_eq!(declared(9_000, "{{ $v0 }}"), Ok("1".to_owned()));
+        assert_eq!(limit_of(declared(10_000, "")), Some(Limit::Variables));
+        assert_eq!(limit_of(declared(9_000, "{{ range 9000 }}{{ $v0 }}{{ end }}")), Some(Limit::Steps));
     }
 
     #[test]

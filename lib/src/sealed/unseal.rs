@@ -12,7 +12,7 @@ use super::sealed_secret::SealedSecret;
 use super::secret::{Secret, SecretError};
 use super::{API_VERSION, KIND};
 use crate::secret::SecretBytes;
-use crate::template::{self, Limits, Surroundings, TemplateError};
+use crate::template::{Limits, Renderer, Surroundings, TemplateError};
 
 /// How to unseal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,19 +135,17 @@ impl SealedSecret {
         if self.template.data.is_empty() {
             return;
         }
-        let mut context: BTreeMap<String, SecretBytes> =
-            data.iter().map(|(key, value)| (key.clone(), value.expose_secret().into())).collect();
-        for (key, text) in &self.template.data {
-            if let Some(text) = text {
-                context.entry(key.clone()).or_insert_with(|| text.as_str().into());
-            }
-        }
+        let texts =
+            self.template.data.iter().filter_map(|(key, text)| Some((key.as_str(), text.as_deref()?)));
+        let mut context: BTreeMap<&str, &[u8]> = texts.map(|(key, text)| (key, text.as_bytes())).collect();
+        context.extend(data.iter().map(|(key, value)| (key.as_str(), value.expose_secret())));
+        let mut renderer = Renderer::new(context, &Limits::default());
         for (key, text) in &self.template.data {
             let Some(text) = text else {
                 data.remove(key);
                 continue;
             };
-            match template::render(key, text, &context, surroundings, &Limits::default()) {
+            match renderer.render(key, text, surroundings) {
                 Ok(value) => {
                     if how.collision == Collision::Template || !self.encrypted_data.contains_key(key) {
                         data.insert(key.clone(), value);

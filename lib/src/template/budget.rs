@@ -1,5 +1,8 @@
 //! How much a template may take, and has taken.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 /// What a template may take. A template that needs more is refused with
 /// [`TemplateError::Limit`](crate::template::TemplateError::Limit).
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Limits {
     pub steps: u64,
     /// How many bytes a single value may have. Default: 4 MiB.
     pub value_bytes: usize,
+    /// How many variables there may be at a place, each assignment counted. Default: 10 000.
+    pub variables: usize,
 }
 
 impl Default for Limits {
@@ -29,6 +34,7 @@ impl Default for Limits {
             source_bytes: 1 << 20,
             steps: 1_000_000,
             value_bytes: 4 << 20,
+            variables: 10_000,
         }
     }
 }
@@ -47,6 +53,8 @@ pub enum Limit {
     Steps,
     /// [`Limits::value_bytes`].
     ValueBytes,
+    /// [`Limits::variables`].
+    Variables,
 }
 
 impl std::fmt::Display for Limit {
@@ -57,6 +65,7 @@ impl std::fmt::Display for Limit {
             Self::SourceBytes => "more bytes of source than",
             Self::Steps => "more steps than",
             Self::ValueBytes => "more bytes in a value than",
+            Self::Variables => "more variables than",
         })
     }
 }
@@ -64,20 +73,36 @@ impl std::fmt::Display for Limit {
 /// What is left.
 pub struct Budget {
     limits: Limits,
-    steps: u64,
+    /// Those of all templates that share them.
+    steps: Rc<Cell<u64>>,
     depth: usize,
 }
 
 impl Budget {
     /// Returns all of it.
     pub fn new(limits: &Limits) -> Self {
-        Self { limits: limits.clone(), steps: limits.steps, depth: 0 }
+        Self { limits: limits.clone(), steps: Rc::new(Cell::new(limits.steps)), depth: 0 }
+    }
+
+    /// Returns what is left for another template, which takes its steps from the same ones.
+    pub fn share(&self) -> Self {
+        Self { limits: self.limits.clone(), steps: Rc::clone(&self.steps), depth: 0 }
     }
 
     /// Takes steps.
     pub fn steps(&mut self, steps: usize) -> Result<(), Limit> {
-        self.steps = self.steps.checked_sub(steps as u64).ok_or(Limit::Steps)?;
+        self.steps.set(self.steps.get().checked_sub(steps as u64).ok_or(Limit::Steps)?);
         Ok(())
+    }
+
+    /// Takes the steps for a name that is compared with so many others.
+    pub fn names(&mut self, names: usize) -> Result<(), Limit> {
+        self.steps(names / NAMES_PER_STEP)
+    }
+
+    /// Checks how many variables there are.
+    pub fn fits_variables(&self, variables: usize) -> Result<(), Limit> {
+        if variables > self.limits.variables { Err(Limit::Variables) } else { Ok(()) }
     }
 
     /// Takes the steps for bytes that are read or written.
@@ -116,3 +141,4 @@ impl Budget {
 }
 
 const BYTES_PER_STEP: usize = 64;
+const NAMES_PER_STEP: usize = 64;

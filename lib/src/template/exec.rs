@@ -586,18 +586,24 @@ impl<'t, 's> Execution<'t, 's, '_> {
     }
 
     fn variable(&mut self, name: &str) -> Run<Slot> {
-        match self.variables.iter().rev().find(|(known, _)| *known == name) {
-            Some((_, slot)) => Ok(slot.clone()),
-            None => self.error(&format!("undefined variable: {name}")),
-        }
+        let at = self.position(name)?;
+        Ok(self.variables[at].1.clone())
     }
 
     fn assign(&mut self, name: &str, slot: Slot) -> Run<()> {
-        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
-            Some((_, old)) => {
-                *old = slot;
-                Ok(())
-            }
+        let at = self.position(name)?;
+        self.variables[at].1 = slot;
+        Ok(())
+    }
+
+    /// Returns where the variable of a name is: the one that was declared last.
+    fn position(&mut self, name: &str) -> Run<usize> {
+        let found = self.variables.iter().rposition(|(known, _)| *known == name);
+        let compared = self.variables.len() - found.unwrap_or(0);
+        let taken = self.machine.budget.names(compared);
+        self.limit(taken)?;
+        match found {
+            Some(at) => Ok(at),
             None => self.error(&format!("undefined variable: {name}")),
         }
     }

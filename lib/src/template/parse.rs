@@ -323,6 +323,7 @@ impl<'s> Parser<'_, 's> {
             self.next_non_space();
             pipe.variables.push(variable.text);
             self.tree.variables.push(variable.text);
+            self.budget.fits_variables(self.tree.variables.len())?;
             if !is_comma {
                 pipe.is_assignment = next.kind == Kind::Assign;
                 return Ok(false);
@@ -438,6 +439,7 @@ impl<'s> Parser<'_, 's> {
                 WordKind::Text { quoted: token.text, text: self.unquote(token.text)? }
             }
             Kind::Variable => {
+                self.budget.names(self.tree.variables.len())?;
                 if !self.tree.variables.contains(&token.text) {
                     let name = quoted(token.text.as_bytes());
                     return self.error(&format!("undefined variable {name}"));
