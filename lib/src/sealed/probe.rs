@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::item::ItemError;
+use super::item::{ItemError, KeyCause};
 use super::registry::KeyRegistry;
 use super::scope::SealingScope;
 use super::sealed_secret::SealedSecret;
@@ -51,9 +51,12 @@ impl SealedSecret {
         for (key, opened) in self.open_items(keys) {
             let diagnosis = match opened {
                 Ok(opened) => Diagnosis::Opens(opened.key),
+                Err(error) if !may_fit(&error) => Diagnosis::Unknown(error),
                 Err(error) => match self.fit(&self.encrypted_data[key], keys, candidates, &likely) {
                     Some(fit) => {
+                        likely.retain(|known| !known.is_of_same_label(&fit));
                         likely.insert(0, fit.clone());
+                        likely.truncate(MOST_LIKELY);
                         Diagnosis::OpensAs(fit)
                     }
                     None => Diagnosis::Unknown(error),
@@ -91,8 +94,40 @@ impl SealedSecret {
     }
 }
 
+impl Fit {
+    fn is_of_same_label(&self, other: &Self) -> bool {
+        self.scope.label(&self.namespace, &self.name) == other.scope.label(&other.namespace, &other.name)
+    }
+}
+
+/// Returns whether an item may open under another label: not if it is none, or a key fits already.
+fn may_fit(error: &ItemError) -> bool {
+    match error {
+        ItemError::Locked(causes) => {
+            !causes.iter().any(|cause| matches!(cause, KeyCause::Changed | KeyCause::SessionKey))
+        }
+        ItemError::Base64(_) | ItemError::Short => false,
+    }
+}
+
+/// How many labels that fitted others are tried first.
+const MOST_LIKELY: usize = 8;
+
 /// How many names, namespaces and scopes are tried for an item.
 pub const MAX_TRIALS: usize = 256;
+
+#[cfg(test)]
+mod hopeless {
+    use super::*;
+
+    #[test]
+    fn what_can_fit_no_label_is_not_tried() {
+        let locked = |causes: &[KeyCause]| ItemError::Locked(causes.to_vec());
+        assert!(may_fit(&locked(&[KeyCause::Size(4096), KeyCause::Unfit])));
+        assert!(!may_fit(&ItemError::Short));
+        assert!(!may_fit(&locked(&[KeyCause::Unfit, KeyCause::Changed])));
+    }
+}
 
 #[cfg(all(test, feature = "aws-lc"))]
 mod tests {
