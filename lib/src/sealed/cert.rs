@@ -222,7 +222,10 @@ mod self_signed {
         lifetime: Duration,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Vec<u8>, SealingKeyError> {
-        let fields = fields(key, common_name, now, lifetime, rng).map_err(|_| SealingKeyError::Generation)?;
+        let fields = fields(key, common_name, now, lifetime, rng).map_err(|error| match error.kind() {
+            der::ErrorKind::DateTime => SealingKeyError::Validity,
+            _ => SealingKeyError::Generation,
+        })?;
         let message = fields.to_der().map_err(|_| SealingKeyError::Generation)?;
         let signature =
             BitString::from_bytes(&key.sign(&message)?).map_err(|_| SealingKeyError::Generation)?;

@@ -63,6 +63,9 @@ pub enum SealingKeyError {
         /// The size of the modulus in bits.
         usize,
     ),
+    /// A certificate cannot say when it would end, or begin.
+    #[error("no certificate can be valid for so long: its last year is 9999")]
+    Validity,
 }
 
 impl KeySize {

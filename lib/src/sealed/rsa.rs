@@ -69,13 +69,13 @@ impl PublicKey {
     #[cfg(feature = "aws-lc")]
     pub(super) fn to_pkcs1(&self) -> Vec<u8> {
         use rsa::pkcs1::EncodeRsaPublicKey;
-        self.key.to_pkcs1_der().map(|document| document.into_vec()).unwrap_or_default()
+        self.key.to_pkcs1_der().expect("DER takes two numbers of this size").into_vec()
     }
 
     /// Returns the key as PEM.
     pub(super) fn to_pem(&self) -> String {
         use rsa::pkcs8::EncodePublicKey;
-        self.key.to_public_key_pem(rsa::pkcs8::LineEnding::LF).unwrap_or_default()
+        self.key.to_public_key_pem(rsa::pkcs8::LineEnding::LF).expect("DER takes two numbers of this size")
     }
 
     /// Returns the fingerprint that OpenSSH shows of the key: `SHA256:` and base64 without padding.
@@ -130,9 +130,12 @@ impl PrivateKey {
         }
         let key = <RsaPrivateKey as rsa::pkcs1::DecodeRsaPrivateKey>::from_pkcs1_der(der.expose_secret());
         let key = key.map_err(|_| SealingKeyError::Malformed)?;
-        match small {
-            SmallKeys::Allow => Ok(Self::Slow(Box::new(key))),
-            SmallKeys::Refuse => Err(SealingKeyError::Size(key.n().bits())),
+        match (small, key.n().bits()) {
+            (SmallKeys::Allow, _) => Ok(Self::Slow(Box::new(key))),
+            // Of this size it was refused for another reason.
+            #[cfg(feature = "aws-lc")]
+            (SmallKeys::Refuse, 2048..=8192) => Err(SealingKeyError::Malformed),
+            (SmallKeys::Refuse, bits) => Err(SealingKeyError::Size(bits)),
         }
     }
 
