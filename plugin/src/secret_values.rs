@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use selkie::sealed::{ObjectMeta, Secret};
@@ -14,7 +15,7 @@ use crate::identities::ask_secret;
 use crate::{document, files};
 
 /// Values, and what goes with them.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "Values, as for kubectl create secret")]
 pub struct ValueFlags {
     /// A value as it is; everyone on this machine can see it while this runs: see --from-prompt
@@ -123,6 +124,13 @@ impl ValueFlags {
             values.add(key, value.map_err(Failure::io("read", "the terminal"))?)?;
         }
         Ok(values.0)
+    }
+}
+
+/// Values may stand in it.
+impl fmt::Debug for ValueFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ValueFlags").finish_non_exhaustive()
     }
 }
 

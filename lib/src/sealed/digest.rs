@@ -58,6 +58,12 @@ impl DigestKey {
         Digest(mac.finalize().into_bytes().into())
     }
 
+    /// Returns whether two keys are the same, in time that does not tell where they differ.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+
     /// Returns the bytes of the key. Call it as late as possible.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8; 32] {
