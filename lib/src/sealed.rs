@@ -38,14 +38,14 @@ pub use digest::{Digest, DigestKey, SealedValue};
 pub use file::{
     OpenedFile, SealedFile, SealedFileError, SealedObject, holds_sealed_secrets, is_sealed_secret, objects,
 };
-pub use flaws::{Flaw, FlawKind, flaws};
+pub use flaws::{Flaw, FlawKind, flaws, render_flaws};
 pub use item::{ItemError, KeyCause, key_bits};
 pub use key::{KeySize, SealingKey, SealingKeyError, SmallKeys};
 pub use key_secret::KeySecret;
 pub use object_meta::ObjectMeta;
 pub use probe::{Candidates, Diagnosis, Fit, MAX_TRIALS};
 pub use registry::{Key, KeyRegistry, OpenedItem};
-pub use scheme::SealedSecrets;
+pub use scheme::{SealedSecrets, names_group};
 pub use scope::{SealingScope, UnknownScope};
 pub use sealed_secret::{Resealed, SealedSecret, SealedSecretError, SealingError, SecretTemplate};
 pub use sealing::Sealing;

@@ -51,10 +51,19 @@ impl InputFlags {
             Target::File { path, .. } => read(context, path)?,
             Target::Stdin => context.session.stdin.read_all().map_err(Failure::io("read", "stdin"))?,
         };
-        // SealedSecrets have one format, to which JSON belongs as well.
-        let is_manifest = path.is_none() && SealedSecrets.may_be_in(source.expose_secret());
-        let format = if is_manifest && self.input_type.is_none() { Format::Yaml } else { format };
-        Ok(Document { path, format, source })
+        Ok(Document { format: self.format_in(format, path.as_deref(), &source), path, source })
+    }
+
+    /// Returns the format of a text that has a name, or none: SealedSecrets have one, to which JSON belongs as well.
+    fn format_in(&self, format: Format, path: Option<&Path>, source: &SecretBytes) -> Format {
+        let is_unknown = self.input_type.is_none() && (path.is_none() || format == Format::Binary);
+        if !is_unknown || !SealedSecrets.may_be_in(source.expose_secret()) {
+            return format;
+        }
+        // What has a name may be a text about them.
+        let tree = || Format::Yaml.read(SecretBytes::from(source.expose_secret()));
+        let is_manifest = path.is_none() || tree().is_ok_and(|tree| SealedSecrets.is_in(&tree));
+        if is_manifest { Format::Yaml } else { format }
     }
 
     /// Reads what a name stands for: stdin, a file, or a file of a Git revision. If the name tells no
@@ -71,8 +80,9 @@ impl InputFlags {
         let mut document = match Revision::parse(name) {
             Some(revision) if !context.session.absolute(Path::new(name)).exists() => {
                 let source = revision.read(&context.session.directory)?;
-                let path = Some(context.session.absolute(Path::new(revision.path)));
-                Document { path, format: self.format(Some(Path::new(revision.path))), source }
+                let path = Path::new(revision.path);
+                let format = self.format_in(self.format(Some(path)), Some(path), &source);
+                Document { path: Some(context.session.absolute(path)), format, source }
             }
             _ if name == "-" => self.load(context, &Target::Stdin)?,
             _ => {
@@ -136,7 +146,7 @@ impl Document {
             ParseErrorKind::OnlyComments => Some("with comments only"),
             ParseErrorKind::NotAMap => Some("with no map at the top"),
             // Anything else that cannot be read may be a secret with a slip in it.
-            _ if self.format == Format::Yaml && is_template() => Some("with template syntax"),
+            _ if self.format == Format::Yaml && is_template() => Some(TEMPLATE_SYNTAX),
             _ => None,
         }
     }
@@ -282,6 +292,9 @@ pub fn format_of(path: &Path) -> Format {
 pub fn format_names() -> Vec<&'static str> {
     STORES.iter().map(|store| store.name()).collect()
 }
+
+/// Why a file is passed over that some program makes a document of.
+pub const TEMPLATE_SYNTAX: &str = "with template syntax";
 
 #[cfg(test)]
 mod tests {

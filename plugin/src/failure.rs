@@ -205,6 +205,9 @@ pub enum Failure {
     /// The values cannot be encrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The file is one with SealedSecrets, and what was asked for is of SOPS.
+    #[error("the file holds SealedSecrets, and is no document of SOPS")]
+    SealedSecret,
     /// A Secret cannot be sealed.
     #[error("{0}")]
     Sealing(SealingError),
@@ -319,6 +322,7 @@ impl Failure {
             | Self::NoRules(_)
             | Self::NoSealingKeys
             | Self::Refused
+            | Self::SealedSecret
             | Self::Selector(_)
             | Self::Unnamed
             | Self::Unsealable { .. }

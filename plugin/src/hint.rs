@@ -1,10 +1,12 @@
 //! What may help after a failure, with the command or flag to use.
 
+use std::collections::BTreeMap;
+
 use selkie::format::{ParseErrorKind, WriteError};
 use selkie::scheme::SchemeError;
 use selkie::sealed::{
     BackupError, BackupProblem, BackupProblemKind, CertError, SealedFileError, SealingError, SealingKeyError,
-    SecretFileError, UnsealError,
+    SecretFileError, UnsealError, ValueError,
 };
 use selkie::sops::config::ConfigErrorKind;
 use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
@@ -85,6 +87,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Scheme(error) => return scheme_hint(error),
         Failure::NoSecret => "only Secrets are sealed: `kubectl seal encrypt` encrypts other files",
         Failure::Seal(error) => return seal_hint(error),
+        Failure::SealedSecret => {
+            "see values with `kubectl seal view` or `unseal`, change them with `merge` or `edit`, and seal them for \
+             another certificate with `reseal`"
+        }
         Failure::Sealing(error) => return sealing_hint(error),
         Failure::SecretFile(error) => return secret_file_hint(error),
         Failure::Selector(error) => return selector_hint(error),
@@ -95,6 +101,14 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Unsealable { .. } => "`kubectl seal reseal` without --check seals them",
         Failure::Unseal { error: UnsealError::Deprecated, .. } => {
             "pass --deprecated-data to unseal it all the same"
+        }
+        Failure::Unseal { error: UnsealError::Values(errors), .. } if templates_of(errors).is_some() => {
+            return templates_of(errors).map(|keys| {
+                format!(
+                    "the values open, but not every template can be filled in with them: correct {keys} in \
+                     spec.template.data"
+                )
+            });
         }
         Failure::Unseal { .. } => {
             "`kubectl seal validate --sealing-key KEYS FILE` finds out for which name, namespace and scope it was \
@@ -121,6 +135,15 @@ pub fn hint(failure: &Failure) -> Option<String> {
         | Failure::Write(_) => return None,
     };
     Some(hint.to_owned())
+}
+
+/// Returns the keys of the templates that fail, if nothing else does.
+fn templates_of(errors: &BTreeMap<String, ValueError>) -> Option<String> {
+    let is_template = |error: &ValueError| matches!(error, ValueError::Template(_));
+    errors.values().all(is_template).then(|| {
+        let keys: Vec<_> = errors.keys().map(String::as_str).collect();
+        crate::report::escape(&keys.join(", "))
+    })
 }
 
 fn cert_hint(error: &CertError) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use selkie::format::Format;
 use selkie::sealed::{Candidates, Diagnosis, KeyRegistry, SealedFile, SealedFileError, SealingScope};
+use selkie::template;
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
@@ -20,6 +21,8 @@ pub struct SealedReport {
     pub line: usize,
     /// The names of the values that are made from templates.
     pub templates: Vec<String>,
+    /// What is wrong with templates that cannot be read, by their names.
+    pub broken_templates: Vec<(String, String)>,
     /// Whether its values stand in the field that kubeseal wrote before 0.7.
     pub is_deprecated: bool,
     /// Its values.
@@ -121,9 +124,16 @@ fn report(
         scope: sealed.scope(),
         line: object.line,
         templates: sealed.template.data.keys().cloned().collect(),
+        broken_templates: sealed.template.data.iter().filter_map(broken).collect(),
         is_deprecated: sealed.deprecated_data.is_some(),
         items: items.collect(),
     }
+}
+
+/// Returns what is wrong with a template that cannot be read, with its name.
+fn broken((key, text): (&String, &Option<String>)) -> Option<(String, String)> {
+    let error = template::check(key, text.as_deref()?, &template::Limits::default()).err()?;
+    Some((key.clone(), error.to_string()))
 }
 
 fn outcome(diagnosis: &Diagnosis, keys: &KeyRegistry) -> Outcome {
@@ -185,12 +195,14 @@ impl SealedReport {
     /// Returns the report for programs.
     #[must_use]
     pub fn to_json(&self) -> Json {
+        let broken = |(key, why): &(String, String)| json!({"key": key, "why": why});
         json!({
             "name": self.name,
             "namespace": self.namespace,
             "scope": self.scope.name(),
             "line": self.line,
             "templates": self.templates,
+            "brokenTemplates": self.broken_templates.iter().map(broken).collect::<Json>(),
             "deprecated": self.is_deprecated,
             "values": self.items.iter().map(ItemReport::to_json).collect::<Json>(),
         })

@@ -2,8 +2,12 @@
 
 use rand::rngs::OsRng;
 use selkie::format::{Format, METADATA_KEY, WriteError};
+use selkie::scheme::Scheme;
+use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
-use selkie::sops::{DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, SealError, Stash, Unlocked};
+use selkie::sops::{
+    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, SealError, Stash, Unlocked,
+};
 use selkie::tree::Tree;
 
 use crate::context::Context;
@@ -20,10 +24,21 @@ pub fn unlock(
     tree: Tree,
     check: MacCheck,
 ) -> Result<Unlocked, Failure> {
-    let metadata = Metadata::from_entry(tree.metadata())?;
+    let metadata = metadata_of(&tree)?;
     let envelope = recover(context, metadata)?;
     let opened = envelope.open(format, tree, check)?;
     Ok(Unlocked { envelope, opened })
+}
+
+/// Returns the metadata of a document of SOPS.
+///
+/// # Errors
+/// If it has none that can be used.
+pub fn metadata_of(tree: &Tree) -> Result<Metadata, Failure> {
+    Metadata::from_entry(tree.metadata()).map_err(|error| match error {
+        MetadataError::Missing if SealedSecrets.is_in(tree) => Failure::SealedSecret,
+        error => error.into(),
+    })
 }
 
 /// Recovers the data key that metadata holds.

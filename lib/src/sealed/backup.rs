@@ -12,7 +12,7 @@ use super::pem_block::{self, PemBlock};
 use super::secret::SecretError;
 use crate::format::{Format, ParseError, WriteError, WriteOptions};
 use crate::secret::SecretBytes;
-use crate::tree::{Node, NodeId, Span, Step, Style, Tree, TreePath, Value};
+use crate::tree::{LineIndex, Node, NodeId, Span, Step, Style, Tree, TreePath, Value};
 
 /// The keys of a text, and what in it gives no key.
 #[derive(Default)]
@@ -113,8 +113,9 @@ impl Backup {
         } else {
             let is_json = text.expose_secret().trim_ascii_start().starts_with(b"{");
             let tree = if is_json { Format::Json } else { Format::Yaml }.read(text)?;
+            let lines = LineIndex::new(&tree);
             for &root in tree.documents() {
-                backup.read_object(&tree, root, None, small);
+                backup.read_object((&tree, &lines), root, None, small);
             }
         }
         if backup.keys.is_empty() && backup.problems.is_empty() {
@@ -167,15 +168,21 @@ impl Backup {
     }
 
     /// Reads an object; `implied` is its kind if it does not say one.
-    fn read_object(&mut self, tree: &Tree, object: NodeId, implied: Option<&str>, small: SmallKeys) {
-        let line = tree.line(tree.node(object).span.start);
+    fn read_object(
+        &mut self,
+        (tree, lines): (&Tree, &LineIndex),
+        object: NodeId,
+        implied: Option<&str>,
+        small: SmallKeys,
+    ) {
+        let line = lines.line(tree.node(object).span.start);
         let kind = text(tree, object, &["kind"]).map(|kind| String::from_utf8_lossy(kind).into_owned());
         let kind = kind.as_deref().or(implied);
         let items = find(tree, object, &["items"]).filter(|&items| tree.node(items).value == Value::List);
         match (kind, items) {
             (None | Some("List" | "SecretList"), Some(items)) => {
                 for item in tree.items(items) {
-                    self.read_object(tree, item, Some("Secret"), small);
+                    self.read_object((tree, lines), item, Some("Secret"), small);
                 }
             }
             (Some("Secret"), _) => {

@@ -1,15 +1,17 @@
 //! What is wrong with SealedSecrets, as far as it can be told without a key and without a cluster.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::cert::SealingCert;
 use super::file::objects;
 use super::item::{ItemError, key_bits};
+use super::registry::KeyRegistry;
 use super::scope::SealingScope;
 use super::sealed_secret::SealedSecret;
+use super::unseal::{Unseal, UnsealError, ValueError};
 use super::{API_VERSION, KIND};
-use crate::template;
-use crate::tree::{NodeId, Tree, Value};
+use crate::template::{self, Surroundings};
+use crate::tree::{LineIndex, MetadataEntry, NodeId, Tree, Value};
 
 /// Something that is wrong with a SealedSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,14 @@ pub enum FlawKind {
         /// The key.
         String,
     ),
+    /// Nothing of Kubernetes can be called so.
+    #[error("{field} {name:?} is no name: only lowercase letters, digits{} can be in it", if *.field == NAMESPACE { " and '-'" } else { ", '-' and '.'" })]
+    Name {
+        /// Where it stands.
+        field: &'static str,
+        /// The name.
+        name: String,
+    },
     /// The object has no name.
     #[error("metadata.name is missing")]
     NoName,
@@ -69,6 +79,14 @@ pub enum FlawKind {
         /// Where.
         String,
     ),
+    /// A template fails with the values that it is about.
+    #[error("the template {key} fails: {why}")]
+    Render {
+        /// The key of the template.
+        key: String,
+        /// Why.
+        why: String,
+    },
     /// The scope of the object is not that of its template.
     #[error("the template is annotated as {template}, but the object as {object}: that of the object counts")]
     Scopes {
@@ -120,13 +138,14 @@ impl FlawKind {
             Self::InClear(_) => "in-clear",
             Self::Item { .. } => "malformed",
             Self::Key(_) => "key-name",
+            Self::Name { .. } => "name",
             Self::NoName => "no-name",
             Self::NoNamespace => "no-namespace",
             Self::NotText(_) => "not-text",
             Self::Scopes { .. } => "other-scope",
             Self::Shape(_) => "shape",
             Self::Size { .. } => "other-size",
-            Self::Template { .. } => "template",
+            Self::Render { .. } | Self::Template { .. } => "template",
             Self::Version(_) => "version",
         }
     }
@@ -134,33 +153,87 @@ impl FlawKind {
 
 /// Returns how many objects of a tree call themselves SealedSecrets, and what is wrong with them, in the order of
 /// the text. With a certificate, values have to be sealed for a key of its size. `namespace` is that of objects
-/// that name none.
+/// that name none. A Secret in clear beside SealedSecrets is a flaw, too.
 #[must_use]
 pub fn flaws(tree: &Tree, cert: Option<&SealingCert>, namespace: Option<&str>) -> (usize, Vec<Flaw>) {
-    let is_one = |&node: &NodeId| text(tree, node, &["kind"]) == Some(KIND.as_bytes());
-    let nodes: Vec<_> = objects(tree).into_iter().filter(is_one).collect();
-    let mut flaws = Vec::new();
-    for &node in &nodes {
-        let name = text(tree, node, &["metadata", "name"]).unwrap_or_default();
-        let name = String::from_utf8_lossy(name).into_owned();
-        let mut inspection = Inspection { tree, node, name, cert, flaws: Vec::new() };
-        inspection.object(namespace);
+    let (mut count, mut flaws) = (0, Vec::new());
+    let lines = LineIndex::new(tree);
+    for node in objects(tree) {
+        let mut inspection = Inspection::new(tree, &lines, node, cert);
+        match text(tree, node, &["kind"]) {
+            Some(kind) if kind == KIND.as_bytes() => {
+                count += 1;
+                inspection.object(namespace);
+            }
+            Some(b"Secret") => inspection.secret(),
+            _ => {}
+        }
         inspection.flaws.sort_by_key(|flaw| flaw.line);
         flaws.append(&mut inspection.flaws);
     }
-    (nodes.len(), flaws)
+    if count == 0 { (0, Vec::new()) } else { (count, flaws) }
+}
+
+/// Returns which templates of the SealedSecrets of a tree fail with the values that the keys open. Of an object
+/// whose values do not all open, nothing is said. `namespace` is that of objects that name none.
+#[must_use]
+pub fn render_flaws(
+    tree: &Tree,
+    keys: &KeyRegistry,
+    namespace: Option<&str>,
+    surroundings: &mut Surroundings<'_>,
+) -> Vec<Flaw> {
+    let lines = LineIndex::new(tree);
+    let mut flaws = Vec::new();
+    for node in objects(tree) {
+        let mut inspection = Inspection::new(tree, &lines, node, None);
+        // What is no SealedSecret is a flaw of another kind.
+        let Ok(mut sealed) = SealedSecret::from_json(&tree.to_json(node)) else { continue };
+        if let Some(namespace) = namespace.filter(|_| sealed.metadata.namespace().is_empty()) {
+            sealed.metadata.set_namespace(namespace);
+        }
+        if let Err(UnsealError::Values(errors)) = sealed.unseal(keys, Unseal::default(), surroundings) {
+            for (key, error) in errors {
+                if let ValueError::Template(error) = error {
+                    let path = ["spec", "template", "data", &key];
+                    inspection.tell(&path, FlawKind::Render { why: error.to_string(), key: key.clone() });
+                }
+            }
+        }
+        inspection.flaws.sort_by_key(|flaw| flaw.line);
+        flaws.append(&mut inspection.flaws);
+    }
+    flaws
 }
 
 /// One object that is looked at.
 struct Inspection<'a> {
     tree: &'a Tree,
+    lines: &'a LineIndex,
     node: NodeId,
     name: String,
     cert: Option<&'a SealingCert>,
     flaws: Vec<Flaw>,
 }
 
-impl Inspection<'_> {
+impl<'a> Inspection<'a> {
+    fn new(tree: &'a Tree, lines: &'a LineIndex, node: NodeId, cert: Option<&'a SealingCert>) -> Self {
+        let name = text(tree, node, &["metadata", "name"]).unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        Self { tree, lines, node, name, cert, flaws: Vec::new() }
+    }
+
+    /// Looks at a Secret: its values are in clear, unless SOPS encrypted the file.
+    fn secret(&mut self) {
+        let version = text(self.tree, self.node, &["apiVersion"]).unwrap_or(b"v1");
+        if version != b"v1" || *self.tree.metadata() != MetadataEntry::Absent {
+            return;
+        }
+        for field in ["data", "stringData"] {
+            self.clear_values_of(&[field]);
+        }
+    }
+
     fn object(&mut self, namespace: Option<&str>) {
         let version = text(self.tree, self.node, &["apiVersion"]).unwrap_or_default();
         if version != API_VERSION.as_bytes() {
@@ -168,6 +241,8 @@ impl Inspection<'_> {
             self.tell(&["apiVersion"], FlawKind::Version(version));
         }
         self.clear_values();
+        self.copies();
+        self.spelling();
         self.items();
         self.templates();
         match SealedSecret::from_any_json(&self.without_values()) {
@@ -180,6 +255,12 @@ impl Inspection<'_> {
     fn meaning(&mut self, sealed: &SealedSecret, namespace: Option<&str>) {
         if sealed.metadata.name().is_empty() {
             self.tell(&["metadata"], FlawKind::NoName);
+        }
+        for (field, name) in [(NAME, sealed.metadata.name()), (NAMESPACE, sealed.metadata.namespace())] {
+            if !name.is_empty() && !is_name(name, field != NAMESPACE) {
+                let path = ["metadata", field.trim_start_matches("metadata.")];
+                self.tell(&path, FlawKind::Name { field, name: name.to_owned() });
+            }
         }
         let (object, template) = (sealed.scope(), SealingScope::of(&sealed.template.metadata));
         let has_namespace = namespace.is_some() || !sealed.metadata.namespace().is_empty();
@@ -197,11 +278,14 @@ impl Inspection<'_> {
         }
         if sealed.deprecated_data.is_some() {
             self.tell(&["spec", "data"], FlawKind::Deprecated);
-        } else if find(self.tree, self.node, &["spec", "encryptedData"]).is_none()
-            && sealed.template.data.is_empty()
-        {
+        } else if sealed.encrypted_data.is_empty() && self.has_no_items() && sealed.template.data.is_empty() {
             self.tell(&["spec"], FlawKind::Empty);
         }
+    }
+
+    fn has_no_items(&self) -> bool {
+        let items = find(self.tree, self.node, &["spec", "encryptedData"]);
+        items.is_none_or(|items| self.tree.items(items).next().is_none())
     }
 
     /// Looks for values that should be sealed.
@@ -215,14 +299,52 @@ impl Inspection<'_> {
             &["stringdata"],
         ];
         for path in places {
-            let Some(map) = find(self.tree, self.node, path) else { continue };
-            if self.tree.node(map).value != Value::Map {
-                continue;
+            self.clear_values_of(path);
+        }
+    }
+
+    fn clear_values_of(&mut self, path: &[&str]) {
+        let Some(map) = find(self.tree, self.node, path) else { return };
+        if self.tree.node(map).value != Value::Map {
+            return;
+        }
+        for value in self.tree.items(map) {
+            let key = String::from_utf8_lossy(self.tree.key(value).unwrap_or_default());
+            let place = format!("{}.{key}", path.join("."));
+            self.tell_at(value, FlawKind::InClear(place));
+        }
+    }
+
+    /// Looks for what `kubectl apply` leaves: a copy of the Secret that the template was made of.
+    fn copies(&mut self) {
+        let template = ["spec", "template", "metadata", "annotations", LAST_APPLIED];
+        for path in [&template[..], &template[2..]] {
+            let Some(copy) = text(self.tree, self.node, path) else { continue };
+            // What cannot be read may hold anything.
+            let copy: Json = serde_json::from_slice(copy).unwrap_or_else(|_| json!({"data": {"": ""}}));
+            let has = |field: &str| copy[field].as_object().is_some_and(|values| !values.is_empty());
+            if copy["kind"] != KIND && (has("data") || has("stringData")) {
+                let place = format!("the copy of the Secret in {}", path.join("."));
+                self.tell(path, FlawKind::InClear(place));
             }
-            for value in self.tree.items(map) {
-                let key = String::from_utf8_lossy(self.tree.key(value).unwrap_or_default());
-                let place = format!("{}.{key}", path.join("."));
-                self.tell_at(value, FlawKind::InClear(place));
+        }
+    }
+
+    /// Looks for fields that nothing reads, as they are spelled otherwise.
+    fn spelling(&mut self) {
+        let Some(spec) = find(self.tree, self.node, &["spec"]) else { return };
+        if self.tree.node(spec).value != Value::Map {
+            return;
+        }
+        for field in self.tree.items(spec) {
+            let key = String::from_utf8_lossy(self.tree.key(field).unwrap_or_default());
+            let meant =
+                ["encryptedData", "template"].into_iter().find(|name| name.eq_ignore_ascii_case(&key));
+            if let Some(meant) = meant.filter(|&meant| meant != key) {
+                self.tell_at(
+                    field,
+                    FlawKind::Shape(format!("nothing reads spec.{key}: it is called {meant}")),
+                );
             }
         }
     }
@@ -296,7 +418,7 @@ impl Inspection<'_> {
     }
 
     fn tell_at(&mut self, node: NodeId, kind: FlawKind) {
-        let line = self.tree.line(self.tree.node(node).key_start);
+        let line = self.lines.line(self.tree.node(node).key_start);
         self.flaws.push(Flaw { line, name: self.name.clone(), kind });
     }
 }
@@ -314,6 +436,26 @@ fn find(tree: &Tree, object: NodeId, path: &[&str]) -> Option<NodeId> {
         tree.items(node).filter(|&id| is_map && tree.key(id) == Some(name.as_bytes())).last()
     })
 }
+
+/// Returns whether something can be called so: by labels of DNS, of which there may be several.
+fn is_name(name: &str, with_dots: bool) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let ends = bytes.first().zip(bytes.last());
+        ends.is_some_and(|(&first, &last)| is_fine(first) && is_fine(last))
+            && bytes.iter().all(|&byte| is_fine(byte) || byte == b'-')
+    };
+    if with_dots {
+        name.len() <= 253 && name.split('.').all(is_label)
+    } else {
+        name.len() <= 63 && is_label(name)
+    }
+}
+
+const NAME: &str = "metadata.name";
+const NAMESPACE: &str = "metadata.namespace";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 #[cfg(test)]
 mod tests {
@@ -370,10 +512,52 @@ mod tests {
 
     #[test]
     fn objects_of_lists_are_looked_at_and_others_are_not() {
-        let text = "kind: Secret\nstringData:\n  a: x\n---\nkind: List\nitems:\n- kind: SealedSecret\n  apiVersion: bitnami.com/v1alpha1\n  \
+        let text = "kind: ConfigMap\ndata:\n  a: x\n---\nkind: List\nitems:\n- kind: SealedSecret\n  apiVersion: bitnami.com/v1alpha1\n  \
                     metadata: {name: a, namespace: b}\n";
         assert_eq!(names(text), [(7, "empty")]);
         assert_eq!(names("kind: SealedSecret\nspec: x\n"), [(1, "version"), (1, "shape")]);
+    }
+
+    #[test]
+    fn a_secret_in_clear_beside_a_sealed_one_is_a_flaw() {
+        let clear = "kind: Secret\napiVersion: v1\nstringData:\n  a: x\ndata:\n";
+        let sealed =
+            "---\nkind: SealedSecret\napiVersion: bitnami.com/v1alpha1\nmetadata: {name: a, namespace: b}\n";
+        assert_eq!(names(&format!("{clear}{sealed}")), [(4, "in-clear"), (7, "empty")]);
+        assert_eq!(names(clear), []);
+    }
+
+    #[test]
+    fn names_copies_and_emptiness_are_told() {
+        let object = |namespace: &str, spec: &str| {
+            format!(
+                "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: a.b\n  namespace: {namespace}\n\
+                 spec:\n  encryptedData: {{}}\n{spec}"
+            )
+        };
+        assert_eq!(names(&object("c", "")), [(6, "empty")]);
+        assert_eq!(names(&object("C.d", "")), [(5, "name"), (6, "empty")]);
+        let copy = |copy: &str| {
+            let copy = format!("      annotations:\n        {LAST_APPLIED}: '{copy}'\n");
+            names(&object("c", &format!("  template:\n    data: {{a: b}}\n    metadata:\n{copy}")))
+        };
+        assert_eq!(copy(r#"{"kind":"Secret","data":{"a":"eA=="}}"#), [(12, "in-clear")]);
+        assert_eq!(copy(r#"{"kind":"Secret"}"#), []);
+        assert_eq!(copy("hush"), [(12, "in-clear")]);
+    }
+
+    #[test]
+    fn templates_that_fail_are_told() {
+        let text = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: a, namespace: b}\nspec:\n  \
+                    template:\n    data:\n      c: fine\n      d: '{{ fail \"no\" }}'\n";
+        let tree = Format::Yaml.read(text).expect("YAML");
+        let mut surroundings =
+            Surroundings { now: time::OffsetDateTime::UNIX_EPOCH, rng: &mut rand::rngs::OsRng };
+        let all = render_flaws(&tree, &KeyRegistry::new(), None, &mut surroundings);
+        let [Flaw { line: 8, name, kind: FlawKind::Render { key, .. } }] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert_eq!((name.as_str(), key.as_str()), ("a", "d"));
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn change_all(
             return Ok(Outcome::Skipped("not encrypted"));
         }
         let tree = document.tree()?;
-        let metadata = Metadata::from_entry(tree.metadata())?;
+        let metadata = crate::sealing::metadata_of(&tree)?;
         let mut groups = metadata.groups.clone();
         change(&mut groups)?;
         let wanted = threshold.threshold.map_or(metadata.shamir_threshold, usize::from);
@@ -153,7 +153,7 @@ fn run_list(list: &List, context: &Context<'_>) -> Result<Exit, Failure> {
         if !target.is_named() && !document.looks_encrypted() {
             return Ok(false);
         }
-        let metadata = Metadata::from_entry(document.tree()?.metadata())?;
+        let metadata = crate::sealing::metadata_of(&document.tree()?)?;
         if list.json {
             listed.push(json!({
                 "file": target.name(),

@@ -319,6 +319,10 @@ pub(super) fn templates(
         templates.insert(key.to_owned(), text.to_owned());
     }
     templates.keys().try_for_each(|key| crate::secret_values::check_key(key))?;
+    for (key, text) in &templates {
+        let checked = selkie::template::check(key, text, &selkie::template::Limits::default());
+        checked.map_err(|error| Failure::Check(error.to_string()))?;
+    }
     Ok(templates)
 }
 

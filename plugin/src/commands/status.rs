@@ -2,8 +2,7 @@
 
 use selkie::format::Format;
 use selkie::manifest::Manifest;
-use selkie::scheme::{KeySource, scheme_of};
-use selkie::sealed::{Candidates, KeyRegistry};
+use selkie::sealed::{Candidates, Flaw, KeyRegistry, flaws};
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
 use selkie::sops::{LeafState, MacCheck, Metadata, leaves};
@@ -19,7 +18,7 @@ use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::sealed_report::{ItemReport, Outcome, SealedReport};
 use crate::settings::{Settings, SettingsFlags};
 use crate::targets::{self, Target};
-use crate::{batch, commands, dotted, doubts, git, sealed_report, sealing};
+use crate::{batch, commands, dotted, doubts, git, sealed_files, sealed_report, sealing};
 
 /// Say what is encrypted, for whom, and what looks wrong
 ///
@@ -29,9 +28,9 @@ use crate::{batch, commands, dotted, doubts, git, sealed_report, sealing};
 /// clear that a rule covers (not-encrypted), and keys or rules that are not those of .sops.yaml
 /// (other-keys, other-rule).
 ///
-/// Of SealedSecrets: values that are none (malformed), and, with private keys at hand, values that were sealed for
-/// another name, namespace or scope (other-scope), for a retired key (retired-key), or for none of the keys
-/// (unreadable); also the field data of old versions (deprecated).
+/// Of SealedSecrets: whatever `validate` finds without keys, such as values in clear, also of a Secret beside them
+/// (in-clear), and, with private keys at hand, values that were sealed for another name, namespace or scope
+/// (other-scope), for a retired key (retired-key), or for none of the keys (unreadable).
 ///
 /// Files are opened with the keys at hand, if they fit; the rest is found out without.
 #[derive(Debug, clap::Args)]
@@ -71,7 +70,9 @@ struct Status {
     target: String,
     format: Format,
     metadata: Option<Metadata>,
-    /// The SealedSecrets in the file.
+    /// Whether there are SealedSecrets in the file.
+    is_sealed: bool,
+    /// Those that can be read.
     sealed: Vec<SealedReport>,
     encrypted: usize,
     clear: usize,
@@ -135,18 +136,25 @@ fn look_at(
     context: &Context<'_>,
     target: &Target,
 ) -> Result<Option<Status>, Failure> {
-    let document = args.input.load(context, target)?;
+    let mut document = args.input.load(context, target)?;
+    let may_have_sealed = sealed_files::may_have_some(&document, target);
+    if may_have_sealed && !target.is_named() && !document.looks_encrypted() {
+        sealed_files::settle_format(&mut document, &args.input);
+    }
     // A file without a rule has no settings to compare with.
     let settings = SettingsFlags::default().resolve_if_any(context, document.path.as_deref())?;
-    if !target.is_named() && !document.may_hold_secrets() && !is_covered(&document, settings.as_ref()) {
+    let is_ours = may_have_sealed || document.may_hold_secrets();
+    if !target.is_named() && !is_ours && !is_covered(&document, settings.as_ref()) {
         return Ok(None);
     }
-    let Ok(tree) = document.tree_of(target)? else { return Ok(None) };
+    let Ok(tree) = sealed_files::tree_of(&document, target)? else { return Ok(None) };
     document.refuse_unnamed(&tree)?;
-    if scheme_of(&tree).is_some_and(|scheme| scheme.key_source() == KeySource::SealingKeys) {
-        return Status::of_sealed(args, opener, target, document.format, tree).map(Some);
-    }
     if !document::is_encrypted(&tree) {
+        // Also of those that are too broken to be of the scheme.
+        let (count, flaws) = flaws(&tree, None, None);
+        if count > 0 {
+            return Status::of_sealed(args, opener, target, document.format, tree, flaws).map(Some);
+        }
         let status = status_in_clear(target, &document, &tree, settings.as_ref());
         let concerns = target.is_named() || !status.findings.is_empty();
         return Ok(concerns.then_some(status));
@@ -211,6 +219,7 @@ impl Status {
             target: target.name(),
             format,
             metadata: None,
+            is_sealed: false,
             sealed: Vec::new(),
             encrypted: 0,
             clear: 0,
@@ -226,31 +235,39 @@ impl Status {
         target: &Target,
         format: Format,
         tree: Tree,
+        flaws: Vec<Flaw>,
     ) -> Result<Self, Failure> {
         let mut status = Self::new(target, format);
+        status.is_sealed = true;
         let none = KeyRegistry::new();
         let keys = if args.without_keys { &none } else { opener.registry()? };
-        status.sealed = sealed_report::look_at(format, tree, keys, &Candidates::default())?;
+        status.sealed = match sealed_report::look_at(format, tree, keys, &Candidates::default()) {
+            // What cannot be read was found already.
+            Err(_) if !flaws.is_empty() => Vec::new(),
+            reports => reports?,
+        };
         let items = || status.sealed.iter().flat_map(|report| &report.items);
         status.encrypted = items().count();
         let opens = |item: &ItemReport| matches!(item.outcome, Some(Outcome::Opens(_)));
         status.readable = (!keys.keys().is_empty()).then(|| items().all(opens));
-        let mut findings = Vec::new();
+        let mut findings: Vec<_> = flaws
+            .into_iter()
+            .map(|flaw| Finding {
+                kind: flaw.kind.name(),
+                line: Some(flaw.line),
+                path: Some(flaw.name).filter(|name| !name.is_empty()),
+                message: flaw.kind.to_string(),
+            })
+            .collect();
         for report in &status.sealed {
-            let mut find = |kind, line, key: Option<&str>, message| {
-                let path = key.map_or_else(|| report.title(), |key| format!("{} {key}", report.title()));
-                findings.push(Finding { kind, line: Some(line), path: Some(path), message });
-            };
-            if report.is_deprecated {
-                let message = "the values stand in the field data; seal the Secret again";
-                find("deprecated", report.line, None, message.to_owned());
-            }
-            for item in &report.items {
+            for item in report.items.iter().filter(|item| item.bits.is_some()) {
                 if let Some((kind, message)) = item.problem() {
-                    find(kind, item.line, Some(&item.key), message);
+                    let path = Some(format!("{} {}", report.title(), item.key));
+                    findings.push(Finding { kind, line: Some(item.line), path, message });
                 }
             }
         }
+        findings.sort_by_key(|finding| finding.line);
         status.findings = findings;
         Ok(status)
     }
@@ -306,7 +323,7 @@ impl Status {
     fn to_text(&self, context: &Context<'_>) -> String {
         let mut text = context.report.paint_data(STRONG, escape(&self.target));
         match &self.metadata {
-            None if !self.sealed.is_empty() => {
+            None if self.is_sealed => {
                 let readable = match self.readable {
                     Some(true) => ", readable with your keys",
                     Some(false) => ", not all readable with your keys",
@@ -356,7 +373,7 @@ impl Status {
         json!({
             "file": self.target,
             "format": self.format.store().name(),
-            "encrypted": metadata.is_some() || !self.sealed.is_empty(),
+            "encrypted": metadata.is_some() || self.is_sealed,
             "readable": self.readable,
             "groups": metadata.map(|metadata| commands::groups_json(&metadata.groups)),
             "threshold": metadata.map(Metadata::required_groups),

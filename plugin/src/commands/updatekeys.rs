@@ -107,7 +107,7 @@ fn plan(context: &Context<'_>, target: &Target) -> Result<Plan, Failure> {
         return Ok(Plan::Skip("not encrypted"));
     }
     let tree = document.tree()?;
-    let metadata = Metadata::from_entry(tree.metadata())?;
+    let metadata = sealing::metadata_of(&tree)?;
     let settings = SettingsFlags::default().resolve(context, document.path.as_deref());
     let settings = match settings {
         Err(Failure::NoRule { .. }) if !target.is_named() => return Ok(Plan::Skip("not covered by a rule")),

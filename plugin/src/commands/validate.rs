@@ -1,8 +1,11 @@
 //! `kubectl seal validate`.
 
+use rand::rngs::OsRng;
 use selkie::sealed::{
-    Candidates, KeyRegistry, SealedFile, SealedFileError, SealingCert, SealingScope, flaws,
+    Candidates, Flaw, KeyRegistry, SealedFile, SealedFileError, SealingCert, SealingScope, flaws,
+    render_flaws,
 };
+use selkie::template::Surroundings;
 use serde_json::{Value as Json, json};
 
 use crate::batch;
@@ -23,8 +26,9 @@ use crate::targets::{self, Target};
 /// Check SealedSecrets, without a cluster unless asked to
 ///
 /// What they are made of is checked in any case: names and scopes, keys and values, templates, and values that
-/// stand in clear. With a certificate, whether they fit it; with keys, whether they open, and if not, for which
-/// name, namespace and scope they were sealed. Whatever is found ends in exit code 1.
+/// stand in clear, also in a Secret beside them. With a certificate, whether they fit it; with keys, whether they
+/// open, and if not, for which name, namespace and scope they were sealed, and whether templates can be filled in.
+/// Whatever is found ends in exit code 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -143,15 +147,7 @@ fn check(
     if count == 0 {
         return if target.is_named() { Err(SealedFileError::Missing.into()) } else { Ok(None) };
     }
-    let mut findings: Vec<_> = flaws
-        .into_iter()
-        .map(|flaw| Finding {
-            line: flaw.line,
-            name: flaw.name,
-            kind: flaw.kind.name(),
-            message: flaw.kind.to_string(),
-        })
-        .collect();
+    let mut findings: Vec<_> = flaws.into_iter().map(told).collect();
     let mut sealed = Vec::new();
     // What cannot be read as a SealedSecret was found already.
     if let Ok(file) = SealedFile::new(document.format, document.tree()?) {
@@ -164,10 +160,17 @@ fn check(
         if let Some(keys) = &means.keys {
             let reports = look_at(document.format, document.tree()?, keys, &means.candidates)?;
             findings.extend(reports.iter().flat_map(|report| unopened(report, namespace)));
+            let mut surroundings = Surroundings { now: (context.session.clock)(), rng: &mut OsRng };
+            findings.extend(render_flaws(&tree, keys, namespace, &mut surroundings).into_iter().map(told));
         }
     }
     findings.sort_by_key(|finding| finding.line);
     Ok(Some(Checked { sealed, count, findings }))
+}
+
+fn told(flaw: Flaw) -> Finding {
+    let (kind, message) = (flaw.kind.name(), flaw.kind.to_string());
+    Finding { line: flaw.line, name: flaw.name, kind, message }
 }
 
 /// Returns what the keys found out about a SealedSecret.

@@ -15,6 +15,9 @@ pub(super) fn to_text(context: &Context<'_>, target: &str, reports: &[SealedRepo
         if !report.templates.is_empty() {
             lines.push(format!("  {:<10} {}", "templates", escape(&report.templates.join(", "))));
         }
+        for (_, why) in &report.broken_templates {
+            lines.push(format!("  {:<10} {}", context.report.paint_data(BAD, "broken"), escape(why)));
+        }
         if report.is_deprecated {
             let text = "the values stand in the field `data`, which kubeseal stopped writing in 2019: seal the Secret again";
             lines.push(format!("  {:<10} {text}", "note"));
