@@ -14,6 +14,7 @@ mod secrets;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Bytes;
 use kube::Client;
 use selkie::secret::SecretBytes;
 use tokio::runtime::{Builder, Runtime};
@@ -140,7 +141,7 @@ struct Question {
     method: Method,
     path: String,
     accept: &'static str,
-    body: Vec<u8>,
+    body: SecretBytes,
     /// How many bytes an answer may have.
     greatest: usize,
 }
@@ -148,20 +149,20 @@ struct Question {
 impl Question {
     /// Returns the question for an object.
     fn get(path: String) -> Self {
-        Self { method: Method::GET, path, accept: JSON, body: Vec::new(), greatest: GREATEST_OBJECT }
+        Self { method: Method::GET, path, accept: JSON, body: SecretBytes::new(), greatest: GREATEST_OBJECT }
     }
 
     /// Returns the question to do something with what is given as JSON.
-    fn post(path: String, body: Vec<u8>) -> Self {
+    fn post(path: String, body: SecretBytes) -> Self {
         Self { method: Method::POST, path, accept: JSON, body, greatest: GREATEST_OBJECT }
     }
 
     /// Returns the question to put the fields that are given as JSON over those of an object.
-    fn patch(path: String, body: Vec<u8>) -> Self {
+    fn patch(path: String, body: SecretBytes) -> Self {
         Self { method: Method::PATCH, path, accept: JSON, body, greatest: GREATEST_OBJECT }
     }
 
-    fn into_request<B: From<Vec<u8>>>(self) -> Result<Request<B>, ClusterError> {
+    fn into_request<B: From<Bytes>>(self) -> Result<Request<B>, ClusterError> {
         let kind = if self.method == Method::PATCH { PATCH } else { JSON };
         let mut request = Request::builder().method(self.method).uri(self.path);
         request = request.header(header::ACCEPT, self.accept);
@@ -169,8 +170,17 @@ impl Question {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         request
-            .body(B::from(self.body))
+            .body(B::from(Bytes::from_owner(Body(self.body))))
             .map_err(|error| ClusterError::Unusable { what: "a name", why: error.to_string() })
+    }
+}
+
+/// What is sent, which wipes itself.
+struct Body(SecretBytes);
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self.0.expose_secret()
     }
 }
 

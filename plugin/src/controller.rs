@@ -51,14 +51,7 @@ impl ControllerFlags {
     /// If they cannot be had, or there are none.
     pub fn sealing_keys(&self, context: &Context<'_>, small: SmallKeys) -> Result<Backup, Failure> {
         let namespace = self.namespace(context);
-        let mut backup = Backup::default();
-        let cluster = self.connect(context)?;
-        for key in cluster.sealing_keys(namespace)? {
-            let mut metadata = ObjectMeta::named(namespace, &key.name);
-            metadata.set_label(KEY_LABEL, &key.label);
-            backup.add(metadata, &key.private_key, &key.certificate, small);
-        }
-        add_unlabelled(&cluster, namespace, small, &mut backup)?;
+        let backup = stored_keys(&self.connect(context)?, namespace, small)?;
         if backup.keys.is_empty() {
             let what = format!("the namespace {namespace} of the cluster");
             return Err(Failure::UnusableKeys { what, problems: backup.problems });
@@ -68,6 +61,21 @@ impl ControllerFlags {
         }
         Ok(backup)
     }
+}
+
+/// Returns the private keys that a cluster keeps for a controller in a namespace, and what is wrong with others.
+///
+/// # Errors
+/// If they must not be read.
+pub fn stored_keys(cluster: &Cluster, namespace: &str, small: SmallKeys) -> Result<Backup, Failure> {
+    let mut backup = Backup::default();
+    for key in cluster.sealing_keys(namespace)? {
+        let mut metadata = ObjectMeta::named(namespace, &key.name);
+        metadata.set_label(KEY_LABEL, &key.label);
+        backup.add(metadata, &key.private_key, &key.certificate, small);
+    }
+    add_unlabelled(cluster, namespace, small, &mut backup)?;
+    Ok(backup)
 }
 
 /// Adds the key that the controller had before 0.9, which has no label. It is rare enough not to ask for the right

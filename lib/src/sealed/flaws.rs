@@ -60,7 +60,7 @@ pub enum FlawKind {
         String,
     ),
     /// Nothing of Kubernetes can be called so.
-    #[error("{field} {name:?} is no name: only lowercase letters, digits, '-'{} can be in it", if *.field == NAMESPACE { "" } else { " and '.'" })]
+    #[error("{field} {name:?} is no name: only lowercase letters, digits{} can be in it", if *.field == NAMESPACE { " and '-'" } else { ", '-' and '.'" })]
     Name {
         /// Where it stands.
         field: &'static str,
@@ -242,6 +242,7 @@ impl<'a> Inspection<'a> {
         }
         self.clear_values();
         self.copies();
+        self.spelling();
         self.items();
         self.templates();
         match SealedSecret::from_any_json(&self.without_values()) {
@@ -325,6 +326,25 @@ impl<'a> Inspection<'a> {
             if copy["kind"] != KIND && (has("data") || has("stringData")) {
                 let place = format!("the copy of the Secret in {}", path.join("."));
                 self.tell(path, FlawKind::InClear(place));
+            }
+        }
+    }
+
+    /// Looks for fields that nothing reads, as they are spelled otherwise.
+    fn spelling(&mut self) {
+        let Some(spec) = find(self.tree, self.node, &["spec"]) else { return };
+        if self.tree.node(spec).value != Value::Map {
+            return;
+        }
+        for field in self.tree.items(spec) {
+            let key = String::from_utf8_lossy(self.tree.key(field).unwrap_or_default());
+            let meant =
+                ["encryptedData", "template"].into_iter().find(|name| name.eq_ignore_ascii_case(&key));
+            if let Some(meant) = meant.filter(|&meant| meant != key) {
+                self.tell_at(
+                    field,
+                    FlawKind::Shape(format!("nothing reads spec.{key}: it is called {meant}")),
+                );
             }
         }
     }

@@ -135,7 +135,7 @@ impl Controller<'_> {
             method: method.clone(),
             path,
             accept,
-            body: body.to_vec(),
+            body: body.into(),
             greatest: GREATEST_OBJECT,
         };
         let proxy = match self.way.get() {

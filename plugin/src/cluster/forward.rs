@@ -33,9 +33,9 @@ impl Controller<'_> {
             // Whether it ends well is seen by what is read of it.
             tokio::spawn(async { connection.await.map_or((), |()| ()) });
             let greatest = question.greatest;
-            let mut request = question.into_request::<Vec<u8>>()?;
+            let mut request = question.into_request::<Bytes>()?;
             request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("localhost"));
-            let request = request.map(|body| Full::new(Bytes::from(body)));
+            let request = request.map(Full::new);
             let (parts, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
             let body = read(body, &asked, greatest).await?;
             Ok(Answer { status: parts.status, retry_after: retry_after(&parts.headers), body })

@@ -108,19 +108,18 @@ impl Cluster {
             Some(name) => Asked::one("create", "secrets", namespace, name),
             None => Asked::many("create", "secrets", Some(namespace)),
         };
-        let encode = |bytes: &[u8]| base64::encode(&SecretBytes::from(bytes));
         let mut object = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"labels": {KEY_LABEL: key.label}},
             "type": "kubernetes.io/tls",
-            "data": {"tls.crt": encode(key.certificate), "tls.key": encode(key.private_key.expose_secret())},
+            "data": {"tls.crt": base64::encode(&SecretBytes::from(key.certificate))},
         });
         match key.name {
             Some(name) => object["metadata"]["name"] = name.into(),
             None => object["metadata"]["generateName"] = PREFIX.into(),
         }
-        let question = Question::post(secrets(namespace)?, object.to_string().into_bytes());
+        let question = Question::post(secrets(namespace)?, with_private_key(&object, key.private_key));
         let answer = self.ask(&asked, question).map_err(without_message)?;
         let secret: Secret = parse(&asked, &answer)?;
         Ok(secret.metadata.name.unwrap_or_default())
@@ -134,7 +133,7 @@ impl Cluster {
         let asked = Asked::one("patch", "secrets", namespace, name);
         let path = format!("{}/{}", secrets(namespace)?, segment(name)?);
         let change = json!({"metadata": {"labels": {KEY_LABEL: label}}});
-        let question = Question::patch(path, change.to_string().into_bytes());
+        let question = Question::patch(path, SecretBytes::from(change.to_string()));
         self.ask(&asked, question).map_err(without_message).map(|_| ())
     }
 
@@ -196,13 +195,35 @@ fn parse<T: DeserializeOwned>(asked: &Asked, answer: &SecretBytes) -> Result<T, 
         .map_err(|_| ClusterError::Malformed { asked: asked.clone() })
 }
 
-/// An API server that refuses an object may show what is in it.
+/// Returns the text of an object with a private key in its data, which stands in no other text in between.
+fn with_private_key(object: &Json, key: &SecretBytes) -> SecretBytes {
+    let text = object.to_string();
+    let start = text.find(DATA).expect("the object has data") + DATA.len();
+    let encoded = SecretBytes::from(base64::encode(key));
+    let mut whole = SecretBytes::with_capacity(text.len() + encoded.len() + 16);
+    whole.extend_from_slice(&text.as_bytes()[..start]);
+    whole.extend_from_slice(b"\"tls.key\":\"");
+    whole.extend_from_slice(encoded.expose_secret());
+    whole.extend_from_slice(b"\",");
+    whole.extend_from_slice(&text.as_bytes()[start..]);
+    whole
+}
+
+/// An API server that refuses an object may show what is in it, and so may what it asks whether to admit it.
 fn without_message(error: ClusterError) -> ClusterError {
+    let source = None;
     match error {
-        ClusterError::Answer { asked, status, .. } => ClusterError::Answer { asked, status, source: None },
+        ClusterError::Answer { asked, status, .. } => ClusterError::Answer { asked, status, source },
+        ClusterError::Conflict { asked, .. } => ClusterError::Conflict { asked, source },
+        ClusterError::Forbidden { asked, .. } => ClusterError::Forbidden { asked, source },
+        ClusterError::NotFound { asked, .. } => ClusterError::NotFound { asked, source },
+        ClusterError::Unauthorized { asked, .. } => ClusterError::Unauthorized { asked, source },
         error => error,
     }
 }
+
+/// What comes before the first entry of the data of an object, which is the only map of that name in it.
+const DATA: &str = "\"data\":{";
 
 const KEY_LABEL: &str = "sealedsecrets.bitnami.com/sealed-secrets-key";
 
@@ -241,9 +262,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_sent_as_a_secret() {
+        let cluster = cluster(|_, _, body| {
+            let object: Json = serde_json::from_slice(body).expect("JSON");
+            let expected = json!({"tls.crt": "Yw==", "tls.key": "aw=="});
+            (if object["data"] == expected { 201 } else { 400 }, r#"{"metadata":{"name":"b"}}"#.to_owned())
+        });
+        let private_key = &SecretBytes::from("k");
+        let key = NewSealingKey { name: Some("\"data\":{"), label: "active", certificate: b"c", private_key };
+        assert_eq!(cluster.create_sealing_key("ns", &key).expect("it is made"), "b");
+    }
+
+    #[test]
     fn no_value_is_in_an_error() {
-        let refuse = |_: &str, _: &str, _: &[u8]| {
-            (422, json!({"kind": "Status", "message": "Invalid value: hush"}).to_string())
+        let refusing = |status: u16| {
+            let text = json!({"kind": "Status", "message": "Invalid value: hush"}).to_string();
+            cluster(move |_, _, _| (status, text.clone()))
         };
         let key = NewSealingKey {
             name: None,
@@ -251,9 +285,13 @@ mod tests {
             certificate: b"",
             private_key: &SecretBytes::from("hush"),
         };
-        let error = cluster(refuse).create_sealing_key("ns", &key).expect_err("it is refused");
-        assert!(matches!(error, ClusterError::Answer { status: 422, .. }));
-        assert!(!format!("{error} {error:?} {:?}", error.causes()).contains("hush"));
+        for status in [401, 403, 404, 409, 422, 500] {
+            let made = refusing(status).create_sealing_key("ns", &key).expect_err("it is refused");
+            let labelled = refusing(status).label_sealing_key("ns", "a", "x").expect_err("it is refused");
+            for error in [made, labelled] {
+                assert!(!format!("{error} {error:?} {:?}", error.causes()).contains("hush"), "{status}");
+            }
+        }
         let error = cluster(|_, _, _| (200, r#"{"data":{"a":"hush!"}}"#.to_owned())).secret("ns", "a");
         let Err(error) = error else { panic!("it cannot be read") };
         assert!(!format!("{error} {error:?} {:?}", error.causes()).contains("hush"));

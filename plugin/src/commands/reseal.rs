@@ -8,12 +8,12 @@ use selkie::sealed::{SealedFile, SealedObject, SealedSecret, rotated, rotation_r
 use crate::batch::{self, Outcome};
 use crate::cluster::{Cluster, ClusterError};
 use crate::commands;
-use crate::commands::seal;
 use crate::context::Context;
 use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{count, escape};
+use crate::sealed_files;
 use crate::sealer::{Resealing, Sealer, SealerFlags};
 use crate::targets::{self, Target};
 
@@ -100,16 +100,8 @@ fn reseal(
     counts: &Counts,
 ) -> Result<Outcome, Failure> {
     let _turn = if args.check { crate::turn::Turn::none() } else { document::turn(context, target) };
-    let document = match seal::load(&InputFlags::default(), context, target)? {
-        Ok(document) => document,
-        Err(reason) => return Ok(Outcome::Skipped(reason)),
-    };
-    if !target.is_named() && !may_hold_sealed_secrets(document.source.expose_secret()) {
+    let Some((document, tree)) = sealed_files::read(context, &InputFlags::default(), target)? else {
         return Ok(Outcome::Skipped("with no SealedSecret in it"));
-    }
-    let tree = match document.tree_of(target)? {
-        Ok(tree) => tree,
-        Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     let file = SealedFile::new(document.format, tree)?;
     if file.objects().is_empty() {
@@ -240,11 +232,6 @@ impl Counts {
     }
 }
 
-fn may_hold_sealed_secrets(text: &[u8]) -> bool {
-    text.windows(KIND.len()).any(|window| window == KIND)
-}
-
-const KIND: &[u8] = b"SealedSecret";
 /// What is said of values that no key opens.
 pub const LOCKED: &str = "cannot be opened; their SealedSecrets stay as they are";
 const STALE: &str = "not sealed for the certificate";

@@ -29,9 +29,16 @@ pub(super) struct Flag {
 }
 
 /// What was given on the command line, or by variables.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Given {
     values: HashMap<&'static str, Vec<String>>,
+}
+
+/// Values may stand in it.
+impl std::fmt::Debug for Given {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Given").finish_non_exhaustive()
+    }
 }
 
 /// Why a command line does not fit the grammar.

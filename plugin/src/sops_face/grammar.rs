@@ -51,13 +51,20 @@ pub enum Place {
 }
 
 /// What was given on the command line, or by variables in its place.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Given {
     values: HashMap<String, Value>,
     arguments: Vec<OsString>,
 }
 
-#[derive(Debug, Default)]
+/// Values may stand in it.
+impl std::fmt::Debug for Given {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Given").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
 struct Value {
     texts: Vec<OsString>,
     /// The name by which the flag was used, if it was.

@@ -8,7 +8,7 @@ use selkie::sealed::{ACTIVE, BackupKey, KEY_LABEL, KeySecret, SealingCert, Small
 use crate::batch;
 use crate::cluster::{Cluster, ClusterError, NewSealingKey};
 use crate::context::Context;
-use crate::controller::ControllerFlags;
+use crate::controller::{ControllerFlags, stored_keys};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::sealing_keys;
@@ -114,10 +114,6 @@ fn create(
 
 /// Returns the fingerprints of the keys that are there.
 fn fingerprints(cluster: &Cluster, namespace: &str) -> Result<BTreeSet<String>, Failure> {
-    let mut backup = selkie::sealed::Backup::default();
-    for key in cluster.sealing_keys(namespace)? {
-        let metadata = selkie::sealed::ObjectMeta::named(namespace, &key.name);
-        backup.add(metadata, &key.private_key, &key.certificate, SmallKeys::Allow);
-    }
+    let backup = stored_keys(cluster, namespace, SmallKeys::Allow)?;
     Ok(backup.keys.iter().map(|key| key.secret.key.fingerprint()).collect())
 }
