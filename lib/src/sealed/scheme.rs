@@ -27,17 +27,6 @@ pub fn names_group(text: &[u8]) -> bool {
     has(group) || has(&wide)
 }
 
-/// Returns whether a text names the group of SealedSecrets, in UTF-8 or UTF-16: what does not has none, unless it
-/// escapes the letters of the name.
-#[must_use]
-pub fn names_group(text: &[u8]) -> bool {
-    let group = super::GROUP.as_bytes();
-    let has = |wanted: &[u8]| text.windows(wanted.len()).any(|window| window == wanted);
-    // Whatever comes first of the two bytes of a letter, there is a zero between two letters.
-    let wide: Vec<u8> = group.iter().flat_map(|&byte| [byte, 0]).take(2 * group.len() - 1).collect();
-    has(group) || has(&wide)
-}
-
 impl Scheme for SealedSecrets {
     fn name(&self) -> &'static str {
         "Sealed Secrets"
