@@ -210,9 +210,9 @@ mod tests {
     fn nobody_leads_from_https_to_http() {
         let url = |text: &str| Url::parse(text).expect("an address");
         let (safe, open) = (url("https://host/a"), url("http://host/b"));
-        assert!(is_downgrade(&[safe.clone()], &open));
+        assert!(is_downgrade(std::slice::from_ref(&safe), &open));
         assert!(is_downgrade(&[safe.clone(), safe.clone()], &open));
-        assert!(!is_downgrade(&[open.clone()], &open));
+        assert!(!is_downgrade(std::slice::from_ref(&open), &open));
         assert!(!is_downgrade(&[open, safe.clone()], &safe));
     }
 
