@@ -87,8 +87,12 @@ impl CertificateFlags {
                 if keys.is_incomplete() {
                     return Err(Failure::Check(INCOMPLETE.to_owned()));
                 }
-                let source = format!("of the key {} ({})", escape(&key.name), key.fingerprint());
-                Certificate { cert: SealingCert::of_key(key), source, fetched: None }
+                let what = format!("the key {} ({})", escape(&key.name), key.fingerprint());
+                let source = format!("of {what}");
+                let cert = SealingCert::of_key(key);
+                let expired = |error| Failure::Certificate { what, error };
+                cert.check_expiry((context.session.clock)()).map_err(expired)?;
+                Certificate { cert, source, fetched: None }
             }
         };
         found.check(context)?;

@@ -94,13 +94,16 @@ fn proxy_of(url: &Url, environment: &Environment) -> Option<String> {
 /// Follows servers to other addresses, but not to where anybody on the way could put something else.
 fn redirects() -> Policy {
     Policy::custom(|attempt| {
-        let was_safe = attempt.previous().iter().any(|url| url.scheme() == "https");
-        if was_safe && attempt.url().scheme() != "https" {
+        if is_downgrade(attempt.previous(), attempt.url()) {
             attempt.error(Downgrade)
         } else {
             Policy::default().redirect(attempt)
         }
     })
+}
+
+fn is_downgrade(previous: &[Url], next: &Url) -> bool {
+    next.scheme() != "https" && previous.iter().any(|url| url.scheme() == "https")
 }
 
 /// A server leads from https to http.
@@ -201,6 +204,16 @@ mod tests {
     fn no_password_is_shown() {
         assert_eq!(shown("https://me:hush@host/a?token=hush"), "https://host/a");
         assert!(fetch(&session(&[]), "http://").is_err());
+    }
+
+    #[test]
+    fn nobody_leads_from_https_to_http() {
+        let url = |text: &str| Url::parse(text).expect("an address");
+        let (safe, open) = (url("https://host/a"), url("http://host/b"));
+        assert!(is_downgrade(std::slice::from_ref(&safe), &open));
+        assert!(is_downgrade(&[safe.clone(), safe.clone()], &open));
+        assert!(!is_downgrade(std::slice::from_ref(&open), &open));
+        assert!(!is_downgrade(&[open, safe.clone()], &safe));
     }
 
     #[test]
