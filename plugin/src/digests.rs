@@ -109,11 +109,10 @@ impl Digests {
         let mut file = File::options().read(true).append(true).open(path).ok()?;
         let mut head = Zeroizing::new([0; HEAD_LENGTH]);
         file.read_exact(&mut *head).ok()?;
-        let key = head.strip_prefix(HEAD)?;
+        let key = DigestKey::new(head.strip_prefix(HEAD)?.try_into().ok()?);
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?.checked_sub(HEAD_LENGTH)?;
-        let is_fit = key == self.key.expose_secret()
-            && length % Digest::LENGTH == 0
-            && length / Digest::LENGTH + more <= MOST;
+        let is_fit =
+            key.is_same(&self.key) && length % Digest::LENGTH == 0 && length / Digest::LENGTH + more <= MOST;
         is_fit.then_some(file)
     }
 

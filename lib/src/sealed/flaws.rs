@@ -11,7 +11,7 @@ use super::sealed_secret::SealedSecret;
 use super::unseal::{Unseal, UnsealError, ValueError};
 use super::{API_VERSION, KIND};
 use crate::template::{self, Surroundings};
-use crate::tree::{LineIndex, MetadataEntry, NodeId, Tree, Value};
+use crate::tree::{MetadataEntry, NodeId, Tree, Value};
 
 /// Something that is wrong with a SealedSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,9 +157,8 @@ impl FlawKind {
 #[must_use]
 pub fn flaws(tree: &Tree, cert: Option<&SealingCert>, namespace: Option<&str>) -> (usize, Vec<Flaw>) {
     let (mut count, mut flaws) = (0, Vec::new());
-    let lines = LineIndex::new(tree);
     for node in objects(tree) {
-        let mut inspection = Inspection::new(tree, &lines, node, cert);
+        let mut inspection = Inspection::new(tree, node, cert);
         match text(tree, node, &["kind"]) {
             Some(kind) if kind == KIND.as_bytes() => {
                 count += 1;
@@ -183,10 +182,9 @@ pub fn render_flaws(
     namespace: Option<&str>,
     surroundings: &mut Surroundings<'_>,
 ) -> Vec<Flaw> {
-    let lines = LineIndex::new(tree);
     let mut flaws = Vec::new();
     for node in objects(tree) {
-        let mut inspection = Inspection::new(tree, &lines, node, None);
+        let mut inspection = Inspection::new(tree, node, None);
         // What is no SealedSecret is a flaw of another kind.
         let Ok(mut sealed) = SealedSecret::from_json(&tree.to_json(node)) else { continue };
         if let Some(namespace) = namespace.filter(|_| sealed.metadata.namespace().is_empty()) {
@@ -209,7 +207,6 @@ pub fn render_flaws(
 /// One object that is looked at.
 struct Inspection<'a> {
     tree: &'a Tree,
-    lines: &'a LineIndex,
     node: NodeId,
     name: String,
     cert: Option<&'a SealingCert>,
@@ -217,10 +214,10 @@ struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    fn new(tree: &'a Tree, lines: &'a LineIndex, node: NodeId, cert: Option<&'a SealingCert>) -> Self {
+    fn new(tree: &'a Tree, node: NodeId, cert: Option<&'a SealingCert>) -> Self {
         let name = text(tree, node, &["metadata", "name"]).unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();
-        Self { tree, lines, node, name, cert, flaws: Vec::new() }
+        Self { tree, node, name, cert, flaws: Vec::new() }
     }
 
     /// Looks at a Secret: its values are in clear, unless SOPS encrypted the file.
@@ -418,7 +415,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn tell_at(&mut self, node: NodeId, kind: FlawKind) {
-        let line = self.lines.line(self.tree.node(node).key_start);
+        let line = self.tree.line(self.tree.node(node).key_start);
         self.flaws.push(Flaw { line, name: self.name.clone(), kind });
     }
 }
