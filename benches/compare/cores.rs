@@ -56,10 +56,10 @@ impl Pair {
         let private = PrivateDecryptingKey::generate(KeySize::Rsa4096)?;
         let der = STANDARD.encode(private.as_der()?.as_ref());
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
-        let key = SealingKey::parse(&pem.into(), SmallKeys::Refuse)?;
+        let key = Key::new(SealingKey::parse(&pem.into(), SmallKeys::Refuse)?, "made here");
         let cert = SealingCert::of_key(&key);
         let mut keys = KeyRegistry::new();
-        keys.add(Key::new(key, "made here"));
+        keys.add(key);
         let public = OaepPublicEncryptingKey::new(private.public_key())?;
         Ok(Self { keys, cert, private: OaepPrivateDecryptingKey::new(private)?, public })
     }
