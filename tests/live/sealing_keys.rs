@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         with_controller("a_certificate_is_kept_for_a_day", certificate),
         with_controller("keys_are_saved_and_brought_back", backup),
+        with_controller("the_controller_seals_again_and_only_values_change", reseal),
         with_controller("what_is_sealed_is_checked_and_unsealed", unseal),
     ]
 }
@@ -119,6 +120,33 @@ fn backup(cluster: &Cluster) -> Result<(), Failed> {
         return Err(format!("{other}{retired}{again}{states:?}").into());
     }
     Ok(())
+}
+
+fn reseal(cluster: &Cluster) -> Result<(), Failed> {
+    let user = User::new(&cluster.kubeconfig())?;
+    let secret = "# kept\napiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  namespace: resealed\n  labels: {app: x}\n\
+                  stringData: {password: of the sea, user: selkie}\n---\nkind: ConfigMap # kept\n";
+    fs::write(user.folder.path().join("secret.yaml"), secret)?;
+    let template = "--template=url=https://{{ .user }}";
+    user.run(&["seal", "secret.yaml", "-o", "sealed.yaml", "--no-digests", template])?;
+    let before = fs::read_to_string(user.folder.path().join("sealed.yaml"))?;
+    user.run(&["reseal", "--by-controller", "--no-digests", "sealed.yaml"])?;
+    let after = fs::read_to_string(user.folder.path().join("sealed.yaml"))?;
+    let is_value = |line: &&str| line.starts_with("    password: ") || line.starts_with("    user: ");
+    let rest = |text: &str| text.lines().filter(|line| !is_value(line)).map(str::to_owned).collect::<Vec<_>>();
+    let values = |text: &str| text.lines().filter(is_value).map(str::to_owned).collect::<Vec<_>>();
+    if rest(&before) != rest(&after) || values(&after).len() != 2 {
+        return Err(format!("{before}\n{after}").into());
+    }
+    if values(&before).iter().zip(values(&after)).any(|(old, new)| *old == new) {
+        return Err("a value was not sealed again".into());
+    }
+    let unsealed = user.run(&["unseal", "--from-cluster", "sealed.yaml"])?.stdout;
+    if unsealed.contains("password: of the sea") && unsealed.contains("url: https://selkie") {
+        Ok(())
+    } else {
+        Err(unsealed.into())
+    }
 }
 
 fn unseal(cluster: &Cluster) -> Result<(), Failed> {
