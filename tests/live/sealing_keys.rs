@@ -133,7 +133,8 @@ fn reseal(cluster: &Cluster) -> Result<(), Failed> {
     user.run(&["reseal", "--by-controller", "--no-digests", "sealed.yaml"])?;
     let after = fs::read_to_string(user.folder.path().join("sealed.yaml"))?;
     let is_value = |line: &&str| line.starts_with("    password: ") || line.starts_with("    user: ");
-    let rest = |text: &str| text.lines().filter(|line| !is_value(line)).map(str::to_owned).collect::<Vec<_>>();
+    let rest =
+        |text: &str| text.lines().filter(|line| !is_value(line)).map(str::to_owned).collect::<Vec<_>>();
     let values = |text: &str| text.lines().filter(is_value).map(str::to_owned).collect::<Vec<_>>();
     if rest(&before) != rest(&after) || values(&after).len() != 2 {
         return Err(format!("{before}\n{after}").into());
