@@ -1,8 +1,10 @@
-//! Encrypts and decrypts [SOPS](https://getsops.io) documents, byte for byte, for GitOps tools to embed.
+//! Encrypts and decrypts [SOPS](https://getsops.io) documents, byte for byte, and seals and unseals
+//! [Sealed Secrets](https://github.com/bitnami-labs/sealed-secrets), for GitOps tools to embed.
 //!
-//! An encrypted document is an ordinary YAML, JSON, dotenv or INI file whose values are encrypted one by
+//! An encrypted document of SOPS is an ordinary YAML, JSON, dotenv or INI file whose values are encrypted one by
 //! one, so that it can be reviewed and diffed; its keys, comments and layout stay as they are. Files
-//! written here open in sops, and the other way round.
+//! written here open in sops, and the other way round. A SealedSecret is a Secret of Kubernetes that the
+//! controller of one cluster alone can open: see [`sealed`].
 //!
 //! # Example
 //! ```no_run
@@ -23,8 +25,9 @@
 //!
 //! # Layers
 //! [`mod@format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
-//! trees under a data key. None of them reads an environment, a file, a clock or a network: callers hand
-//! in bytes, identities, randomness and the time.
+//! trees under a data key. [`sealed`] encrypts Secrets to a controller, and renders their templates with
+//! [`mod@template`]. [`scheme`] is one face for both. None of them reads an environment, a file, a clock or a
+//! network: callers hand in bytes, identities, randomness and the time.
 
 pub mod format;
 pub mod keys;

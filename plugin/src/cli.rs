@@ -15,7 +15,8 @@ use crate::session::Session;
 
 /// Encrypt, view, edit, rotate and check secrets in Git
 ///
-/// Files are those of SOPS: YAML, JSON, dotenv, INI or anything else, with values encrypted one by one.
+/// Files are those of SOPS: YAML, JSON, dotenv, INI or anything else, with values encrypted one by one; and manifests
+/// with SealedSecrets, which the controller of one cluster opens.
 /// Commands that work on files take globs and folders, too, but for exec-file, which takes one file; folders are
 /// read with all below them, as Git sees them.
 #[derive(Debug, Parser)]
@@ -156,7 +157,8 @@ Examples:
   kubectl seal status .                     what is encrypted, for whom, and what looks wrong
   kubectl seal tour                         see all of it on an example
 
-`kubectl seal sops …` is the command line of sops; so is this program when it is called sops.";
+`kubectl seal sops …` is the command line of sops, `kubectl seal kubeseal …` that of kubeseal; so is this program when
+it is called by one of these names.";
 
 #[cfg(test)]
 mod tests {

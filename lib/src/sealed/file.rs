@@ -5,7 +5,7 @@
 //!
 //! Invariant: what is not a value of a SealedSecret, or that name, stays byte for byte.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use rand_core::CryptoRngCore;
 use serde_json::Value as Json;
@@ -190,28 +190,20 @@ impl SealedFile {
     /// If the key of the certificate is too small, or an item cannot be written in place. Items that no key
     /// opens stay as they are, and are told in the result.
     pub fn reseal(
-        mut self,
+        self,
         keys: &KeyRegistry,
         cert: &SealingCert,
         always: bool,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<(SecretBytes, Vec<Resealed>), SealedFileError> {
-        let (mut changed, mut results) = (Vec::new(), Vec::new());
-        for object in &mut self.objects {
-            let resealed = object.sealed.reseal(keys, cert, always, rng);
-            let resealed = resealed.map_err(|source| object.error(source))?;
-            let is_changed: HashSet<&String> = resealed.changed.iter().collect();
-            for (key, node) in &object.items {
-                if is_changed.contains(key) {
-                    let item = self.tree.intern(object.sealed.encrypted_data[key].as_bytes());
-                    self.tree.set_value(*node, Value::Str(item));
-                    changed.push(*node);
-                }
-            }
-            results.push(resealed);
+        let (mut all, mut results) = (Vec::new(), Vec::new());
+        for object in &self.objects {
+            let mut sealed = object.sealed.clone();
+            let resealed = sealed.reseal(keys, cert, always, rng);
+            results.push(resealed.map_err(|source| object.error(source))?);
+            all.push(sealed);
         }
-        changed.sort_unstable();
-        Ok((rewrite(self.format, &self.tree, &changed)?, results))
+        Ok((self.replace_items(&all)?, results))
     }
 
     /// Returns the file with other items: of each object at its position, those that `sealed` has. Nothing else of
@@ -344,9 +336,7 @@ impl OpenedFile {
                     }
                 };
                 let place = file.tree.node(node);
-                if place.origin == Origin::Source
-                    && place.span != (Span { start: place.span.start, end: place.span.start })
-                {
+                if place.origin == Origin::Source && !place.span.is_empty() {
                     verbatim.push((node, written));
                 } else {
                     // What is not written down, such as null, or stands for something else.
@@ -671,7 +661,8 @@ mod tests {
         }
         let secret = "---\nkind: Secret\napiVersion: v1\nmetadata: {name: o}\ndata: {a: eA==}\n";
         let with_secret = format!("{}{secret}", show(&plaintext));
-        assert!(opened.seal(with_secret.into(), &cert, &mut OsRng).is_err());
+        let error = opened.seal(with_secret.into(), &cert, &mut OsRng).err();
+        assert!(matches!(error, Some(SealedFileError::Leak { .. })), "{error:?}");
         // What was in clear before is no news, and what is taken out is not missed.
         let opened = open(&format!("{text}{secret}"), &keys).expect("the key fits");
         let plaintext = opened.plaintext().expect("it can be written");

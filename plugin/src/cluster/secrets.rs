@@ -137,24 +137,6 @@ impl Cluster {
         self.ask(&asked, question).map_err(without_message).map(|_| ())
     }
 
-    /// Returns the SealedSecrets of a namespace, or of all of them.
-    ///
-    /// # Errors
-    /// If they must not be listed, or the cluster knows no SealedSecrets.
-    pub fn sealed_secrets(&self, namespace: Option<&str>) -> Result<Vec<Json>, ClusterError> {
-        let asked = Asked::many("list", "sealedsecrets.bitnami.com", namespace);
-        let place =
-            namespace.map(segment).transpose()?.map_or(String::new(), |name| format!("/namespaces/{name}"));
-        let mut all =
-            self.list::<Json>(&asked, &format!("/apis/bitnami.com/v1alpha1{place}/sealedsecrets?"))?;
-        // Objects in a list do not say what they are.
-        for object in all.iter_mut().filter_map(Json::as_object_mut) {
-            object.entry("apiVersion").or_insert_with(|| "bitnami.com/v1alpha1".into());
-            object.entry("kind").or_insert_with(|| "SealedSecret".into());
-        }
-        Ok(all)
-    }
-
     /// Returns all objects of a list, which comes in parts.
     fn list<T: DeserializeOwned>(&self, asked: &Asked, path: &str) -> Result<Vec<T>, ClusterError> {
         let mut all = Vec::new();
@@ -255,10 +237,10 @@ mod tests {
             };
             (200, part.to_string())
         });
-        let all = cluster.sealed_secrets(None).expect("they are listed");
+        let all = cluster.list::<Json>(&Asked::many("list", "secrets", None), "/api/v1/secrets?");
+        let all = all.expect("they are listed");
         let names: Vec<_> = all.iter().map(|object| object["metadata"]["name"].as_str()).collect();
         assert_eq!(names, [Some("1"), Some("2")]);
-        assert_eq!(all[0]["kind"], "SealedSecret");
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use selkie::format::Format;
 use selkie::manifest::{ObjectKind, arrange, print_json, print_yaml};
+use selkie::scheme::Scheme;
 use selkie::sealed::{
-    SealedFileError, SealedSecret, Sealing, SealingScope, SecretFile, SecretFileError, SecretObject, objects,
+    SealedFileError, SealedSecret, SealedSecrets, Sealing, SealingScope, SecretFile, SecretFileError,
+    SecretObject, objects,
 };
 use selkie::secret::SecretBytes;
 
@@ -245,6 +247,10 @@ fn replaced(
 
 /// Returns the SealedSecrets of a text; none if it cannot be read, as nothing depends on them.
 pub(super) fn sealed_secrets(format: Format, source: &SecretBytes) -> Vec<SealedSecret> {
+    // Most of what is sealed has none yet, and need not be read twice.
+    if !SealedSecrets.may_be_in(source.expose_secret()) {
+        return Vec::new();
+    }
     let Ok(tree) = format.read(SecretBytes::from(source.expose_secret())) else { return Vec::new() };
     let sealed = |node| {
         let json = tree.to_json(node);
