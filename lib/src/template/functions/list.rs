@@ -76,6 +76,10 @@ pub fn initial(call: &mut Call<'_, '_>) -> Result {
 
 pub fn sort_alpha(call: &mut Call<'_, '_>) -> Result {
     let value = call.arg(0);
+    // As in `toStrings`, a nil list of texts stays nil.
+    if matches!(&value, Value::List(list) if list.is_nil && list.element == Element::Text) {
+        return Ok(value);
+    }
     let mut texts = if let Value::List(_) = value {
         strings_of(&value, &mut call.machine.budget)?
     } else {

@@ -406,6 +406,10 @@ pub fn to_string(call: &mut Call<'_, '_>) -> Result {
 
 pub fn to_strings(call: &mut Call<'_, '_>) -> Result {
     let value = call.arg(0);
+    // sprig hands out a list of texts as it is, and a nil one stays nil.
+    if matches!(&value, Value::List(list) if list.is_nil && list.element == Element::Text) {
+        return Ok(value);
+    }
     let texts = strings_of(&value, &mut call.machine.budget)?;
     Ok(call.machine.list(Element::Text, texts.into_iter().map(Value::Text).collect())?)
 }
