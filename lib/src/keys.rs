@@ -12,10 +12,13 @@ pub mod hckms;
 mod kinds;
 pub mod kms;
 pub mod pgp;
+mod remembering;
+#[cfg(feature = "remote")]
+mod remote;
+mod service;
+mod setup;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 
 use rand_core::CryptoRngCore;
 use serde_json::{Map, Value as Json};
@@ -24,6 +27,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::secret::SecretBytes;
 
 pub use kinds::KEY_KINDS;
+pub use remembering::Remembering;
+#[cfg(feature = "remote")]
+pub use remote::Remote;
+pub use service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
+pub use setup::{KeySetup, Trust};
 
 /// The key of one document: 32 random bytes that encrypt its values with AES-256-GCM.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -58,6 +66,22 @@ pub struct KeyKind {
     pub parse_object: fn(&KeyFields) -> Result<KeyFields, KeyParseError>,
     /// Returns the text by which people tell one key from another.
     pub identify: fn(&KeyFields) -> String,
+    /// The key as a message of the gRPC protocol between key services.
+    pub message: KeyMessage,
+    /// Makes the service that wraps and unwraps with such keys. `None` if this build has none, or if it takes more
+    /// than the setup of a run: identities, for age.
+    pub connect: Option<fn(&KeySetup) -> Box<dyn KeyService>>,
+}
+
+/// How a key is written as a message of the gRPC protocol between key services: `Key` of `keyservice.proto` of
+/// sops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyMessage {
+    /// The number of the kind among the variants of `Key.key_type`.
+    pub tag: u32,
+    /// The number of each field of the metadata in the message of the kind. A field that holds an object is a map
+    /// from texts to texts, any other one is a text.
+    pub fields: &'static [(&'static str, u32)],
 }
 
 /// The fields of a key, as its metadata has them, or of an object that names one.
@@ -97,45 +121,6 @@ pub struct MasterKey {
 /// Master keys each of which alone recovers the group's share of the data key.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct KeyGroup(pub Vec<MasterKey>);
-
-/// A future that a key service returns.
-pub type KeyFuture<'a, T> = Pin<Box<dyn Future<Output = Option<Result<T, KeyError>>> + Send + 'a>>;
-
-/// Wraps and unwraps data keys, here or across a network.
-///
-/// A method returns `None` for a key that is not this service's business, so that a key that is and
-/// fails keeps its cause.
-pub trait KeyService: Send + Sync {
-    /// Returns what the service is called in reports.
-    fn name(&self) -> String;
-
-    /// Wraps a data key, or a share of one, for `key`; returns the text for the metadata's `enc`.
-    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String>;
-
-    /// Unwraps what `key` holds.
-    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes>;
-}
-
-/// Why a key could not wrap or unwrap. No variant holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// An identity fits the key, or may fit it, and could not be used.
-    #[error("an identity could not be used")]
-    IdentityFailed(Box<IdentityReport>),
-    /// What is wrapped does not have the form of its kind.
-    #[error("the wrapped data key is malformed: {0}")]
-    Malformed(String),
-    /// No identity at hand fits the key.
-    #[error("no identity matched the key")]
-    NoIdentity(Box<IdentityReport>),
-    /// The key's name cannot be used.
-    #[error(transparent)]
-    Parse(#[from] KeyParseError),
-    /// What should do the work refused or failed.
-    #[error("{0}")]
-    Service(String),
-}
 
 /// Where identities were looked for, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

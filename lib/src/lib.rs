@@ -47,8 +47,8 @@ use crate::format::{Format, ParseError};
 use crate::keys::KeyService;
 use crate::secret::SecretBytes;
 use crate::sops::{
-    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, OpenError, RecoverError,
-    SealError, Stash, WrapError,
+    BY_EFFORT, Envelope, MacCheck, Metadata, MetadataError, OpenError, RecoverError, SealError, Stash,
+    WrapError,
 };
 
 /// Why a document could not be decrypted.
@@ -127,7 +127,7 @@ pub fn decrypt(
 ) -> Result<SecretBytes, DecryptError> {
     let tree = format.read(source)?;
     let metadata = Metadata::from_entry(tree.metadata())?;
-    let envelope = pollster::block_on(Envelope::recover(metadata, services, DEFAULT_DECRYPTION_ORDER))?;
+    let envelope = pollster::block_on(Envelope::recover(metadata, services, BY_EFFORT))?;
     Ok(envelope.open(format, tree, MacCheck::Require)?.plaintext()?)
 }
 

@@ -118,7 +118,7 @@ pub fn map<Item: Send, T: Send>(
     let (total, before) = (items.len(), successor::written());
     // Without a watch, a signal ends the run without a word.
     let _watch = Watch::new(move |signal| interrupted(signal, before, total));
-    let results = parallel::map(items, 1, |item| {
+    let results = parallel::map_waiting(items, |item| {
         let result = job(item);
         progress.advance();
         result

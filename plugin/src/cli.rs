@@ -2,14 +2,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use selkie::keys::Remote;
 
 use crate::commands::Command;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::identities;
+use crate::key_services::KeyServiceOptions;
 use crate::report::Colour;
 use crate::session::Session;
 
@@ -49,6 +52,16 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
 
+    /// How long a key server may take to answer, in seconds
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = Remote::DEFAULT_LIMIT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub key_timeout: u64,
+
     /// Only tell what goes wrong
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -60,6 +73,18 @@ pub struct Options {
     /// When to use colour
     #[arg(long = "color", global = true, value_name = "WHEN", value_enum, default_value_t)]
     pub colour: Colour,
+}
+
+impl Options {
+    /// Returns how the key services of the run are set up.
+    #[must_use]
+    pub fn key_services(&self) -> KeyServiceOptions {
+        KeyServiceOptions {
+            identities: self.identity.clone(),
+            limit: Duration::from_secs(self.key_timeout),
+            ..KeyServiceOptions::default()
+        }
+    }
 }
 
 /// Runs `kubectl seal` with these arguments, the name of the program first.

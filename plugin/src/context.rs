@@ -13,7 +13,7 @@ use crate::config_file::{ConfigFile, discover};
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Session;
-use crate::{audit, identities};
+use crate::{audit, identities, key_services};
 
 /// What every subcommand works with.
 pub struct Context<'a> {
@@ -79,9 +79,8 @@ impl<'a> Context<'a> {
     /// If the administrator of the machine wants to know of it.
     pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
         audit::check(self.session)?;
-        let services = self
-            .services
-            .get_or_init(|| vec![Box::new(identities::age_service(self.session, &self.options.identity))]);
+        let services =
+            self.services.get_or_init(|| key_services::local(self.session, &self.options.key_services()));
         Ok(services.iter().map(AsRef::as_ref).collect())
     }
 

@@ -5,9 +5,7 @@ use selkie::format::{Format, METADATA_KEY, WriteError};
 use selkie::scheme::Scheme;
 use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
-use selkie::sops::{
-    DEFAULT_DECRYPTION_ORDER, Envelope, MacCheck, Metadata, MetadataError, SealError, Stash, Unlocked,
-};
+use selkie::sops::{BY_EFFORT, Envelope, MacCheck, Metadata, MetadataError, SealError, Stash, Unlocked};
 use selkie::tree::Tree;
 
 use crate::context::Context;
@@ -48,7 +46,7 @@ pub fn metadata_of(tree: &Tree) -> Result<Metadata, Failure> {
 pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Failure> {
     context.warn_of_exposed_identities();
     let services = context.services()?;
-    Ok(pollster::block_on(Envelope::recover(metadata, &services, DEFAULT_DECRYPTION_ORDER))?)
+    Ok(pollster::block_on(Envelope::recover(metadata, &services, BY_EFFORT))?)
 }
 
 /// Encrypts a plain document with a new data key.

@@ -21,7 +21,7 @@ mod service;
 #[cfg(feature = "age-ssh")]
 mod ssh;
 
-use super::{KeyField, KeyFields, KeyKind, KeyParseError, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, text_fields, text_of};
 #[cfg(feature = "age")]
 use crate::secret::SecretBytes;
 
@@ -51,6 +51,8 @@ pub static KIND: KeyKind = KeyKind {
     parse,
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),
     identify,
+    message: KeyMessage { tag: 6, fields: &[("recipient", 1)] },
+    connect: None,
 };
 
 fn parse(text: &str) -> Result<KeyFields, KeyParseError> {

@@ -2,7 +2,7 @@
 //!
 //! A key may be named without its version; the service that wraps with it then finds the newest.
 
-use super::{KeyField, KeyFields, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of Azure Key Vault.
 pub static KIND: KeyKind = KeyKind {
@@ -19,6 +19,8 @@ pub static KIND: KeyKind = KeyKind {
     parse,
     parse_object,
     identify,
+    message: KeyMessage { tag: 4, fields: &[("vault_url", 1), ("name", 2), ("version", 3)] },
+    connect: None,
 };
 
 /// Reads `https://VAULT/keys/NAME`, with or without `/VERSION`.

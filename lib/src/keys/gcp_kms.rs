@@ -1,6 +1,6 @@
 //! Keys of the Google Cloud Key Management Service, by their resource identifier.
 
-use super::{KeyField, KeyFields, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of Google Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -17,6 +17,8 @@ pub static KIND: KeyKind = KeyKind {
     parse,
     parse_object,
     identify,
+    message: KeyMessage { tag: 3, fields: &[("resource_id", 1)] },
+    connect: None,
 };
 
 /// Reads `projects/P/locations/L/keyRings/R/cryptoKeys/K`. Whether it is one, the service that uses

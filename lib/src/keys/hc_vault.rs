@@ -1,6 +1,6 @@
 //! Keys of the transit engine of HashiCorp Vault and OpenBao, by server, engine path and name.
 
-use super::{KeyField, KeyFields, KeyKind, KeyParseError, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, text_fields, text_of};
 
 /// Keys of a Vault transit engine.
 pub static KIND: KeyKind = KeyKind {
@@ -21,6 +21,8 @@ pub static KIND: KeyKind = KeyKind {
     parse,
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),
     identify,
+    message: KeyMessage { tag: 5, fields: &[("vault_address", 1), ("engine_path", 2), ("key_name", 3)] },
+    connect: None,
 };
 
 /// Reads `SCHEME://HOST[:PORT]/v1/ENGINE/keys/NAME`, where the engine's path may have slashes.

@@ -1,6 +1,6 @@
 //! Keys of the Huawei Cloud Key Management Service, by region and identifier.
 
-use super::{KeyField, KeyFields, KeyKind, KeyParseError, scalar_text, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
 
 /// Keys of Huawei Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -17,6 +17,8 @@ pub static KIND: KeyKind = KeyKind {
     parse,
     parse_object,
     identify,
+    message: KeyMessage { tag: 7, fields: &[("key_id", 1)] },
+    connect: None,
 };
 
 fn parse(text: &str) -> Result<KeyFields, KeyParseError> {

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{KeyField, KeyFields, KeyKind, KeyOption, KeyParseError, scalar_text, text_fields, text_of};
+use super::{
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyOption, KeyParseError, scalar_text, text_fields, text_of,
+};
 
 /// Keys of AWS KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -37,6 +39,8 @@ pub static KIND: KeyKind = KeyKind {
     parse,
     parse_object,
     identify,
+    message: KeyMessage { tag: 1, fields: &[("arn", 1), ("role", 2), ("context", 3), ("aws_profile", 4)] },
+    connect: None,
 };
 
 /// Reads `ARN` or `ARN+ROLE`. Whether it is one, the service that uses it must say.

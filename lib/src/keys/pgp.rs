@@ -1,6 +1,6 @@
 //! OpenPGP keys, by their fingerprint.
 
-use super::{KeyField, KeyFields, KeyKind, KeyParseError, text_fields, text_of};
+use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, text_fields, text_of};
 
 /// OpenPGP keys.
 pub static KIND: KeyKind = KeyKind {
@@ -17,6 +17,8 @@ pub static KIND: KeyKind = KeyKind {
     parse: |text| Ok(text_fields(&[("fp", &text.replace(' ', ""))])),
     parse_object: |object| Err(KeyParseError::of_object(object, "a fingerprint")),
     identify,
+    message: KeyMessage { tag: 2, fields: &[("fp", 1)] },
+    connect: None,
 };
 
 fn identify(fields: &KeyFields) -> String {

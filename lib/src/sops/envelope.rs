@@ -6,6 +6,7 @@ use super::cipher::Cipher;
 use super::groups::{self, RecoverError, WrapError};
 use super::metadata::Metadata;
 use super::opened::{OpenError, Opened};
+use super::recovery;
 use super::sealed::{SealError, Sealed};
 use super::stash::Stash;
 use crate::format::Format;
@@ -45,7 +46,9 @@ impl Envelope {
         Ok(Self { metadata, data_key })
     }
 
-    /// Recovers the data key of an encrypted document; in each group the kinds of `order` are tried first.
+    /// Recovers the data key of an encrypted document. In each group the kinds of `order` are tried first, one kind
+    /// after the other; what is left is tried by what it takes: computations, then requests all at once, then
+    /// questions to people, one by one and no more than are needed. [`BY_EFFORT`](super::BY_EFFORT) names no kind.
     ///
     /// # Errors
     /// If too few groups recover their part; the error tells what became of each key.
@@ -55,7 +58,7 @@ impl Envelope {
         order: &[&str],
     ) -> Result<Self, RecoverError> {
         let required = metadata.required_groups();
-        let data_key = groups::recover(&metadata.groups, required, services, order).await?;
+        let data_key = recovery::recover(&metadata.groups, required, services, order).await?;
         Ok(Self { metadata, data_key })
     }
 
@@ -143,7 +146,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::keys::{KEY_KINDS, KeyError, KeyFuture, MasterKey};
     use crate::secret::SecretBytes;
-    use crate::sops::{DEFAULT_DECRYPTION_ORDER, Selector};
+    use crate::sops::{BY_EFFORT, Selector};
     use crate::tree::MetadataEntry;
     use pollster::block_on;
     use rand::SeedableRng;
@@ -206,8 +209,7 @@ pub(crate) mod tests {
     ) -> Result<(Envelope, Tree), RecoverError> {
         let tree = format.read(SecretBytes::from(source.expose_secret())).expect("a valid document");
         let metadata = Metadata::from_entry(tree.metadata()).expect("metadata");
-        block_on(Envelope::recover(metadata, &[&Vault(known)], DEFAULT_DECRYPTION_ORDER))
-            .map(|envelope| (envelope, tree))
+        block_on(Envelope::recover(metadata, &[&Vault(known)], BY_EFFORT)).map(|envelope| (envelope, tree))
     }
 
     fn text(secret: &SecretBytes) -> String {

@@ -1,15 +1,13 @@
-//! Wrapping a data key for key groups, and getting it back from them.
+//! Wrapping a data key for key groups. How it is got back is in `recovery.rs`.
 
 use std::fmt;
 
+use futures_util::stream::{self, StreamExt};
 use rand_core::CryptoRngCore;
 
 use crate::keys::{DataKey, KeyError, KeyGroup, KeyService, MasterKey};
 use crate::secret::SecretBytes;
 use crate::shamir::{self, ShamirError};
-
-/// The kinds of keys that are tried first where the caller names no order.
-pub const DEFAULT_DECRYPTION_ORDER: &[&str] = &["age", "pgp"];
 
 /// Why a data key could not be wrapped for all keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,13 +74,14 @@ pub(crate) async fn wrap(
         1 => vec![secret],
         shares => shamir::split(&secret, shares, if threshold == 0 { shares } else { threshold }, rng)?,
     };
+    let keys = groups.iter().zip(&parts).flat_map(|(group, part)| group.0.iter().map(move |key| (key, part)));
+    let requests = stream::iter(keys).map(|(key, part)| wrap_for(key, part, services));
+    let results: Vec<_> = requests.buffered(AT_ONCE).collect().await;
     let mut failures = Vec::new();
-    for (group, part) in groups.iter_mut().zip(&parts) {
-        for key in &mut group.0 {
-            match wrap_for(key, part, services).await {
-                Ok(wrapped) => key.set_wrapped(wrapped, now),
-                Err(failure) => failures.push(failure),
-            }
+    for (key, result) in groups.iter_mut().flat_map(|group| &mut group.0).zip(results) {
+        match result {
+            Ok(wrapped) => key.set_wrapped(wrapped, now),
+            Err(failure) => failures.push(failure),
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(WrapError::Keys(failures)) }
@@ -118,62 +117,6 @@ pub(crate) fn check(groups: &[KeyGroup], threshold: usize) -> Result<(), WrapErr
     }
 }
 
-/// Recovers a data key: groups in order, in each group the kinds of `order` first, until enough parts
-/// are there.
-pub(crate) async fn recover(
-    groups: &[KeyGroup],
-    threshold: usize,
-    services: &[&dyn KeyService],
-    order: &[&str],
-) -> Result<DataKey, RecoverError> {
-    // Whether parts are shares depends on the number of groups alone, not on the threshold.
-    let required = if groups.len() == 1 { 1 } else { threshold };
-    let (mut parts, mut reports) = (Vec::new(), Vec::new());
-    for group in groups {
-        if parts.len() == required {
-            break;
-        }
-        let (part, report) = unwrap_group(group, services, order).await;
-        parts.extend(part);
-        reports.push(report);
-    }
-    let failed = |combining| RecoverError { recovered: parts.len(), required, groups: reports, combining };
-    if parts.len() < required {
-        return Err(failed(None));
-    }
-    let secret = match parts.as_slice() {
-        [secret] if groups.len() == 1 => Ok(DataKey::from_secret(secret)),
-        parts => shamir::combine(parts).map(|secret| DataKey::from_secret(&secret)),
-    };
-    match secret {
-        Ok(Some(key)) => Ok(key),
-        Ok(None) => Err(failed(Some(ShamirError::Secret))),
-        Err(error) => Err(failed(Some(error))),
-    }
-}
-
-async fn unwrap_group(
-    group: &KeyGroup,
-    services: &[&dyn KeyService],
-    order: &[&str],
-) -> (Option<SecretBytes>, GroupReport) {
-    let mut keys: Vec<_> = group.0.iter().collect();
-    keys.sort_by_key(|key| order.iter().position(|&name| name == key.kind().name).unwrap_or(order.len()));
-    let mut failures = Vec::new();
-    for key in keys {
-        let mut causes = Vec::new();
-        for service in services {
-            match service.unwrap(key).await {
-                None => {}
-                Some(Ok(part)) => return (Some(part), GroupReport { recovered: true, failures }),
-                Some(Err(error)) => causes.push((service.name(), error)),
-            }
-        }
-        failures.push(KeyFailure { key: key.clone(), causes });
-    }
-    (None, GroupReport { recovered: false, failures })
-}
-
 /// Prints the names of keys that failed and their causes.
 struct FailedKeys<'a>(&'a [KeyFailure]);
 
@@ -190,3 +133,6 @@ impl fmt::Display for FailedKeys<'_> {
         Ok(())
     }
 }
+
+/// How many requests of a document are under way at once.
+pub(super) const AT_ONCE: usize = 16;

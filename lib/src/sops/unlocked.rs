@@ -8,9 +8,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::audit::{Doubt, inspect, inspect_opened};
 use super::envelope::Envelope;
-use super::groups::DEFAULT_DECRYPTION_ORDER;
 use super::metadata::Metadata;
 use super::opened::{OpenError, Opened};
+use super::recovery::BY_EFFORT;
 use super::sealed::SealError;
 use crate::format::{Format, METADATA_KEY, MetadataEdit, Rewrite, WriteError};
 use crate::scheme::{KeySource, Keys, OpenDocument, Scheme, SchemeError};
@@ -65,7 +65,7 @@ impl Scheme for Sops {
         keys: &Keys<'a>,
     ) -> Result<Box<dyn OpenDocument + 'a>, SchemeError> {
         let metadata = Metadata::from_entry(tree.metadata())?;
-        let envelope = Envelope::recover(metadata, keys.services, DEFAULT_DECRYPTION_ORDER);
+        let envelope = Envelope::recover(metadata, keys.services, BY_EFFORT);
         let envelope = pollster::block_on(envelope)?;
         let opened = envelope.open(format, tree, keys.mac)?;
         Ok(Box::new(Unlocked { envelope, opened }))

@@ -122,14 +122,14 @@ fn wrap_line(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use selkie::keys::{IdentityProblem, KeyKind, MasterKey};
+    use selkie::keys::{Cause, IdentityProblem, KeyKind, MasterKey, ServiceError};
 
     use super::*;
 
     fn failure(recipient: &str, causes: &[&str]) -> KeyFailure {
         let kind = KeyKind::from_name("pgp").expect("pgp is a kind");
         let key = MasterKey::parse_list(kind, recipient).expect("a recipient").remove(0);
-        let cause = |text: &&str| ("local".to_owned(), KeyError::Service((*text).to_owned()));
+        let cause = |text: &&str| ("local".to_owned(), ServiceError::new(Cause::Other, *text).into());
         KeyFailure { key, causes: causes.iter().map(cause).collect() }
     }
 

@@ -1,13 +1,13 @@
 //! The key services of a run: the keys of this machine, and those that `--keyservice` names.
 
-use selkie::keys::{KeyError, KeyFuture, KeyService, MasterKey};
+use selkie::keys::{Cause, KeyError, KeyFuture, KeyService, MasterKey, ServiceError, Trust};
 use selkie::secret::SecretBytes;
-use selkie::sops::DEFAULT_DECRYPTION_ORDER;
+use selkie::sops::BY_EFFORT;
 
 use super::failure::Failure;
 use super::{Context, flags};
 use crate::exit::Exit;
-use crate::identities::age_service;
+use crate::key_services::{self, KeyServiceOptions};
 
 /// The key services of a run, and which kinds of keys they are to try first.
 pub(super) struct Services {
@@ -20,7 +20,9 @@ impl Services {
     pub fn of(context: &Context<'_>) -> Result<Self, Failure> {
         let mut services: Vec<Box<dyn KeyService>> = Vec::new();
         if context.given.switch("enable-local-keyservice") {
-            services.push(Box::new(age_service(context.session, &[])));
+            // As in sops: whatever address a file names is asked.
+            let options = KeyServiceOptions { trust: Trust::All, ..KeyServiceOptions::default() };
+            services.extend(key_services::local(context.session, &options));
         }
         let remote = context.given.texts("keyservice").into_iter();
         services.extend(remote.map(|address| Box::new(Remote(address)) as Box<dyn KeyService>));
@@ -49,7 +51,7 @@ impl Services {
 /// Returns the kinds of keys to try first.
 fn decryption_order(context: &Context<'_>) -> Result<Vec<String>, Failure> {
     let Some(order) = context.given.text(flags::DECRYPTION_ORDER) else {
-        return Ok(DEFAULT_DECRYPTION_ORDER.iter().map(|&name| name.to_owned()).collect());
+        return Ok(BY_EFFORT.iter().map(|&name| name.to_owned()).collect());
     };
     let names: Vec<_> = order.split(',').map(str::to_owned).collect();
     match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
@@ -65,7 +67,7 @@ impl Remote {
     fn unavailable<T>(&self) -> Option<Result<T, KeyError>> {
         let Self(address) = self;
         let text = format!("the key service {address} was not asked: this build cannot ask any");
-        Some(Err(KeyError::Service(text)))
+        Some(Err(ServiceError::new(Cause::Other, text).into()))
     }
 }
 

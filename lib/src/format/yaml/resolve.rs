@@ -219,7 +219,9 @@ fn take_zone(rest: &mut &[u8]) -> Option<String> {
     let [b'+' | b'-', hour_tens, hour_ones, b':', minute_tens, minute_ones] = **rest else { return None };
     let digits = [hour_tens, hour_ones, minute_tens, minute_ones];
     // Go reads offsets up to 24:60, but sops cannot write them again.
-    let in_range = digits.iter().all(u8::is_ascii_digit) && &digits[..2] <= b"23" && &digits[2..] <= b"59";
+    let in_range = digits.iter().all(u8::is_ascii_digit)
+        && digits[..2] <= *b"23".as_slice()
+        && digits[2..] <= *b"59".as_slice();
     if !in_range {
         return None;
     }

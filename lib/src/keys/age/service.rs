@@ -11,8 +11,8 @@ use super::identities::Identities;
 use super::passphrase::read_secret;
 use super::problem_of;
 use super::prompt::{NoPrompt, Prompt};
-use super::recipient::{Recipient, RecipientError};
-use crate::keys::{KeyError, KeyFuture, KeyParseError, KeyService, MasterKey};
+use super::recipient::{Recipient, RecipientError, is_plugin};
+use crate::keys::{Cause, Effort, KeyError, KeyFuture, KeyParseError, KeyService, MasterKey, ServiceError};
 use crate::secret::SecretBytes;
 
 /// Wraps data keys for age recipients and unwraps them with the identities at hand.
@@ -57,13 +57,15 @@ impl AgeService {
         let text = key.field("recipient");
         let recipient = Recipient::parse(text).map_err(|error| match error {
             RecipientError::Malformed(problem) => {
-                KeyParseError::new(text, &format!("an age recipient: {problem}")).into()
+                KeyError::Parse(KeyParseError::new(text, &format!("an age recipient: {problem}")))
             }
             RecipientError::Unsupported(what) => {
-                KeyError::Service(format!("this build has no support for {what}"))
+                ServiceError::new(Cause::Other, format!("this build has no support for {what}")).into()
             }
         })?;
-        recipient.wrap(secret, &self.prompt).map_err(KeyError::Service)
+        recipient
+            .wrap(secret, &self.prompt)
+            .map_err(|problem| ServiceError::new(Cause::Other, problem).into())
     }
 
     fn unwrap_now(&self, key: &MasterKey) -> Result<SecretBytes, KeyError> {
@@ -91,6 +93,11 @@ impl AgeService {
 impl KeyService for AgeService {
     fn name(&self) -> String {
         "age".to_owned()
+    }
+
+    fn effort(&self, key: &MasterKey) -> Effort {
+        // Plugins ask for touches and passphrases as they like.
+        if is_plugin(key.field("recipient")) { Effort::Person } else { Effort::Free }
     }
 
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {

@@ -1,0 +1,311 @@
+//! Getting a data key back from key groups: what costs least first, requests all at once, no question too many.
+
+use std::collections::VecDeque;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::groups::{AT_ONCE, GroupReport, KeyFailure, RecoverError};
+use crate::keys::{DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey};
+use crate::secret::SecretBytes;
+use crate::shamir::{self, ShamirError};
+
+/// The order of decryption that names no kind: keys are tried by what they take alone.
+pub const BY_EFFORT: &[&str] = &[];
+
+/// Recovers a data key from `groups`. In each the kinds of `order` come first, one kind after the other; all else
+/// is tried by what it takes.
+pub(super) async fn recover(
+    groups: &[KeyGroup],
+    threshold: usize,
+    services: &[&dyn KeyService],
+    order: &[&str],
+) -> Result<DataKey, RecoverError> {
+    // Whether parts are shares depends on the number of groups alone, not on the threshold.
+    let required = if groups.len() == 1 { 1 } else { threshold };
+    let mut recovery = Recovery::new(groups, services, required, order);
+    recovery.run().await;
+    let Some(parts) = recovery.parts() else { return Err(recovery.failed(None)) };
+    let secret = match parts.as_slice() {
+        [secret] if groups.len() == 1 => Ok(DataKey::from_secret(secret)),
+        parts => shamir::combine(parts).map(|secret| DataKey::from_secret(&secret)),
+    };
+    match secret {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) => Err(recovery.failed(Some(ShamirError::Secret))),
+        Err(error) => Err(recovery.failed(Some(error))),
+    }
+}
+
+/// The parts of a data key, as far as they are recovered.
+struct Recovery<'a> {
+    required: usize,
+    groups: Vec<Group>,
+    keys: Vec<Key<'a>>,
+    attempts: Vec<Attempt<'a>>,
+}
+
+#[derive(Default)]
+struct Group {
+    part: Option<SecretBytes>,
+}
+
+struct Key<'a> {
+    key: &'a MasterKey,
+    group: usize,
+    rank: Rank,
+    causes: Vec<(String, KeyError)>,
+}
+
+/// A key that a service is to be asked for.
+struct Attempt<'a> {
+    key: usize,
+    service: &'a dyn KeyService,
+    rank: Rank,
+}
+
+/// When a key is tried: by the place of its kind in the order, then by what it takes.
+type Rank = (usize, Effort);
+type Answer = Option<Result<SecretBytes, KeyError>>;
+
+impl<'a> Recovery<'a> {
+    fn new(groups: &'a [KeyGroup], services: &[&'a dyn KeyService], required: usize, order: &[&str]) -> Self {
+        let (mut keys, mut attempts) = (Vec::new(), Vec::new());
+        for (group, key) in
+            groups.iter().enumerate().flat_map(|(at, group)| group.0.iter().map(move |key| (at, key)))
+        {
+            let place = order.iter().position(|&name| name == key.kind().name).unwrap_or(order.len());
+            let of_key = services.iter().map(|&service| {
+                let rank = (place, service.effort(key));
+                Attempt { key: keys.len(), service, rank }
+            });
+            attempts.extend(of_key);
+            let rank = services.iter().map(|service| service.effort(key)).min().unwrap_or(Effort::Free);
+            keys.push(Key { key, group, rank: (place, rank), causes: Vec::new() });
+        }
+        // Stable: within a rank, the order is that of the document, and of the services.
+        attempts.sort_by_key(|attempt| attempt.rank);
+        Self { required, groups: groups.iter().map(|_| Group::default()).collect(), keys, attempts }
+    }
+
+    async fn run(&mut self) {
+        let attempts = std::mem::take(&mut self.attempts);
+        for stage in attempts.chunk_by(|left, right| left.rank == right.rank) {
+            match stage[0].rank.1 {
+                Effort::Remote => self.all_at_once(stage).await,
+                Effort::Free | Effort::Person => self.one_by_one(stage).await,
+            }
+        }
+    }
+
+    async fn one_by_one(&mut self, stage: &[Attempt<'a>]) {
+        for attempt in stage {
+            if self.needs(attempt.key) {
+                let answer = attempt.service.unwrap(self.keys[attempt.key].key).await;
+                self.take(attempt, answer);
+            }
+        }
+    }
+
+    async fn all_at_once(&mut self, stage: &[Attempt<'a>]) {
+        let mut waiting: VecDeque<_> = stage.iter().collect();
+        let mut requests = FuturesUnordered::new();
+        while !self.is_complete() {
+            while requests.len() < AT_ONCE
+                && let Some(attempt) = waiting.pop_front()
+            {
+                if self.needs(attempt.key) {
+                    let key = self.keys[attempt.key].key;
+                    requests.push(async move { (attempt, attempt.service.unwrap(key).await) });
+                }
+            }
+            let Some((attempt, answer)) = requests.next().await else { return };
+            self.take(attempt, answer);
+        }
+    }
+
+    /// Returns whether a part is missing that this key may recover.
+    fn needs(&self, key: usize) -> bool {
+        !self.is_complete() && self.groups[self.keys[key].group].part.is_none()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.recovered() >= self.required
+    }
+
+    fn recovered(&self) -> usize {
+        self.groups.iter().filter(|group| group.part.is_some()).count()
+    }
+
+    fn take(&mut self, attempt: &Attempt<'a>, answer: Answer) {
+        let key = &mut self.keys[attempt.key];
+        match answer {
+            Some(Ok(part)) => self.groups[key.group].part = Some(part),
+            Some(Err(error)) => key.causes.push((attempt.service.name(), error)),
+            None => {}
+        }
+    }
+
+    /// Returns the parts, if there are enough.
+    fn parts(&mut self) -> Option<Vec<SecretBytes>> {
+        let copy = |group: &Group| group.part.as_ref().map(|part| part.expose_secret().into());
+        self.is_complete().then(|| self.groups.iter().filter_map(copy).take(self.required).collect())
+    }
+
+    fn failed(&self, combining: Option<ShamirError>) -> RecoverError {
+        let report = |at: usize, group: &Group| {
+            let recovered = group.part.is_some();
+            let mut keys: Vec<_> = self.keys.iter().filter(|key| key.group == at).collect();
+            keys.sort_by_key(|key| key.rank);
+            // A key that nobody took for theirs is a failure, unless another one made it unnecessary.
+            keys.retain(|key| !recovered || !key.causes.is_empty());
+            let failures =
+                keys.iter().map(|key| KeyFailure { key: key.key.clone(), causes: key.causes.clone() });
+            GroupReport { recovered, failures: failures.collect() }
+        };
+        RecoverError {
+            recovered: self.recovered(),
+            required: self.required,
+            groups: self.groups.iter().enumerate().map(|(at, group)| report(at, group)).collect(),
+            combining,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use pollster::block_on;
+
+    use super::*;
+    use crate::keys::{Cause, KEY_KINDS, KeyFuture, ServiceError};
+
+    /// A service that knows keys by their names, and writes down what it is asked.
+    #[derive(Default)]
+    struct Asked {
+        effort: HashMap<&'static str, Effort>,
+        known: Vec<&'static str>,
+        log: Mutex<Vec<String>>,
+    }
+
+    impl Asked {
+        fn note(&self, what: String) {
+            self.log.lock().expect("no panic").push(what);
+        }
+
+        fn log(&self) -> String {
+            self.log.lock().expect("no panic").join(" ")
+        }
+    }
+
+    impl KeyService for Asked {
+        fn name(&self) -> String {
+            "asked".to_owned()
+        }
+
+        fn effort(&self, key: &MasterKey) -> Effort {
+            self.effort.get(key.kind().name).copied().unwrap_or(Effort::Free)
+        }
+
+        fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+            Box::pin(std::future::ready(None))
+        }
+
+        fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(async move {
+                self.note(format!("{key}?"));
+                // What answers slowly has a name that ends so.
+                let turns = if key.to_string().ends_with("slow") { 100 } else { 1 };
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                self.note(format!("{key}!"));
+                let known = self.known.contains(&key.to_string().as_str());
+                let denied = || ServiceError::new(Cause::Denied, "no").into();
+                Some(if known { Ok([7; 32][..].into()) } else { Err(denied()) })
+            })
+        }
+    }
+
+    fn group(keys: &[&str]) -> KeyGroup {
+        let key = |text: &&str| {
+            let (kind, name) = text.split_once(':').expect("a kind and a name");
+            let kind = KEY_KINDS.iter().find(|known| known.name == kind).expect("a kind");
+            MasterKey::from_metadata(
+                kind,
+                serde_json::json!({"recipient": name, "fp": name, "resource_id": name})
+                    .as_object()
+                    .expect("an object"),
+            )
+        };
+        KeyGroup(keys.iter().map(key).collect())
+    }
+
+    fn service(known: &[&'static str]) -> Asked {
+        let effort = [("pgp", Effort::Person), ("gcp_kms", Effort::Remote)].into();
+        Asked { effort, known: known.to_vec(), ..Asked::default() }
+    }
+
+    fn run(service: &Asked, groups: &[KeyGroup], threshold: usize, order: &[&str]) -> Option<RecoverError> {
+        block_on(recover(groups, threshold, &[service], order)).err()
+    }
+
+    #[test]
+    fn what_costs_nothing_comes_first_and_people_last() {
+        let groups = [group(&["pgp:p", "gcp_kms:g", "age:a"])];
+        let service = service(&["p"]);
+        assert_eq!(run(&service, &groups, 1, BY_EFFORT), None);
+        assert_eq!(service.log(), "a? a! g? g! p? p!");
+    }
+
+    #[test]
+    fn requests_are_under_way_together() {
+        let groups = [group(&["gcp_kms:slow", "gcp_kms:g"])];
+        let service = service(&["g"]);
+        assert_eq!(run(&service, &groups, 1, BY_EFFORT), None);
+        assert_eq!(service.log(), "slow? g? g!", "the slow one is not waited for");
+    }
+
+    #[test]
+    fn nobody_is_asked_once_enough_groups_are_there() {
+        let groups = [group(&["pgp:p"]), group(&["age:a"]), group(&["gcp_kms:g"]), group(&["pgp:q"])];
+        let service = service(&["a", "g", "p", "q"]);
+        let error = run(&service, &groups, 2, BY_EFFORT).expect("the parts are no shares");
+        assert_eq!(error.recovered, 2);
+        assert_eq!(service.log(), "a? a! g? g!");
+    }
+
+    #[test]
+    fn an_order_that_is_given_is_kept() {
+        let groups = [group(&["age:a", "gcp_kms:g", "pgp:p"])];
+        let service = service(&["a"]);
+        assert_eq!(run(&service, &groups, 1, &["pgp", "gcp_kms"]), None);
+        assert_eq!(service.log(), "p? p! g? g! a? a!");
+    }
+
+    #[test]
+    fn every_failure_has_its_group_and_key() {
+        let groups = [group(&["pgp:p", "age:a"]), group(&["gcp_kms:g", "gcp_kms:h"])];
+        let service = service(&["h"]);
+        let error = run(&service, &groups, 2, BY_EFFORT).expect("one group fails");
+        let told = |report: &GroupReport| {
+            let failures = report.failures.iter().map(|failure| {
+                assert_eq!(failure.causes.len(), 1, "{failure:?}");
+                failure.key.to_string()
+            });
+            (report.recovered, failures.collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(
+            error.groups.iter().map(told).collect::<Vec<_>>(),
+            [(false, "a p".to_owned()), (true, "g".to_owned())]
+        );
+        assert_eq!((error.recovered, error.required), (1, 2));
+    }
+
+    #[test]
+    fn a_key_that_is_nobodys_fails_without_a_cause() {
+        let error = block_on(recover(&[group(&["age:a"])], 1, &[], BY_EFFORT)).err().expect("nobody helps");
+        assert_eq!(error.groups[0].failures[0].causes, []);
+    }
+}

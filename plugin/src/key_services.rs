@@ -1,0 +1,96 @@
+//! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie::keys::{
+    Effort, KEY_KINDS, KeyFuture, KeyService, KeySetup, MasterKey, Remembering, Remote, Trust,
+};
+use selkie::secret::SecretBytes;
+
+use crate::identities::age_service;
+use crate::parallel::Waiting;
+use crate::session::Session;
+
+/// How the key services of a run are set up.
+#[derive(Clone, Debug)]
+pub struct KeyServiceOptions {
+    /// Files with further identities.
+    pub identities: Vec<PathBuf>,
+    /// Which addresses of a document may be sent credentials.
+    pub trust: Trust,
+    /// How long a request may take.
+    pub limit: Duration,
+}
+
+impl Default for KeyServiceOptions {
+    fn default() -> Self {
+        Self { identities: Vec::new(), trust: Trust::Listed(Vec::new()), limit: Remote::DEFAULT_LIMIT }
+    }
+}
+
+/// Returns the services for the keys that this machine has or has credentials for: those of age, then those of each
+/// kind of key that this build knows.
+#[must_use]
+pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+    let setup = setup(session, options);
+    let age: Box<dyn KeyService> = Box::new(age_service(session, &options.identities));
+    let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
+    std::iter::once(age).chain(of_kinds).map(patient).collect()
+}
+
+/// Returns what services of key kinds need of a run.
+#[must_use]
+pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
+    let environment = session.environment.clone();
+    let mut setup = KeySetup::new(move |name| environment.get(name).map(str::to_owned));
+    setup.trust = options.trust.clone();
+    setup.remote = Arc::new(Remote::new(options.limit));
+    setup
+}
+
+/// Returns a service that is asked only once for the same thing, and that others work on beside while it is waited for.
+#[must_use]
+pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
+    Box::new(Patient(Remembering::new(service)))
+}
+
+/// Lets another thread work while this one waits for an answer.
+struct Patient(Remembering);
+
+impl KeyService for Patient {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn effort(&self, key: &MasterKey) -> Effort {
+        self.0.effort(key)
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
+        wait(self.0.wrap(key, secret))
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        wait(self.0.unwrap(key))
+    }
+}
+
+fn wait<'a, T: Send + 'a>(mut answer: KeyFuture<'a, T>) -> KeyFuture<'a, T> {
+    Box::pin(async move {
+        let mut waiting = None;
+        poll_fn(|context| {
+            let polled = answer.as_mut().poll(context);
+            if polled.is_pending() {
+                waiting.get_or_insert_with(Waiting::new);
+            } else {
+                // Before the answer is worked on.
+                waiting = None;
+            }
+            polled
+        })
+        .await
+    })
+}
