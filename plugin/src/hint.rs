@@ -9,7 +9,7 @@ use selkie::sealed::{
     SecretFileError, UnsealError, ValueError,
 };
 use selkie::sops::config::ConfigErrorKind;
-use selkie::sops::{MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
+use selkie::sops::{KeyFailure, MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
 
 use crate::cluster::{Asked, ClusterError};
 use crate::config_file::ConfigFileError;
@@ -317,8 +317,29 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
 }
 
 fn recover_hint(error: &RecoverError) -> String {
+    let failures = error.groups.iter().flat_map(|group| &group.failures);
+    let remedies = remedies(failures);
+    if identity_reports(error).next().is_none() && !remedies.is_empty() {
+        return remedies.join("; ");
+    }
+    remedies.into_iter().chain([identity_hint(error)]).collect::<Vec<_>>().join("; or ")
+}
+
+/// Returns what the services say that can be done, each once.
+fn remedies<'a>(failures: impl IntoIterator<Item = &'a KeyFailure>) -> Vec<&'a str> {
+    let mut remedies = Vec::new();
+    let causes = failures.into_iter().flat_map(|failure| &failure.causes);
+    for remedy in causes.filter_map(|(_, cause)| cause.remedy()) {
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    remedies
+}
+
+fn identity_hint(error: &RecoverError) -> &'static str {
     let mut reports = identity_reports(error).peekable();
-    let hint = if identity_reports(error).any(|report| !report.problems.is_empty()) {
+    if identity_reports(error).any(|report| !report.problems.is_empty()) {
         "mend what is said of the identities above, or name others with --identity FILE or \
          SOPS_AGE_KEY_FILE"
     } else if reports.peek().is_some() && reports.all(|report| report.tried.is_empty()) {
@@ -326,8 +347,7 @@ fn recover_hint(error: &RecoverError) -> String {
     } else {
         "set SOPS_AGE_KEY_FILE, or pass --identity FILE; or ask someone who can read the file to add \
          your recipient to .sops.yaml and run `kubectl seal updatekeys`"
-    };
-    hint.to_owned()
+    }
 }
 
 fn seal_hint(error: &SealError) -> Option<String> {
@@ -390,6 +410,10 @@ fn selector_hint(error: &SelectorError) -> Option<String> {
 fn wrap_hint(error: &WrapError) -> Option<String> {
     let hint = match error {
         WrapError::EmptyGroup | WrapError::NoGroups => "name keys in .sops.yaml, or with --age age1…",
+        WrapError::Keys(failures) => {
+            let remedies = remedies(failures);
+            return (!remedies.is_empty()).then(|| remedies.join("; "));
+        }
         WrapError::Threshold(_) => "a threshold is at least 2 and at most the number of key groups",
         _ => return None,
     };
