@@ -9,6 +9,8 @@ pub mod azure_kv;
 pub mod gcp_kms;
 pub mod hc_vault;
 pub mod hckms;
+#[cfg(feature = "http")]
+pub mod http;
 mod kinds;
 pub mod kms;
 pub mod pgp;
