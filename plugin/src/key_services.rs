@@ -76,6 +76,10 @@ impl KeyService for Patient {
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         wait(self.0.unwrap(key))
     }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        wait(self.0.unwrap_asking(key))
+    }
 }
 
 fn wait<'a, T: Send + 'a>(mut answer: KeyFuture<'a, T>) -> KeyFuture<'a, T> {
