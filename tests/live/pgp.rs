@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Trial> {
 
 /// Returns a test with a new place for keys.
 fn test(name: &str, run: impl FnOnce(&Home) -> Result<(), Failed> + Send + 'static) -> Trial {
-    Peer::Gpg.test(format!("keys::{name}"), move |gpg| run(&Home::new(&gpg)?))
+    Peer::Gpg.test(format!("pgp::{name}"), move |gpg| run(&Home::new(&gpg)?))
 }
 
 /// Returns a test with a new place for keys, and another peer.

@@ -63,7 +63,12 @@ fn no_gpg(home: &Home) -> Result<(), Failed> {
         let remedy = "install GnuPG, or name its program in SOPS_GPG_EXEC";
         let words = ["there is no program no-such-gpg", remedy, &key.fingerprint];
         told(&home.run(program, &variables, &["decrypt", "a.yaml"])?, 128, &words)?;
-        told(&home.run(program, &variables, &["rotate", "-i", "a.yaml"])?, 128, &words)?;
+        let rotate = if matches!(program, Program::Sops) {
+            &["rotate", "-i", "a.yaml"][..]
+        } else {
+            &["rotate", "a.yaml"]
+        };
+        told(&home.run(program, &variables, rotate)?, 128, &words)?;
         let encrypt = ["encrypt", "-i", "--pgp", &key.fingerprint, "b.yaml"];
         told(&home.run(program, &variables, &encrypt)?, 1, &words[..2])?;
     }

@@ -55,6 +55,14 @@ impl Home {
         self.generate_with(kind, name, "", "never")
     }
 
+    /// Makes a key without a passphrase in the past.
+    pub fn generate_old(&self, kind: &str, name: &str) -> Result<Key, Failed> {
+        self.write("g/gpg.conf", "faked-system-time 20240102T030405\n")?;
+        let key = self.generate(kind, name);
+        std::fs::remove_file(self.path("g/gpg.conf"))?;
+        key
+    }
+
     /// Makes a key.
     pub fn generate_with(
         &self,

@@ -3,6 +3,7 @@
 mod exported;
 mod message;
 mod named;
+mod packets;
 mod selection;
 
 use std::time::{SystemTime, UNIX_EPOCH};
