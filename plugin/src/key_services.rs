@@ -10,7 +10,7 @@ use selkie::keys::{
 };
 use selkie::secret::SecretBytes;
 
-use crate::identities::age_service;
+use crate::identities::{age_service, terminal_name};
 use crate::parallel::Waiting;
 use crate::session::Session;
 
@@ -45,7 +45,11 @@ pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyS
 #[must_use]
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
-    let mut setup = KeySetup::new(move |name| environment.get(name).map(str::to_owned));
+    let mut setup = KeySetup::new(move |name| {
+        let set = environment.get(name).map(str::to_owned);
+        // So that the agent of gpg finds where to ask, which it does not by itself.
+        if set.is_none() && name == "GPG_TTY" { terminal_name() } else { set }
+    });
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup
