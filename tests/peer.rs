@@ -33,6 +33,8 @@ pub enum Peer {
     Kubeseal,
     /// A folder of Python modules with `kubesealpy`.
     Kubesealpy,
+    /// The server of OpenBao, which keeps transit keys.
+    Openbao,
     /// `openssl` of the system.
     Openssl,
     /// The controller of Sealed Secrets.
@@ -80,6 +82,7 @@ impl Peer {
             Self::Kubectl => "kubectl",
             Self::Kubeseal => "kubeseal",
             Self::Kubesealpy => "kubesealpy",
+            Self::Openbao => "openbao",
             Self::Openssl => "openssl",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
@@ -103,6 +106,7 @@ impl Peer {
             Self::Kubectl => "SELKIE_PEER_KUBECTL",
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
+            Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",

@@ -19,6 +19,7 @@ mod remembering;
 mod remote;
 mod service;
 mod setup;
+mod trust;
 
 use std::fmt;
 
@@ -33,7 +34,8 @@ pub use remembering::Remembering;
 #[cfg(feature = "remote")]
 pub use remote::Remote;
 pub use service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
-pub use setup::{KeySetup, Trust};
+pub use setup::KeySetup;
+pub use trust::Trust;
 
 /// The key of one document: 32 random bytes that encrypt its values with AES-256-GCM.
 #[derive(Zeroize, ZeroizeOnDrop)]

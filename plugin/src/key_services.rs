@@ -11,11 +11,12 @@ use selkie::keys::{
 use selkie::secret::SecretBytes;
 
 use crate::identities::{age_service, terminal_name};
+use crate::named_addresses::NamedAddresses;
 use crate::parallel::Waiting;
 use crate::session::Session;
 
 /// How the key services of a run are set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeyServiceOptions {
     /// Files with further identities.
     pub identities: Vec<PathBuf>,
@@ -23,11 +24,21 @@ pub struct KeyServiceOptions {
     pub trust: Trust,
     /// How long a request may take.
     pub limit: Duration,
+    /// Which addresses the user named, if that is known.
+    pub named: Option<NamedAddresses>,
+    /// Who tells people what they should know.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 impl Default for KeyServiceOptions {
     fn default() -> Self {
-        Self { identities: Vec::new(), trust: Trust::Listed(Vec::new()), limit: Remote::DEFAULT_LIMIT }
+        Self {
+            identities: Vec::new(),
+            trust: Trust::Listed(Vec::new()),
+            limit: Remote::DEFAULT_LIMIT,
+            named: None,
+            warn: Arc::new(|_| {}),
+        }
     }
 }
 
@@ -45,11 +56,15 @@ pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyS
 #[must_use]
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
-    let mut setup = KeySetup::new(move |name| {
+    let (named, warn) = (options.named.clone(), Arc::clone(&options.warn));
+    let variable = move |name: &str| {
         let set = environment.get(name).map(str::to_owned);
         // So that the agent of gpg finds where to ask, which it does not by itself.
         if set.is_none() && name == "GPG_TTY" { terminal_name() } else { set }
-    });
+    };
+    let mut setup = KeySetup::new(variable)
+        .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
+        .with_warnings(move |text| warn(text));
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup

@@ -32,6 +32,7 @@ mod key_changes;
 mod key_flags;
 mod key_services;
 pub mod kubeseal_face;
+mod named_addresses;
 mod opening;
 mod output;
 mod parallel;

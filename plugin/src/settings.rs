@@ -136,8 +136,10 @@ impl SettingsFlags {
             (Some(config), Some(file)) => rule_for(config, file)?,
             _ => None,
         };
+        let keys = self.keys.group()?;
+        context.named.note_keys(&keys.0);
         Ok(Settings {
-            groups: vec![self.keys.group()?],
+            groups: vec![keys],
             shamir_threshold: 0,
             selector: rule.and_then(|rule| rule.selector.clone()),
             mac_only_encrypted: rule.is_some_and(|rule| rule.mac_only_encrypted),
@@ -211,6 +213,7 @@ fn of_environment(context: &Context<'_>) -> Result<Option<Settings>, Failure> {
         group.0.extend(MasterKey::parse_list(kind, text)?);
         first = first.or(Some(kind.variable));
     }
+    context.named.note_keys(&group.0);
     Ok(first.map(|variable| Settings {
         groups: vec![group],
         shamir_threshold: 0,

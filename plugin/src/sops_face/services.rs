@@ -1,13 +1,17 @@
 //! The key services of a run: the keys of this machine, and those that `--keyservice` names.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use selkie::keys::{Cause, KeyError, KeyFuture, KeyService, MasterKey, ServiceError, Trust};
 use selkie::secret::SecretBytes;
 use selkie::sops::BY_EFFORT;
 
 use super::failure::Failure;
-use super::{Context, flags};
+use super::{Context, creation, flags};
 use crate::exit::Exit;
 use crate::key_services::{self, KeyServiceOptions};
+use crate::named_addresses::NamedAddresses;
 
 /// The key services of a run, and which kinds of keys they are to try first.
 pub(super) struct Services {
@@ -21,7 +25,12 @@ impl Services {
         let mut services: Vec<Box<dyn KeyService>> = Vec::new();
         if context.given.switch("enable-local-keyservice") {
             // As in sops: whatever address a file names is asked.
-            let options = KeyServiceOptions { trust: Trust::All, ..KeyServiceOptions::default() };
+            let options = KeyServiceOptions {
+                trust: Trust::All,
+                named: Some(named_addresses(context)),
+                warn: Arc::new(context.log.warner()),
+                ..KeyServiceOptions::default()
+            };
             services.extend(key_services::local(context.session, &options));
         }
         let remote = context.given.texts("keyservice").into_iter();
@@ -46,6 +55,17 @@ impl Services {
             false => Ok(()),
         }
     }
+}
+
+/// Returns the addresses of key servers that the user named.
+fn named_addresses(context: &Context<'_>) -> NamedAddresses {
+    let config = context.global().path("config").map(Path::new);
+    let named = NamedAddresses::new(&context.session.directory, config);
+    for front in ["", "add-"] {
+        // What cannot be read is told by whoever uses it.
+        named.note_keys(&creation::given_keys(context, front).unwrap_or_default());
+    }
+    named
 }
 
 /// Returns the kinds of keys to try first.
