@@ -17,7 +17,9 @@ pub mod pgp;
 mod remembering;
 #[cfg(feature = "remote")]
 mod remote;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
+mod rest;
+#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
 mod said;
 mod service;
 mod setup;
