@@ -229,7 +229,7 @@ mod tests {
             (200, r#"{"plaintext": "MTIzNDU2Nzg5", "plaintextCrc32c": "3808858755"}"#),
         ]);
         let wrapped = block_on(service.wrap(&key(""), &SecretBytes::from("123456789")));
-       
+
         assert_eq!(wrapped.expect("it is ours").expect("wrapped"), "d3JhcHBlZA==");
         let secret = block_on(service.unwrap(&key("d3JhcHBlZA=="))).expect("it is ours").expect("a secret");
         assert_eq!(secret.expose_secret(), b"123456789");
