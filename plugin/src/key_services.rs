@@ -88,6 +88,10 @@ impl KeyService for Patient {
         self.0.effort(key)
     }
 
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        wait(self.0.resolve(key))
+    }
+
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
         wait(self.0.wrap(key, secret))
     }
