@@ -81,8 +81,7 @@ pub struct KeyKind {
 pub struct KeyMessage {
     /// The number of the kind among the variants of `Key.key_type`.
     pub tag: u32,
-    /// The number of each field of the metadata in the message of the kind. A field that holds an object is a map
-    /// from texts to texts, any other one is a text.
+    /// The number of each field of the metadata in the message of the kind.
     pub fields: &'static [(&'static str, u32)],
 }
 
@@ -107,6 +106,8 @@ pub struct KeyOption {
 pub struct KeyField {
     /// The field's name.
     pub name: &'static str,
+    /// Whether the field is an object that maps texts to texts, and not a text.
+    pub is_map: bool,
     /// Whether the field is left out when it is empty.
     pub omit_empty: bool,
 }
@@ -347,12 +348,17 @@ impl fmt::Debug for KeyKind {
 impl KeyField {
     /// Returns a field that is written even if it is empty.
     const fn required(name: &'static str) -> Self {
-        Self { name, omit_empty: false }
+        Self { name, is_map: false, omit_empty: false }
     }
 
     /// Returns a field that is left out if it is empty.
     const fn optional(name: &'static str) -> Self {
-        Self { name, omit_empty: true }
+        Self { name, is_map: false, omit_empty: true }
+    }
+
+    /// Returns a field that maps texts to texts, and is left out if it is empty.
+    const fn map(name: &'static str) -> Self {
+        Self { name, is_map: true, omit_empty: true }
     }
 }
 

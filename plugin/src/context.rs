@@ -76,11 +76,19 @@ impl<'a> Context<'a> {
     /// Returns what wraps and unwraps data keys: nothing is encrypted or decrypted without it.
     ///
     /// # Errors
-    /// If the administrator of the machine wants to know of it.
+    /// If the administrator of the machine wants to know of it, or if there is nobody to ask.
     pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
         audit::check(self.session)?;
-        let services =
-            self.services.get_or_init(|| key_services::local(self.session, &self.options.key_services()));
+        let services = match self.services.get() {
+            Some(services) => services,
+            None => {
+                let options = self.options.key_services(&self.session.environment)?;
+                self.services.get_or_init(|| key_services::of_run(self.session, &options))
+            }
+        };
+        if services.is_empty() {
+            return Err(Failure::Usage(NO_SERVICES.to_owned()));
+        }
         Ok(services.iter().map(AsRef::as_ref).collect())
     }
 
@@ -155,3 +163,6 @@ impl<'a> Context<'a> {
         self.configs.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), config);
     }
 }
+
+const NO_SERVICES: &str =
+    "no key service is left to ask: name one with --keyservice, or allow the keys of this machine";
