@@ -8,6 +8,7 @@ mod gomanifest;
 mod gotemplate;
 mod gotree;
 mod keys;
+mod keyservice;
 mod kubeseal_face;
 mod programs;
 mod properties;
@@ -32,6 +33,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
+    tests.extend(keyservice::tests());
     tests.extend(kubeseal_face::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());

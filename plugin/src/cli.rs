@@ -117,8 +117,9 @@ impl Options {
             (None, None) => Ok(true),
             // As in sops, what is set to nothing is off.
             (None, Some("")) => Ok(false),
-            (None, Some(text)) => parse_bool(text)
-                .ok_or_else(|| Failure::Usage(format!("{NAME} is {text:?}, which is neither true nor false"))),
+            (None, Some(text)) => parse_bool(text).ok_or_else(|| {
+                Failure::Usage(format!("{NAME} is {text:?}, which is neither true nor false"))
+            }),
         }
     }
 

@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use selkie::keyservice::{Address, Gate, KeyServer, Listener, Operation, Peer, Use};
 use selkie::keys::{KeyError, KeyService, Remote};
+use selkie::keyservice::{Address, Gate, KeyServer, Listener, Operation, Peer, Use};
 use tokio::sync::oneshot;
 
 use crate::signals;
@@ -22,7 +22,9 @@ use crate::signals;
 #[non_exhaustive]
 pub enum KeyServerError {
     /// Other machines could use the keys.
-    #[error("whoever reaches {0} could use your keys: there is no encryption, and nobody is asked who they are")]
+    #[error(
+        "whoever reaches {0} could use your keys: there is no encryption, and nobody is asked who they are"
+    )]
     Exposed(String),
     /// Somebody else listens there.
     #[error("another key service listens at {0}")]

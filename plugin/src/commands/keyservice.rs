@@ -44,7 +44,11 @@ Over SSH, a program on another machine uses the keys of this one:
   ssh -R /tmp/keys.sock:/tmp/keys.sock HOST";
 
 pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
-    let address = args.listen.clone().map_or_else(|| default_address(context), Ok)?;
+    let address = match args.listen.clone() {
+        None => default_address(context)?,
+        Some(Address::Unix { path, users }) => Address::Unix { path: context.session.absolute(&path), users },
+        Some(address) => address,
+    };
     let is_socket = matches!(address, Address::Unix { .. });
     if !is_socket && !args.allow_uid.is_empty() {
         return Err(Failure::Usage("--allow-uid is for Unix sockets: TCP tells no user".to_owned()));
@@ -52,7 +56,9 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let options = context.options.key_services(&context.session.environment)?;
     let services = key_services::of_server(context.session, &options);
     if services.is_empty() {
-        return Err(Failure::Usage("there are no keys to serve, as those of this machine are off".to_owned()));
+        return Err(Failure::Usage(
+            "there are no keys to serve, as those of this machine are off".to_owned(),
+        ));
     }
     let place = Place::new(address, &args.allow_uid, args.insecure_network)?;
     context.warn_of_exposed_identities();
@@ -98,7 +104,8 @@ impl Voice for Terminal<'_> {
         // Whoever is not asked says no.
         session.stderr.write(format!("{question}: allow it? [y/N] ").as_bytes()).is_ok()
             && session.stdin.read_line().is_ok_and(|answer| {
-                answer.is_some_and(|answer| ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+                answer
+                    .is_some_and(|answer| ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
             })
     }
 

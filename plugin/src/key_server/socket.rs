@@ -36,7 +36,10 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), KeyServerError
             // Of two that find a dead one, the second must not take away what the first has put in its place.
             let turn = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
             let _turn = turn.map_err(failed)?;
-            if is_alive(path).map_err(failed)?.ok_or_else(|| KeyServerError::NotASocket(path.display().to_string()))? {
+            if is_alive(path)
+                .map_err(failed)?
+                .ok_or_else(|| KeyServerError::NotASocket(path.display().to_string()))?
+            {
                 return Err(KeyServerError::InUse(address()));
             }
             fs::rename(&made, path).map_err(failed)?;
@@ -57,7 +60,9 @@ fn is_alive(path: &Path) -> io::Result<Option<bool>> {
     }
     match UnixStream::connect(path) {
         Ok(_) => Ok(Some(true)),
-        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(Some(false)),
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+            Ok(Some(false))
+        }
         // It is not for us to say.
         Err(error) => Err(error),
     }

@@ -1,7 +1,9 @@
 //! `sops keyservice`: lets others use the keys of this machine.
 
-use selkie::keyservice::{Address, Peer};
+use std::path::Path;
+
 use selkie::keys::Trust;
+use selkie::keyservice::{Address, Peer};
 
 use super::failure::{Failure, cause};
 use super::grammar::Flag;
@@ -27,10 +29,8 @@ pub(super) static COMMAND: Command = Command {
 };
 
 fn run(context: &Context<'_>) -> Result<(), Failure> {
-    let is_verbose = [Some(&context.given), context.global]
-        .into_iter()
-        .flatten()
-        .any(|given| given.switch("verbose"));
+    let is_verbose =
+        [Some(&context.given), context.global].into_iter().flatten().any(|given| given.switch("verbose"));
     let log = Log::new(context.session, is_verbose);
     let failed = |message: String| {
         log.error(&format!("Error running keyservice: {message}"), None);
@@ -38,9 +38,8 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
     };
     let text = |name, preset: &str| context.given.text(name).unwrap_or_else(|| preset.to_owned());
     let (network, address) = (text("network", "tcp"), text("address", "127.0.0.1:5000"));
-    let place = address_of(&network, &address).and_then(|place| {
-        Place::new(place, &[], true).map_err(|error| describe(&network, &address, &error))
-    });
+    let place = address_of(context, &network, &address)
+        .and_then(|place| Place::new(place, &[], true).map_err(|error| describe(&network, &address, &error)));
     let place = place.map_err(failed)?;
     if place.reach() == Reach::Network {
         log.warn(&format!(
@@ -56,17 +55,18 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// Returns what the flags name.
-fn address_of(network: &str, address: &str) -> Result<Address, String> {
+fn address_of(context: &Context<'_>, network: &str, address: &str) -> Result<Address, String> {
     match network {
         "tcp" | "tcp4" | "tcp6" => {
             let (host, port) = address
                 .rsplit_once(':')
                 .ok_or_else(|| format!("listen {network}: address {address}: missing port in address"))?;
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            let port = port.parse().map_err(|_| format!("listen {network}: address {address}: invalid port"))?;
+            let port =
+                port.parse().map_err(|_| format!("listen {network}: address {address}: invalid port"))?;
             Ok(Address::Tcp { host: host.to_owned(), port })
         }
-        "unix" => Ok(Address::Unix { path: address.into(), users: Vec::new() }),
+        "unix" => Ok(Address::Unix { path: context.session.absolute(Path::new(address)), users: Vec::new() }),
         _ => Err(format!("listen {network}: unknown network {network}")),
     }
 }
