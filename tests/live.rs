@@ -8,6 +8,7 @@ mod gomanifest;
 mod gotemplate;
 mod gotree;
 mod keys;
+mod keyservice;
 mod kubeseal_face;
 mod pgp;
 mod programs;
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
+    tests.extend(keyservice::tests());
     tests.extend(kubeseal_face::tests());
     tests.extend(pgp::tests());
     tests.extend(programs::tests());

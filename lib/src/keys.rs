@@ -87,8 +87,7 @@ pub struct KeyKind {
 pub struct KeyMessage {
     /// The number of the kind among the variants of `Key.key_type`.
     pub tag: u32,
-    /// The number of each field of the metadata in the message of the kind. A field that holds an object is a map
-    /// from texts to texts, any other one is a text.
+    /// The number of each field of the metadata in the message of the kind.
     pub fields: &'static [(&'static str, u32)],
 }
 
@@ -113,6 +112,8 @@ pub struct KeyOption {
 pub struct KeyField {
     /// The field's name.
     pub name: &'static str,
+    /// Whether the field is an object that maps texts to texts, and not a text.
+    pub is_map: bool,
     /// Whether the field is left out when it is empty.
     pub omit_empty: bool,
     /// Whether people may leave the field open: [`KeyService::resolve`] then fills it in.
@@ -376,17 +377,22 @@ impl fmt::Debug for KeyKind {
 impl KeyField {
     /// Returns a field that is written even if it is empty.
     const fn required(name: &'static str) -> Self {
-        Self { name, omit_empty: false, is_resolved: false }
+        Self { name, is_map: false, omit_empty: false, is_resolved: false }
     }
 
     /// Returns a field that is left out if it is empty.
     const fn optional(name: &'static str) -> Self {
-        Self { name, omit_empty: true, is_resolved: false }
+        Self { name, is_map: false, omit_empty: true, is_resolved: false }
+    }
+
+    /// Returns a field that maps texts to texts, and is left out if it is empty.
+    const fn map(name: &'static str) -> Self {
+        Self { name, is_map: true, omit_empty: true, is_resolved: false }
     }
 
     /// Returns a field that people may leave open, and that a service then fills in.
     const fn resolved(name: &'static str) -> Self {
-        Self { name, omit_empty: false, is_resolved: true }
+        Self { name, is_map: false, omit_empty: false, is_resolved: true }
     }
 }
 

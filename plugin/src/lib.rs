@@ -30,6 +30,7 @@ pub mod identities;
 mod json_value;
 mod key_changes;
 mod key_flags;
+mod key_server;
 mod key_services;
 pub mod kubeseal_face;
 mod named_addresses;
