@@ -31,6 +31,8 @@ pub enum Peer {
     Kubeseal,
     /// A folder of Python modules with `kubesealpy`.
     Kubesealpy,
+    /// A folder of Python modules with `moto`, which answers as KMS, S3 and STS of AWS do.
+    Moto,
     /// `openssl` of the system.
     Openssl,
     /// The controller of Sealed Secrets.
@@ -75,6 +77,7 @@ impl Peer {
             Self::Kubectl => "kubectl",
             Self::Kubeseal => "kubeseal",
             Self::Kubesealpy => "kubesealpy",
+            Self::Moto => "moto",
             Self::Openssl => "openssl",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
@@ -96,6 +99,7 @@ impl Peer {
             Self::Kubectl => "SELKIE_PEER_KUBECTL",
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
+            Self::Moto => "SELKIE_PEER_MOTO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
