@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct KeySetup {
     variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    host: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     /// Which addresses of a document may be sent credentials.
     pub trust: Trust,
     /// What runs requests to servers.
@@ -29,10 +30,22 @@ impl KeySetup {
     pub fn new(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self {
             variable: Arc::new(variable),
+            host: Arc::new(|| None),
             trust: Trust::Listed(Vec::new()),
             #[cfg(feature = "remote")]
             remote: Arc::default(),
         }
+    }
+
+    /// Says how to find out what this machine is called.
+    pub fn set_host(&mut self, host: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.host = Arc::new(host);
+    }
+
+    /// Returns what this machine is called, empty if nobody knows.
+    #[must_use]
+    pub fn host(&self) -> String {
+        (self.host)().unwrap_or_default()
     }
 
     /// Returns a variable of the environment, unless it is unset or empty.
