@@ -115,35 +115,27 @@ impl Asked {
 
     /// Returns why there are no credentials. The texts are those of the causes, from the outermost on.
     fn without_credentials(&self, texts: &[String]) -> ServiceError {
-        let last = line(texts.last().map(String::as_str).unwrap_or_default());
-        let has = |code: &str| texts.iter().any(|text| text.contains(code));
+        let has = |text: &str| texts.iter().any(|cause| cause.contains(text));
+        let is_absent = texts.iter().any(|text| text == CREDENTIALS[0]) || has("IMDS");
+        let why = texts.last().map(String::as_str).unwrap_or_default();
         if let Some(code) = EXPIRED.iter().find(|code| has(code)) {
             return self.expired(code);
         }
-        match &self.place.role {
-            _ if texts.first().is_some_and(|text| text == CREDENTIALS[0]) => {
-                let whose = match &self.place.profile {
-                    Some(profile) => format!(" in the profile {profile}"),
-                    None => String::new(),
-                };
-                ServiceError::new(
-                    Cause::Credentials,
-                    format!("there are no credentials of AWS{whose}: {last}"),
-                )
-                .with_remedy(self.log_in())
-            }
-            Some(role) if has("AccessDenied") => {
-                ServiceError::new(Cause::Credentials, format!("the role {role} cannot be assumed: {last}"))
-                    .with_remedy(format!("allow sts:AssumeRole on {role}, there and in its trust policy"))
-            }
-            Some(role) => {
-                ServiceError::new(Cause::Credentials, format!("the role {role} cannot be assumed: {last}"))
-            }
-            None => {
-                ServiceError::new(Cause::Credentials, format!("the credentials of AWS cannot be had: {last}"))
-                    .with_remedy(self.log_in())
-            }
+        if is_absent {
+            let text = format!("there are no credentials of AWS: {}", attempts(why));
+            return ServiceError::new(Cause::Credentials, text).with_remedy(self.log_in());
         }
+        let (text, remedy) = match &self.place.role {
+            Some(role) => (
+                format!("the role {role} cannot be assumed: {}", line(why)),
+                format!("allow sts:AssumeRole on {role}, in its trust policy and to who asks"),
+            ),
+            None => (
+                format!("the credentials of AWS cannot be had: {}", line(why)),
+                format!("see what `aws sts get-caller-identity{}` says", self.profile()),
+            ),
+        };
+        ServiceError::new(Cause::Credentials, text).with_remedy(remedy)
     }
 
     fn expired(&self, code: &str) -> ServiceError {
@@ -152,13 +144,15 @@ impl Asked {
     }
 
     fn log_in(&self) -> String {
-        let profile = match &self.place.profile {
-            Some(profile) => format!(" --profile {profile}"),
-            None => String::new(),
-        };
-        format!(
-            "run `aws sso login{profile}`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
+        match &self.place.profile {
+            Some(_) => format!("run `aws sso login{0}` or `aws configure{0}`", self.profile()),
+            None => "run `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned(),
+        }
+    }
+
+    fn profile(&self) -> String {
+        self.place.profile.as_ref().map(|profile| format!(" --profile {profile}")).unwrap_or_default()
     }
 
     fn timed_out(&self, why: &str) -> ServiceError {
@@ -188,6 +182,19 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
 /// Returns the first line of a text, as far as people read.
 fn line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(LENGTH).collect()
+}
+
+/// Returns why there are no credentials, out of a list of what came of each source of them.
+fn attempts(text: &str) -> String {
+    if text.lines().count() < 2 {
+        return line(text);
+    }
+    let profile = text.lines().find_map(|line| line.split_once("Profile: "));
+    let why = profile.map_or("", |(_, why)| why.trim_start_matches(CREDENTIALS[0]).trim_start_matches(": "));
+    match why {
+        "" => "neither the environment, the AWS configuration nor this machine has any".to_owned(),
+        why => line(why),
+    }
 }
 
 /// What the SDK says if it does not come by credentials; first, what it says if there are none to come by.
