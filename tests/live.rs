@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod aws;
 mod cluster;
 mod cluster_access;
 mod controller;
@@ -10,6 +11,7 @@ mod gotree;
 mod keys;
 mod keyservice;
 mod kubeseal_face;
+mod moto;
 mod pgp;
 mod programs;
 mod properties;
@@ -29,6 +31,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(aws::tests());
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
