@@ -36,6 +36,7 @@ mod opening;
 mod output;
 mod parallel;
 mod reach;
+mod rekeying;
 mod report;
 pub mod scratch;
 mod sealed_files;

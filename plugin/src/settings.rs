@@ -9,6 +9,7 @@ use selkie::sops::{Metadata, Selector};
 use crate::config_file::ConfigFile;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::key_changes::KeyChanges;
 use crate::key_flags::{KeyFlags, Plain, SelectorFlags};
 
 /// What a new document is encrypted with.
@@ -75,21 +76,23 @@ impl Settings {
         metadata
     }
 
-    /// Returns whether a document has these keys, whatever their order within a group.
+    /// Returns what would become of the keys of a document that got these.
     #[must_use]
-    pub fn has_keys_of(&self, metadata: &Metadata) -> bool {
-        let names = |group: &KeyGroup| {
-            let mut names: Vec<_> = group.0.iter().map(|key| (key.kind().name, key.to_string())).collect();
-            names.sort_unstable();
-            names
-        };
-        self.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+    pub fn key_changes(&self, metadata: &Metadata) -> KeyChanges {
+        KeyChanges::between(metadata, &self.groups, self.shamir_threshold)
     }
 
-    /// Returns whether a document selects values as these settings do.
+    /// Returns whether a document has these keys, as `updatekeys` sees it.
+    #[must_use]
+    pub fn has_keys_of(&self, metadata: &Metadata) -> bool {
+        self.key_changes(metadata).is_empty()
+    }
+
+    /// Returns whether a document selects values as these settings do, for encryption and for the MAC.
     #[must_use]
     pub fn selects_as(&self, metadata: &Metadata) -> bool {
         self.selector.clone().unwrap_or_default() == metadata.selector
+            && self.mac_only_encrypted == metadata.mac_only_encrypted
     }
 }
 
