@@ -17,6 +17,8 @@ pub mod pgp;
 mod remembering;
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(feature = "http")]
+mod said;
 mod service;
 mod setup;
 

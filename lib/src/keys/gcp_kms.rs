@@ -1,6 +1,12 @@
 //! Keys of the Google Cloud Key Management Service, by their resource identifier.
 
+#[cfg(feature = "gcp")]
+mod credentials;
+
 use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
+
+#[cfg(feature = "gcp")]
+pub use credentials::Credentials;
 
 /// Keys of Google Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
