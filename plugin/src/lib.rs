@@ -35,6 +35,7 @@ pub mod kubeseal_face;
 mod opening;
 mod output;
 mod parallel;
+mod publish;
 mod reach;
 mod report;
 pub mod scratch;
