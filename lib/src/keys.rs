@@ -17,10 +17,13 @@ pub mod pgp;
 mod remembering;
 #[cfg(feature = "remote")]
 mod remote;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
+mod rest;
+#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
 mod said;
 mod service;
 mod setup;
+mod trust;
 
 use std::fmt;
 
@@ -35,7 +38,8 @@ pub use remembering::Remembering;
 #[cfg(feature = "remote")]
 pub use remote::Remote;
 pub use service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
-pub use setup::{KeySetup, Trust};
+pub use setup::KeySetup;
+pub use trust::Trust;
 
 /// The key of one document: 32 random bytes that encrypt its values with AES-256-GCM.
 #[derive(Zeroize, ZeroizeOnDrop)]

@@ -7,6 +7,7 @@ mod content;
 mod gcs;
 mod name;
 mod s3;
+mod vault;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -228,7 +229,7 @@ pub fn collisions<'a>(
 type Connect = fn(&Target, &KeySetup) -> Option<Result<Arc<dyn Destination>, ServiceError>>;
 
 /// Every kind of place.
-const DESTINATIONS: &[Connect] = &[gcs::connect, s3::connect];
+const DESTINATIONS: &[Connect] = &[gcs::connect, s3::connect, vault::connect];
 
 /// Returns the name of a place, for one that there is no connection to.
 fn name_of(target: &Target) -> String {

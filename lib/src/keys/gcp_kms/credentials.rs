@@ -170,8 +170,8 @@ fn no_token(error: &CredentialsError) -> ServiceError {
         Some([text("error"), text("error_description")].into_iter().flatten().collect::<Vec<_>>().join(": "))
     });
     let reason = of_server.filter(|text| !text.is_empty());
-    let reason =
-        reason.or_else(|| causes.pop().filter(|cause| !cause.contains("body=<"))).unwrap_or_default();
+    let reason = reason.or_else(|| causes.pop().filter(|cause| !cause.contains("body=<")));
+    let reason = reason.as_deref().unwrap_or("its answer is not the one that was expected");
     credentials_error(&format!("Google gave no token: {}", said(reason)))
 }
 
