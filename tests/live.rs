@@ -13,6 +13,7 @@ mod kubeseal_face;
 mod moto;
 mod programs;
 mod properties;
+mod publish;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
@@ -38,6 +39,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(kubeseal_face::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
+    tests.extend(publish::tests());
     tests.extend(sealed_secrets::tests());
     tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());

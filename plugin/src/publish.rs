@@ -23,7 +23,7 @@ use selkie::sops::{OpenError, SealError, WrapError};
 use crate::parallel::Waiting;
 use crate::report::escape;
 
-pub use content::{Content, Style, recreated};
+pub use content::{Content, Form, Style, recreated};
 pub use name::destination_name;
 
 /// A place that documents are published to.

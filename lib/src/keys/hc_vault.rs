@@ -82,7 +82,8 @@ fn identify(fields: &KeyFields) -> String {
 }
 
 #[cfg(feature = "vault")]
-const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = Some(|setup| Box::new(VaultService::new(setup)));
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> =
+    Some(|setup| Box::new(VaultService::new(setup)));
 #[cfg(not(feature = "vault"))]
 const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = None;
 

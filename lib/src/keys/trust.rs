@@ -30,7 +30,10 @@ impl Trust {
         match self {
             Self::All => true,
             Self::Listed(trusted) => Address::parse(address).is_some_and(|address| {
-                trusted.iter().filter_map(|text| Address::parse(text)).any(|trusted| trusted.is_above(&address))
+                trusted
+                    .iter()
+                    .filter_map(|text| Address::parse(text))
+                    .any(|trusted| trusted.is_above(&address))
             }),
         }
     }

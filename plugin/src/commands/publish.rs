@@ -246,11 +246,8 @@ mod tests {
 
     #[test]
     fn what_is_in_a_folder_keeps_its_path_below_it() {
-        let found = |below: &str| super::below(&Target::File {
-            path: "x".into(),
-            named: false,
-            below: below.into(),
-        });
+        let found =
+            |below: &str| super::below(&Target::File { path: "x".into(), named: false, below: below.into() });
         assert_eq!(found("secrets/a.yaml"), Path::new("a.yaml"));
         assert_eq!(found("secrets/app/a.yaml"), Path::new("app/a.yaml"));
         assert_eq!(below(&Target::file("secrets/app/a.yaml")), Path::new("a.yaml"));

@@ -147,7 +147,9 @@ mod tests {
 
     fn values_of(format: Format, text: &str) -> Result<String, PublishError> {
         let content = content(&opened(format, text), Takes::Values, None)?;
-        Ok(String::from_utf8(content.bytes.expose_secret().to_vec()).expect("a text").replace(['\n', ' '], ""))
+        Ok(String::from_utf8(content.bytes.expose_secret().to_vec())
+            .expect("a text")
+            .replace(['\n', ' '], ""))
     }
 
     #[test]
@@ -197,7 +199,10 @@ mod tests {
         assert_eq!((again.metadata().groups.len(), again.metadata().shamir_threshold), (2, 2));
         let ciphertexts = |text: &[u8]| -> Vec<String> {
             let text = String::from_utf8_lossy(text).into_owned();
-            text.split("ENC[").skip(1).map(|part| part.split(']').next().unwrap_or_default().to_owned()).collect()
+            text.split("ENC[")
+                .skip(1)
+                .map(|part| part.split(']').next().unwrap_or_default().to_owned())
+                .collect()
         };
         let old = ciphertexts(opened.tree().source());
         assert!(ciphertexts(content.bytes.expose_secret()).iter().all(|new| !old.contains(new)));

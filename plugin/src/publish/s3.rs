@@ -113,15 +113,19 @@ fn refused(status: u16, code: &str, message: &str, bucket: &str) -> ServiceError
         (code, message) => said(&format!("{code}: {message}")),
     };
     match code {
-        "ExpiredToken" | "InvalidAccessKeyId" | "InvalidToken" | "SignatureDoesNotMatch"
-        | "TokenRefreshRequired" | "RequestTimeTooSkewed" => {
-            ServiceError::new(Cause::Credentials, detail).with_remedy(LOG_IN)
-        }
+        "ExpiredToken"
+        | "InvalidAccessKeyId"
+        | "InvalidToken"
+        | "SignatureDoesNotMatch"
+        | "TokenRefreshRequired"
+        | "RequestTimeTooSkewed" => ServiceError::new(Cause::Credentials, detail).with_remedy(LOG_IN),
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => ServiceError::new(Cause::Denied, detail)
             .with_remedy(format!("ask for the permission s3:PutObject on the bucket {bucket}")),
         "NoSuchBucket" => ServiceError::new(Cause::Key, detail)
             .with_remedy("make the bucket, or correct s3_bucket in the destination rule"),
-        "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" | "PermanentRedirect"
+        "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException"
+        | "PermanentRedirect"
         | "TemporaryRedirect" => {
             ServiceError::new(Cause::Key, detail).with_remedy("set AWS_REGION to that of the bucket")
         }
@@ -140,8 +144,7 @@ fn innermost(error: &SdkError<PutObjectError>) -> String {
     said(&cause.to_string())
 }
 
-const LOG_IN: &str =
-    "log in, such as with `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+const LOG_IN: &str = "log in, such as with `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
 /// As sops says.
 const CONTENT_TYPE: &str = "application/octet-stream";

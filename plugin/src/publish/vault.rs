@@ -119,9 +119,8 @@ fn same(left: &Json, right: &Json) -> bool {
             left == right || (left.is_f64() || right.is_f64()) && left.as_f64() == right.as_f64()
         }
         (Json::Object(left), Json::Object(right)) => {
-            let is_in_right = |(key, value): (&String, &Json)| {
-                right.get(key).is_some_and(|present| same(value, present))
-            };
+            let is_in_right =
+                |(key, value): (&String, &Json)| right.get(key).is_some_and(|present| same(value, present));
             left.len() == right.len() && left.iter().all(is_in_right)
         }
         _ => left == right,
@@ -156,7 +155,8 @@ mod tests {
     fn what_is_there_is_compared_by_value() {
         let holds = |version, answer: Json| {
             let answer = SecretBytes::from(answer.to_string());
-            Place::new("m", "p", version).holds(&answer, &SecretBytes::from(r#"{"a":1,"b":[2.5,{"c":null}]}"#))
+            Place::new("m", "p", version)
+                .holds(&answer, &SecretBytes::from(r#"{"a":1,"b":[2.5,{"c":null}]}"#))
         };
         assert!(holds(2, json!({"data": {"data": {"b": [2.5, {"c": null}], "a": 1.0}, "metadata": {}}})));
         assert!(holds(1, json!({"data": {"b": [2.5, {"c": null}], "a": 1}})));

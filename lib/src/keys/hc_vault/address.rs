@@ -40,9 +40,7 @@ impl Server {
     /// Reads the address of an agent, which may be a socket.
     pub fn parse_agent(address: &str) -> Result<Self, ServiceError> {
         match address.strip_prefix("unix://") {
-            Some(path) => {
-                Ok(Self { socket: Some(PathBuf::from(path)), ..Self::parse("http://localhost")? })
-            }
+            Some(path) => Ok(Self { socket: Some(PathBuf::from(path)), ..Self::parse("http://localhost")? }),
             None => Self::parse(address),
         }
     }
@@ -173,7 +171,10 @@ mod tests {
         for (path, expected) in [
             ("transit/decrypt/k?x=1", "https://a/v1/transit/decrypt/k%3Fx=1"),
             ("transit/decrypt/k#x", "https://a/v1/transit/decrypt/k%23x"),
-            ("transit/decrypt/..%2f..%2fsys%2fseal", "https://a/v1/transit/decrypt/..%252f..%252fsys%252fseal"),
+            (
+                "transit/decrypt/..%2f..%2fsys%2fseal",
+                "https://a/v1/transit/decrypt/..%252f..%252fsys%252fseal",
+            ),
             ("transit/decrypt/%2e%2e", "https://a/v1/transit/decrypt/%252e%252e"),
             ("transit/decrypt/ä b", "https://a/v1/transit/decrypt/%C3%A4%20b"),
             ("transit/../sys/seal", "transit/../sys/seal is no path of Vault"),

@@ -79,7 +79,9 @@ fn is_named(setup: &KeySetup, address: &str) -> bool {
 fn refusal(server: &Server, allowlist: &Allowlist) -> ServiceError {
     let name = server.name();
     let (why, remedy) = match allowlist {
-        Allowlist::Nobody => ("admits nobody", format!("if {name} may have your token, add it to {ALLOWLIST}")),
+        Allowlist::Nobody => {
+            ("admits nobody", format!("if {name} may have your token, add it to {ALLOWLIST}"))
+        }
         Allowlist::Listed(_) => {
             ("does not have it", format!("if {name} may have your token, add it to {ALLOWLIST}"))
         }

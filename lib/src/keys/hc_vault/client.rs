@@ -10,9 +10,9 @@ use super::admission::{admit, admit_by_agent, is_of_bao, warn_of_listeners};
 use super::connection::Connections;
 use super::failure::{Purpose, Token, may_pass, of_answer, of_request};
 use super::settings::Environment;
+use crate::keys::KeySetup;
 use crate::keys::http::Answer;
 use crate::keys::service::{KeyError, ServiceError};
-use crate::keys::KeySetup;
 use crate::secret::SecretBytes;
 
 /// Sends requests to servers of Vault and OpenBao, with the token, the namespace and the certificates that the
@@ -138,9 +138,8 @@ impl Inner {
 
     fn connections(&self, server: &Server) -> Result<&Connections, ServiceError> {
         let prefers_bao = is_of_bao(&self.setup, server.address());
-        let made = self.connections[usize::from(prefers_bao)].get_or_init(|| {
-            Connections::new(Environment { setup: self.setup.clone(), prefers_bao })
-        });
+        let made = self.connections[usize::from(prefers_bao)]
+            .get_or_init(|| Connections::new(Environment { setup: self.setup.clone(), prefers_bao }));
         made.as_ref().map_err(Clone::clone)
     }
 
@@ -188,8 +187,7 @@ async fn exchange(
     url: &Url,
     token: Option<&str>,
 ) -> Result<Answer, ServiceError> {
-    let (http, mut builder) =
-        connections.request(server, request.method.clone(), url.clone(), token).await?;
+    let (http, mut builder) = connections.request(server, request.method.clone(), url.clone(), token).await?;
     if let Some(body) = &request.body {
         let body = body.expose_secret().to_vec();
         builder = builder.header("Content-Type", "application/json").body(body);

@@ -38,7 +38,9 @@ pub(super) fn said(answer: &Answer) -> String {
     let text = errors.unwrap_or_default();
     // Several errors come as a list, with how many there are.
     let text = match text.split_once("occurred:") {
-        Some((count, list)) if count.ends_with("error ") || count.ends_with("errors ") => list.replace('*', ""),
+        Some((count, list)) if count.ends_with("error ") || count.ends_with("errors ") => {
+            list.replace('*', "")
+        }
         _ => text,
     };
     cleaned(&text)
@@ -62,14 +64,16 @@ pub(super) fn of_answer(answer: &Answer, purpose: Purpose<'_>, token: Token) -> 
     let error = |cause, what: &str| ServiceError::new(cause, format!("{server} {what}{told}"));
     let path = cleaned(path);
     match answer.status {
-        400 | 500 if text.contains("key not found") => error(Cause::Key, "has no such key").with_remedy(
-            format!("compare the key's name with `vault list {}/keys`", engine(&path)),
-        ),
-        400 | 500 if is_of_ciphertext(&text) => error(Cause::Ciphertext, "cannot decrypt what the file holds")
-            .with_remedy(
-                "the file was changed, or the key is another one than it was encrypted with: look for an earlier \
+        400 | 500 if text.contains("key not found") => error(Cause::Key, "has no such key")
+            .with_remedy(format!("compare the key's name with `vault list {}/keys`", engine(&path))),
+        400 | 500 if is_of_ciphertext(&text) => error(
+            Cause::Ciphertext,
+            "cannot decrypt what the file holds",
+        )
+        .with_remedy(
+            "the file was changed, or the key is another one than it was encrypted with: look for an earlier \
                  version of either",
-            ),
+        ),
         400 | 500 if text.contains("not supported for key type") => error(Cause::Key, "cannot do this")
             .with_remedy("use a key of a type that encrypts, such as `vault write -f transit/keys/NAME`"),
         400 | 403 if token == Token::Missing || text.contains("missing client token") => {
@@ -80,16 +84,25 @@ pub(super) fn of_answer(answer: &Answer, purpose: Purpose<'_>, token: Token) -> 
                 .with_remedy(format!("see `vault token lookup`; {LOG_IN}"))
         }
         401 | 403 => {
-            let doubt = if token == Token::Known { "" } else { "see `vault token lookup` whether the token is valid; " };
+            let doubt = if token == Token::Known {
+                ""
+            } else {
+                "see `vault token lookup` whether the token is valid; "
+            };
             error(Cause::Denied, &format!("does not permit this token {path}")).with_remedy(format!(
                 "{doubt}a policy of the token must say `path \"{path}\" {{ capabilities = [\"{capability}\"] }}`"
             ))
         }
-        404 => error(Cause::Key, &format!("has nothing at {path}"))
-            .with_remedy("compare the path with `vault secrets list`, and the namespace with VAULT_NAMESPACE"),
-        429 | 472 | 473 | 502..=504 => error(Cause::Unreachable, &format!("is not ready (status {})", answer.status))
-            .with_remedy("see `vault status`, or try again"),
-        status @ (300..=399) => error(Cause::Answer, &format!("redirects the request too often (status {status})")),
+        404 => error(Cause::Key, &format!("has nothing at {path}")).with_remedy(
+            "compare the path with `vault secrets list`, and the namespace with VAULT_NAMESPACE",
+        ),
+        429 | 472 | 473 | 502..=504 => {
+            error(Cause::Unreachable, &format!("is not ready (status {})", answer.status))
+                .with_remedy("see `vault status`, or try again")
+        }
+        status @ (300..=399) => {
+            error(Cause::Answer, &format!("redirects the request too often (status {status})"))
+        }
         status => error(Cause::Other, &format!("answered with status {status}")),
     }
 }
@@ -177,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_short_and_plain() {
-        let text = said(&answer(400, &serde_json::json!({"errors": ["\u{1b}]0;x\u{7}y".repeat(999)]}).to_string()));
+        let text =
+            said(&answer(400, &serde_json::json!({"errors": ["\u{1b}]0;x\u{7}y".repeat(999)]}).to_string()));
         assert!(text.chars().count() <= 301 && !text.contains('\u{1b}'), "{text}");
         assert_eq!(said(&answer(500, "<html>")), "");
         assert_eq!(said(&answer(500, r#"{"errors": "x"}"#)), "");

@@ -50,7 +50,9 @@ impl VaultService {
     async fn ask(&self, key: &MasterKey, verb: &str, field: &str, text: &str) -> Result<Data, KeyError> {
         let (address, name) = (key.field("vault_address"), key.field("key_name"));
         if name.is_empty() || name.contains('/') {
-            return Err(ServiceError::new(Cause::Key, "the name of the key is not one of a transit key").into());
+            return Err(
+                ServiceError::new(Cause::Key, "the name of the key is not one of a transit key").into()
+            );
         }
         let path = format!("{}/{verb}/{name}", key.field("engine_path").trim_matches('/'));
         // What the text can hold needs no escapes, or comes from the document.
@@ -61,7 +63,10 @@ impl VaultService {
         body.push_str(&Zeroizing::new(Json::from(text).to_string()));
         body.push_str("}");
         let answer = self.client.write(address, &path, body).await?;
-        Ok(Data { json: answer.json().map_err(|_| of_content(address, "is not JSON"))?, server: address.to_owned() })
+        Ok(Data {
+            json: answer.json().map_err(|_| of_content(address, "is not JSON"))?,
+            server: address.to_owned(),
+        })
     }
 }
 
@@ -81,7 +86,9 @@ impl KeyService for VaultService {
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        Box::pin(async move { if key.kind().name == KIND.name { Some(self.decrypt(key).await) } else { None } })
+        Box::pin(
+            async move { if key.kind().name == KIND.name { Some(self.decrypt(key).await) } else { None } },
+        )
     }
 }
 

@@ -47,7 +47,8 @@ impl Environment {
             Some(token) => Some(Zeroizing::new(token)),
             None => self.token_of_file()?,
         };
-        let token = token.map(|token| Zeroizing::new(token.trim().to_owned())).filter(|token| !token.is_empty());
+        let token =
+            token.map(|token| Zeroizing::new(token.trim().to_owned())).filter(|token| !token.is_empty());
         match token {
             Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 let detail = "the token for Vault has characters in it that no token has";
@@ -142,7 +143,8 @@ fn identity(cert: Option<String>, key: Option<String>) -> Result<Option<Identity
         (None, None) => return Ok(None),
         (Some(cert), Some(key)) => (cert, key),
         _ => {
-            let detail = "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY need each other, and only one of them is set";
+            let detail =
+                "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY need each other, and only one of them is set";
             return Err(ServiceError::new(Cause::Credentials, detail));
         }
     };
@@ -201,10 +203,7 @@ mod tests {
     fn a_token_is_one_line_of_plain_letters() {
         assert_eq!(token(&environment(false, &[("VAULT_TOKEN", " s.abc\n")])), Ok(Some("s.abc".into())));
         assert_eq!(token(&environment(false, &[("VAULT_TOKEN", "  ")])), Ok(None));
-        assert_eq!(
-            token(&environment(false, &[("VAULT_TOKEN", "a\r\nX-Evil: b")])),
-            Err(Cause::Credentials)
-        );
+        assert_eq!(token(&environment(false, &[("VAULT_TOKEN", "a\r\nX-Evil: b")])), Err(Cause::Credentials));
         assert_eq!(token(&environment(false, &[])), Ok(None));
         assert_eq!(token(&environment(false, &[("HOME", "/nonexistent")])), Ok(None));
     }

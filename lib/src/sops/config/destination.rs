@@ -181,7 +181,10 @@ mod tests {
             let config = Config::parse(text.as_bytes()).expect("it parses");
             config.destination_misspelling_for("a").map(|warning| warning.key.clone())
         };
-        assert_eq!(misspelt("{s3_bucket: b, recreation_rules: {pgp: A}}").as_deref(), Some("recreation_rules"));
+        assert_eq!(
+            misspelt("{s3_bucket: b, recreation_rules: {pgp: A}}").as_deref(),
+            Some("recreation_rules")
+        );
         let below = misspelt("{s3_bucket: b, recreation_rule: {pgp: A, encrypted_regexp: x}}");
         assert_eq!(below.as_deref(), Some("encrypted_regexp"));
         assert_eq!(misspelt("{s3_bucket: b, note: x, recreation_rule: {pgp: A}}"), None);
