@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(test.with_ignored_flag(is_absent));
     };
     add(&[Peer::Moto], true, "s3_keeps_the_bytes_of_nested_folders", s3_keeps_the_bytes);
+    add(&[Peer::Moto], true, "s3_gets_files_of_others", s3_gets_files_of_others);
     add(&[Peer::Moto], true, "s3_gets_what_recreation_rules_say", s3_gets_what_rules_say);
     add(&[Peer::Moto], true, "s3_gets_nothing_that_is_refused", s3_gets_nothing_that_is_refused);
     add(&[], has_python(), "gcs_keeps_the_bytes", gcs_keeps_the_bytes);
@@ -68,6 +69,26 @@ fn s3_keeps_the_bytes(work: &Work) -> Result<(), Failed> {
             same_text(&format!("{key} in {bucket}"), &content, &expected[&key])?;
             assert_eq_json(&key, &json!(content_type), &json!("application/octet-stream"))?;
         }
+    }
+    Ok(())
+}
+
+/// Who only brings a file somewhere needs no key to it, as with sops.
+fn s3_gets_files_of_others(work: &Work) -> Result<(), Failed> {
+    let moto = moto()?;
+    work.encrypt_for(&work.stranger, &[("a.yaml", "a: one\n")])?;
+    for side in Side::ALL {
+        let bucket = format!("others-{}", side.name());
+        create_bucket(moto, &bucket)?;
+        let mut command = work.publish(side, &format!("- s3_bucket: {bucket}\n"), &["a.yaml"])?;
+        command.env("AWS_ENDPOINT_URL", moto.url());
+        if side == Side::Own {
+            work.fail(&mut command, 128, "a.yaml")?;
+            command.arg("--without-keys");
+        }
+        work.succeed(&mut command)?;
+        let (content, _) = objects(moto, &bucket)?.remove("a.yaml").ok_or("it is not there")?;
+        same_text(&bucket, &content, &fs::read(work.path("a.yaml"))?)?;
     }
     Ok(())
 }

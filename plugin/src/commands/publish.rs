@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
 use selkie::sops::config::DestinationRule;
 
@@ -15,10 +16,11 @@ use crate::failure::Failure;
 use crate::key_changes::KeyChanges;
 use crate::key_services;
 use crate::publish::{
-    Arrival, Content, Destinations, Form, Publication, PublishError, Style, collisions, destination_name,
-    recreated,
+    Arrival, Content, Destinations, Form, Publication, PublishError, Style, Takes, collisions,
+    destination_name, recreated,
 };
 use crate::report::{count, escape};
+use crate::sealing;
 use crate::targets::{self, Target};
 
 /// Bring encrypted files to S3, Google Cloud Storage or Vault
@@ -41,6 +43,10 @@ pub struct Args {
     /// Only show what would go where
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
+
+    /// Publish encrypted files as they are without a key to them: nobody checks whether they were changed
+    #[arg(long)]
+    without_keys: bool,
 
     /// Leave out the extensions of files at the destination
     #[arg(long)]
@@ -140,12 +146,19 @@ fn make_ready(
     let nowhere = || PublishError::Nowhere { config: config.path.clone(), position };
     let destination = destinations.get(&rule.target)?.ok_or_else(nowhere)?;
     let name = destination_name(&below(target), args.omit_extensions || rule.omit_extensions)?;
-    let unlocked = document.unlock(context, MacCheck::Require)?;
     let metadata = recreated(rule.recreation_rule.as_ref());
+    let takes = destination.takes();
+    if args.without_keys && takes == Takes::Document && metadata.is_none() {
+        sealing::metadata_of(&document.tree()?)?;
+        let bytes = SecretBytes::from(document.source.expose_secret());
+        let content = Content { bytes, form: Form::AsItIs };
+        let publication = Publication { destination, name, content };
+        return Ok(Planned { publication, changes: None, config: config.path.clone(), position, line });
+    }
+    let unlocked = document.unlock(context, MacCheck::Require)?;
     let (services, now) = (context.services()?, context.session.now());
     let of_rule = metadata.clone();
-    let content =
-        Content::of(&unlocked.opened, destination.takes(), metadata, Style::InPlace, &services, &now)?;
+    let content = Content::of(&unlocked.opened, takes, metadata, Style::InPlace, &services, &now)?;
     let changes = of_rule.filter(|_| content.form == Form::Recreated).map(|metadata| {
         KeyChanges::between(unlocked.opened.metadata(), &metadata.groups, metadata.shamir_threshold)
     });

@@ -164,3 +164,110 @@ const EMULATOR: &str = "STORAGE_EMULATOR_HOST";
 
 /// As sops says; every encrypted document is text.
 const TEXT: &str = "text/plain; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    use selkie::keys::KeyError;
+
+    use super::*;
+
+    /// Answers one request so; returns where, and what it will have been asked.
+    fn server(answer: &'static str) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let asked = thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client");
+            let mut reader = BufReader::new(stream);
+            let (mut request, mut length) = (String::new(), 0);
+            while !request.ends_with("\r\n\r\n") {
+                let start = request.len();
+                reader.read_line(&mut request).expect("a line");
+                let line = request[start..].to_lowercase();
+                if let Some(value) = line.strip_prefix("content-length: ") {
+                    length = value.trim().parse().expect("a number");
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("a body");
+            reader.get_mut().write_all(answer.as_bytes()).expect("an answer");
+            request + &String::from_utf8(body).expect("a text")
+        });
+        (host, asked)
+    }
+
+    fn put(variables: &[(&str, &str)], content: &str) -> Result<Arrival, ServiceError> {
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let find = move |name: &str| {
+            variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        let target = Target::Gcs { bucket: "a bucket".into(), prefix: "front/".into() };
+        let destination = connect(&target, &KeySetup::new(find)).expect("it is one")?;
+        let put = pollster::block_on(destination.put("b&c.yaml", &content.into()));
+        put.map_err(|error| match error {
+            KeyError::Service(error) => error,
+            error => panic!("{error}"),
+        })
+    }
+
+    #[test]
+    fn a_request_names_bucket_and_object_and_bears_a_token() {
+        let (host, asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"size\": \"5\" }");
+        let arrival = put(&[(EMULATOR, &host), ("GOOGLE_OAUTH_ACCESS_TOKEN", "secret")], "a: x\n");
+        assert_eq!(arrival, Ok(Arrival::Put));
+        let asked = asked.join().expect("a request");
+        let line =
+            "POST /upload/storage/v1/b/a%20bucket/o?uploadType=media&name=front%2Fb%26c.yaml HTTP/1.1\r\n";
+        assert!(asked.starts_with(line), "{asked}");
+        assert!(asked.contains("authorization: Bearer secret\r\n"), "{asked}");
+        assert!(asked.contains("content-type: text/plain; charset=utf-8\r\n"), "{asked}");
+        assert!(asked.ends_with("\r\n\r\na: x\n"), "{asked}");
+    }
+
+    #[test]
+    fn what_did_not_arrive_as_a_whole_is_told() {
+        let (host, _) = server("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"size\":\"4\"}");
+        let error = put(&[(EMULATOR, &format!("http://{host}"))], "a: x\n").expect_err("a byte is missing");
+        assert_eq!((error.cause, error.detail.as_str()), (Cause::Answer, "4 bytes arrived in place of 5"));
+    }
+
+    #[test]
+    fn each_refusal_has_its_cause() {
+        let cause = |answer| {
+            let (host, _) = server(answer);
+            put(&[(EMULATOR, &host)], "a: x\n").map_err(|error| (error.cause, error.detail))
+        };
+        let refused = |cause, detail: &str| Err((cause, format!("GCS answered with status {detail}")));
+        assert_eq!(
+            cause("HTTP/1.1 403 X\r\nContent-Length: 29\r\n\r\n{\"error\":{\"message\":\"not you\"}}"),
+            refused(Cause::Denied, "403")
+        );
+        assert_eq!(
+            cause("HTTP/1.1 401 X\r\nContent-Length: 31\r\n\r\n{\"error\":{\"message\":\"not you\"}}"),
+            refused(Cause::Credentials, "401: not you")
+        );
+        assert_eq!(cause("HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"), refused(Cause::Key, "404"));
+        assert_eq!(cause("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"), refused(Cause::Other, "503"));
+        // A redirect would take a token elsewhere.
+        assert_eq!(
+            cause("HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
+            refused(Cause::Other, "307")
+        );
+    }
+
+    #[test]
+    fn an_emulator_is_a_host_or_an_address() {
+        let url = |value: &'static str| {
+            Endpoint::of(&KeySetup::new(move |name| (name == EMULATOR).then(|| value.to_owned())))
+                .map(|endpoint| (endpoint.url.to_string(), endpoint.needs_credentials))
+        };
+        assert_eq!(url("localhost:1"), Ok(("http://localhost:1/".to_owned(), false)));
+        assert_eq!(url("https://a/x"), Ok(("https://a/x".to_owned(), false)));
+        assert_eq!(url(""), Ok(("https://storage.googleapis.com/".to_owned(), true)));
+        assert!(url("a b://").is_err());
+    }
+}

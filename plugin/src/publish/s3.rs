@@ -148,3 +148,43 @@ const LOG_IN: &str = "log in, such as with `aws sso login`, or set AWS_PROFILE, 
 
 /// As sops says.
 const CONTENT_TYPE: &str = "application/octet-stream";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_cause_and_remedy() {
+        for (status, code, cause, remedy) in [
+            (403, "AccessDenied", Cause::Denied, "s3:PutObject on the bucket b"),
+            (403, "SomethingElse", Cause::Denied, "s3:PutObject"),
+            (400, "ExpiredToken", Cause::Credentials, "log in"),
+            (403, "InvalidAccessKeyId", Cause::Credentials, "log in"),
+            (404, "NoSuchBucket", Cause::Key, "make the bucket"),
+            (301, "PermanentRedirect", Cause::Key, "AWS_REGION"),
+            (400, "AuthorizationHeaderMalformed", Cause::Key, "AWS_REGION"),
+        ] {
+            let error = refused(status, code, "why", "b");
+            assert_eq!((error.cause, error.detail), (cause, format!("{code}: why")));
+            assert!(error.remedy.is_some_and(|said| said.contains(remedy)), "{code}");
+        }
+        assert_eq!(refused(500, "", "", "b").detail, "S3 answered with status 500");
+    }
+
+    #[test]
+    fn only_localhost_needs_buckets_in_the_path() {
+        let is_local = |name: &'static str, value: &'static str| {
+            is_local(&KeySetup::new(move |asked| (asked == name).then(|| value.to_owned())))
+        };
+        assert!(is_local("AWS_ENDPOINT_URL", "http://localhost:9000"));
+        assert!(is_local("AWS_ENDPOINT_URL_S3", "https://localhost/"));
+        assert!(!is_local("AWS_ENDPOINT_URL", "https://localhost.example.com"));
+        assert!(!is_local("OTHER", "http://localhost:9000"));
+    }
+
+    #[test]
+    fn what_the_sdk_lacks_is_told_apart() {
+        assert_eq!(not_sent("A region must be set when sending requests to S3.".into()).cause, Cause::Other);
+        assert_eq!(not_sent("no providers in chain provided credentials".into()).cause, Cause::Credentials);
+    }
+}

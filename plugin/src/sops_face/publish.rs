@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use selkie::sops::Metadata;
+
 use super::config::Configuration;
 use super::document::{Formats, Source};
 use super::failure::{Failure, of_file};
@@ -15,11 +17,12 @@ use super::services::Services;
 use super::updatekeys::Change;
 use super::{Action, Command, Context, flags};
 use crate::batch::exit_of;
+use crate::exit::Exit;
 use crate::key_services::{self, KeyServiceOptions};
 use crate::parallel::map_waiting;
 use crate::publish::{
-    Arrival, Content, Destinations, Form, Publication, PublishError, Style, collisions, destination_name,
-    recreated,
+    Arrival, Content, Destination, Destinations, Form, Publication, PublishError, Style, Takes, collisions,
+    destination_name, recreated,
 };
 use crate::report::{Colour, escape};
 
@@ -122,14 +125,33 @@ fn make_ready(
     let omit = context.given.switch("omit-extensions") || rule.omit_extensions;
     let name = destination_name(&file.below, omit)?;
     let formats = Formats::of(context, configuration, &absolute);
-    let source = Source::File(absolute);
-    let (_, opened) = source.read_encrypted(context, formats.input)?.open(context, services)?;
     let metadata = recreated(rule.recreation_rule.as_ref());
+    let source = Source::File(absolute);
+    let encrypted = source.read_encrypted(context, formats.input)?;
+    let bytes = encrypted.tree.source().into();
+    let opened = match encrypted.open(context, services) {
+        // As in sops, who only brings a file somewhere needs no key to it.
+        Err(failure)
+            if failure.exit == Exit::DataKey && takes_it_as_it_is(&*destination, metadata.as_ref()) =>
+        {
+            context.log.warn(&format!(
+                "No key to {} is at hand: whether it was changed without its key is not checked",
+                source.name(context).display()
+            ));
+            let content = Content { bytes, form: Form::AsItIs };
+            return Ok(Ready { file, publication: Publication { destination, name, content }, change: None });
+        }
+        opened => opened?.1,
+    };
     let change = metadata.as_ref().map(|metadata| Change::new(opened.metadata(), &metadata.groups));
     let (style, now) = (Style::Sops(formats.options), context.session.now());
     let content = Content::of(&opened, destination.takes(), metadata, style, &services.all(), &now)?;
     let change = change.filter(|change| content.form == Form::Recreated && !change.keeps_keys());
     Ok(Ready { file, publication: Publication { destination, name, content }, change })
+}
+
+fn takes_it_as_it_is(destination: &dyn Destination, metadata: Option<&Metadata>) -> bool {
+    destination.takes() == Takes::Document && metadata.is_none()
 }
 
 /// Shows what becomes of keys, and asks for each file whether it is to be published.

@@ -23,6 +23,8 @@ pub struct Work {
     pub recipient: String,
     /// Another one.
     pub other: String,
+    /// One whose identity is not at hand.
+    pub stranger: String,
 }
 
 /// Who publishes.
@@ -67,7 +69,8 @@ impl Work {
         let recipients = fs::read_to_string(cases.join("recipients.txt"))?;
         let mut recipients = recipients.lines().map(str::to_owned);
         let mut next = || recipients.next().ok_or("a recipient");
-        Ok(Self { sops: sops.to_owned(), recipient: next()?, other: next()?, folder })
+        let (recipient, other, stranger) = (next()?, next()?, next()?);
+        Ok(Self { folder, sops: sops.to_owned(), recipient, other, stranger })
     }
 
     /// Returns the path of a file of the folder.
@@ -77,12 +80,17 @@ impl Work {
 
     /// Makes encrypted documents, as real sops does.
     pub fn encrypt(&self, documents: &[(&str, &str)]) -> Result<(), Failed> {
+        self.encrypt_for(&self.recipient, documents)
+    }
+
+    /// Makes documents that are encrypted for somebody, as real sops does.
+    pub fn encrypt_for(&self, recipient: &str, documents: &[(&str, &str)]) -> Result<(), Failed> {
         for (name, text) in documents {
             let path = self.path(name);
             fs::create_dir_all(path.parent().ok_or("a folder")?)?;
             fs::write(&path, text)?;
             let mut command = self.command(&self.sops);
-            output(command.args(["encrypt", "-i", "--age", &self.recipient, name]))?;
+            output(command.args(["encrypt", "-i", "--age", recipient, name]))?;
         }
         Ok(())
     }

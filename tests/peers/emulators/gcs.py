@@ -79,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         boundary = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head).get_boundary()
         found = body.split(b"--" + boundary.encode())[1:-1]
         (_, described), (headers, content) = (part[2:-2].split(b"\r\n\r\n", 1) for part in found)
-        headers = email.parser.BytesHeaderParser(policy=email.policy.HTTP).parsebytes(headers)
+        headers = dict(line.split(": ", 1) for line in headers.decode().split("\r\n"))
         return json.loads(described), headers["Content-Type"], content
 
     def body(self):
