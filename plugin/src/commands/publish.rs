@@ -81,7 +81,7 @@ struct Planned {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     commands::refuse_stdin(&targets)?;
-    let setup = key_services::setup(context.session, &context.options.key_services());
+    let setup = key_services::setup(context.session, &context.key_service_options()?);
     let destinations = Destinations::new(setup);
     let mut plans = batch::map(context, &targets, |target| plan(args, context, &destinations, target));
     refuse_collisions(&targets, &mut plans);
