@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod clouds;
 mod cluster;
 mod cluster_access;
 mod controller;
@@ -27,6 +28,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());

@@ -33,6 +33,8 @@ pub enum Peer {
     Kubesealpy,
     /// `openssl` of the system.
     Openssl,
+    /// `python3` of the system.
+    Python,
     /// The controller of Sealed Secrets.
     SealedSecretsController,
     /// The definition of the resource `SealedSecret`.
@@ -76,6 +78,7 @@ impl Peer {
             Self::Kubeseal => "kubeseal",
             Self::Kubesealpy => "kubesealpy",
             Self::Openssl => "openssl",
+            Self::Python => "python",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
             Self::Sops311 => "sops_3_11",
@@ -97,6 +100,7 @@ impl Peer {
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
+            Self::Python => "SELKIE_PEER_PYTHON",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
