@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod aws;
 mod clouds;
 mod cluster;
 mod cluster_access;
@@ -9,7 +10,10 @@ mod gomanifest;
 mod gotemplate;
 mod gotree;
 mod keys;
+mod keyservice;
 mod kubeseal_face;
+mod moto;
+mod pgp;
 mod programs;
 mod properties;
 mod sealed_secrets;
@@ -28,13 +32,16 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(aws::tests());
     tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
+    tests.extend(keyservice::tests());
     tests.extend(kubeseal_face::tests());
+    tests.extend(pgp::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());

@@ -97,6 +97,9 @@ fn update(
     let expected = Expected::Content(encrypted.tree.source());
     write_in_place(context, &path, &encrypted.with_metadata(&envelope)?, Audience::Everyone, expected)?;
     note(context, &format!("File {shown} synced with new keys"));
+    if change.removes() {
+        note(context, "The data key is the same: whoever lost a key still knows it, until `sops rotate -i`");
+    }
     Ok(())
 }
 
@@ -159,6 +162,10 @@ impl Change {
     fn is_none(&self) -> bool {
         let is_same = |group: &GroupChange| group.added.is_empty() && group.removed.is_empty();
         self.groups.iter().all(is_same) && self.threshold.0 == self.threshold.1
+    }
+
+    fn removes(&self) -> bool {
+        self.groups.iter().any(|group| !group.removed.is_empty())
     }
 
     fn describe(&self, is_coloured: bool) -> String {
