@@ -16,6 +16,7 @@ mod moto;
 mod pgp;
 mod programs;
 mod properties;
+mod publish;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
@@ -44,6 +45,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(pgp::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
+    tests.extend(publish::tests());
     tests.extend(sealed_secrets::tests());
     tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());
