@@ -140,7 +140,7 @@ impl Emulator {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/emulators");
         let mut command = Command::new(Peer::Python.path().ok_or("there is no Python")?);
         command.arg("-B").arg(scripts.join(format!("{}.py", cloud.name()))).arg(folder.path());
-        let mut server = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut server = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = server.stdout.take().ok_or("there is an output")?;
         let mut emulator = Self { cloud, port: 0, folder, server };
         let mut line = String::new();

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from urllib.parse import parse_qs
 
 import emulator

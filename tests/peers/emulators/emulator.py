@@ -19,6 +19,7 @@ import socketserver
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -166,7 +167,8 @@ class Server(ThreadingHTTPServer):
 
 
 def run(handler):
-    """Serves until it is ended; says its port as soon as it listens."""
+    """Serves until its input ends; says its port as soon as it listens."""
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     make_certificates()
     handler.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     handler.context.load_cert_chain(FOLDER / "server.pem", FOLDER / "server.key")
