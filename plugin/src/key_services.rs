@@ -1,7 +1,7 @@
 //! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
 
 use std::fs;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -116,6 +116,27 @@ fn host(environment: &Environment) -> Option<String> {
 #[must_use]
 pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
+}
+
+/// A service as it is without a network: a key that needs one is not its business.
+pub struct AtHand<'a>(pub &'a dyn KeyService);
+
+impl KeyService for AtHand<'_> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn effort(&self, key: &MasterKey) -> Effort {
+        self.0.effort(key)
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.wrap(key, secret) }
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.unwrap(key) }
+    }
 }
 
 /// Lets another thread work while this one waits for an answer.
