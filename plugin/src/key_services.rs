@@ -1,7 +1,7 @@
 //! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
 
 use std::fs;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use selkie::keys::{
 };
 use selkie::secret::SecretBytes;
 
-use crate::identities::age_service;
+use crate::identities::{age_service, terminal_name};
 use crate::parallel::Waiting;
 use crate::session::{Environment, Session};
 
@@ -47,7 +47,11 @@ pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyS
 #[must_use]
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
-    let mut setup = KeySetup::new(move |name| environment.get(name).map(str::to_owned));
+    let mut setup = KeySetup::new(move |name| {
+        let set = environment.get(name).map(str::to_owned);
+        // So that the agent of gpg finds where to ask, which it does not by itself.
+        if set.is_none() && name == "GPG_TTY" { terminal_name() } else { set }
+    });
     let environment = session.environment.clone();
     setup.set_host(move || host(&environment));
     setup.trust = options.trust.clone();
@@ -71,6 +75,27 @@ pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
 }
 
+/// Unwraps where that takes no server, no device and no other program: with identities of this machine, that is.
+pub struct Costless<'a>(pub &'a dyn KeyService);
+
+impl KeyService for Costless<'_> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+        Box::pin(ready(None))
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        if self.0.effort(key) == Effort::Free { self.0.unwrap(key) } else { Box::pin(ready(None)) }
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        if self.0.effort(key) == Effort::Free { self.0.unwrap_asking(key) } else { Box::pin(ready(None)) }
+    }
+}
+
 /// Lets another thread work while this one waits for an answer.
 struct Patient(Remembering);
 
@@ -89,6 +114,10 @@ impl KeyService for Patient {
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         wait(self.0.unwrap(key))
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        wait(self.0.unwrap_asking(key))
     }
 }
 

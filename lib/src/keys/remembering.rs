@@ -63,6 +63,11 @@ impl KeyService for Remembering {
             }
         })
     }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        // What a person opened stays open: the service itself sees to that.
+        self.service.unwrap_asking(key)
+    }
 }
 
 #[cfg(test)]

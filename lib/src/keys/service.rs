@@ -26,8 +26,14 @@ pub trait KeyService: Send + Sync {
     /// Wraps a data key, or a share of one, for `key`; returns the text for the metadata's `enc`.
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String>;
 
-    /// Unwraps what `key` holds.
+    /// Unwraps what `key` holds. Where the effort is less than [`Effort::Person`], nobody is asked for anything.
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes>;
+
+    /// Unwraps what `key` holds with the help of a person, once all else failed. `None` if nobody could help.
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        let _ = key;
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// What it takes to use a key, in the order in which keys are tried.
