@@ -235,12 +235,12 @@ fn asks_nobody() -> Result<(), Failed> {
     let work = Workplace::new(&server.url)?;
     work.write("a.yaml", &document(ARN, "AQID"))?;
     work.write(".sops.yaml", &format!("creation_rules:\n  - kms: {ARN}\n"))?;
-    for arguments in ["status a.yaml", "explain a.yaml", "keys a.yaml", "updatekeys --check a.yaml"] {
+    for arguments in ["status a.yaml", "status --json .", "explain a.yaml", "updatekeys --check a.yaml"] {
         let mut command = work.ours("kubectl-seal", arguments);
         command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &server.url).env_remove("AWS_EC2_METADATA_DISABLED");
         let output = command.output()?;
-        if !server.requests().is_empty() {
+        if !output.status.success() || !server.requests().is_empty() {
             return Err(format!("{arguments}: {:?} {output:?}", server.requests()).into());
         }
     }

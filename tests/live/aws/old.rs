@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 
 use super::{Lab, PLAIN, REAL, test};
-use crate::aws::must_contain;
+use crate::aws::{must_contain, refused};
 use crate::peer::Peer;
 
 pub fn tests() -> Vec<Trial> {
@@ -29,8 +29,8 @@ fn put_right(lab: &Lab) -> Result<(), Failed> {
     }
     // What does not wrap the data key anew leaves it as it is.
     lab.run("sops", "set old.yaml [\"a\"] \"secret\"")?;
-    lab.run("kubectl-seal", "set old.yaml a=other")?;
-    lab.run("kubectl-seal", "set old.yaml a=secret")?;
+    lab.run("kubectl-seal", "set old.yaml a other")?;
+    lab.run("kubectl-seal", "set old.yaml a secret")?;
     opens(lab, "kubectl-seal", true)?;
     lab.run("kubectl-seal", "rotate old.yaml")?;
     opens(lab, "kubectl-seal", false)?;
@@ -38,7 +38,7 @@ fn put_right(lab: &Lab) -> Result<(), Failed> {
     // A value that it was not is not tried.
     let other = old.replace("two: y", "two: z").replace("one: x", "one: w");
     lab.work.write("old.yaml", &other)?;
-    let said = crate::aws::refused(&lab.command("kubectl-seal", "decrypt old.yaml").output()?)?;
+    let said = refused(&lab.command("kubectl-seal", "decrypt old.yaml").output()?)?;
     must_contain(&said, &["under this encryption context"])
 }
 
