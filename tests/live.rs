@@ -9,6 +9,7 @@ mod gomanifest;
 mod gotemplate;
 mod gotree;
 mod keys;
+mod keyservice;
 mod kubeseal_face;
 mod moto;
 mod pgp;
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
+    tests.extend(keyservice::tests());
     tests.extend(kubeseal_face::tests());
     tests.extend(pgp::tests());
     tests.extend(programs::tests());

@@ -9,6 +9,7 @@ mod envelope;
 mod generate;
 mod golden;
 mod hostile;
+mod keyservice;
 mod kubeseal_cli;
 mod live;
 mod manifest;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         aws::tests(),
         golden::tests(),
         hostile::tests(),
+        keyservice::tests(),
         kubeseal_cli::tests(),
         live::tests(),
         manifest::tests(),

@@ -35,6 +35,8 @@ pub enum Peer {
     Kubesealpy,
     /// A folder of Python modules with `moto`, which answers as KMS, S3 and STS of AWS do.
     Moto,
+    /// The server of OpenBao, which keeps transit keys.
+    Openbao,
     /// `openssl` of the system.
     Openssl,
     /// The controller of Sealed Secrets.
@@ -83,6 +85,7 @@ impl Peer {
             Self::Kubeseal => "kubeseal",
             Self::Kubesealpy => "kubesealpy",
             Self::Moto => "moto",
+            Self::Openbao => "openbao",
             Self::Openssl => "openssl",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
@@ -107,6 +110,7 @@ impl Peer {
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
             Self::Moto => "SELKIE_PEER_MOTO",
+            Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",

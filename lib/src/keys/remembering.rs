@@ -45,6 +45,10 @@ impl KeyService for Remembering {
         self.service.effort(key)
     }
 
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        self.service.resolve(key)
+    }
+
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
         self.service.wrap(key, secret)
     }
