@@ -86,6 +86,7 @@ fn own(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService
 #[must_use]
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
+    let of_host = session.environment.clone();
     let (named, warn) = (options.named.clone(), Arc::clone(&options.warn));
     let variable = move |name: &str| {
         let set = environment.get(name).map(str::to_owned);
@@ -94,9 +95,8 @@ pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     };
     let mut setup = KeySetup::new(variable)
         .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
-        .with_warnings(move |text| warn(text));
-    let environment = session.environment.clone();
-    setup.set_host(move || host(&environment));
+        .with_warnings(move |text| warn(text))
+        .with_host(move || host(&of_host));
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup
@@ -118,7 +118,7 @@ pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
 }
 
-/// A service as it is without a network: a key that needs one is not its business.
+/// A service as it is without servers, devices and other programs: keys that need one are not its business.
 pub struct AtHand<'a>(pub &'a dyn KeyService);
 
 impl KeyService for AtHand<'_> {
@@ -130,12 +130,16 @@ impl KeyService for AtHand<'_> {
         self.0.effort(key)
     }
 
-    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
-        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.wrap(key, secret) }
+    fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+        Box::pin(ready(None))
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.unwrap(key) }
+        if self.0.effort(key) == Effort::Free { self.0.unwrap(key) } else { Box::pin(ready(None)) }
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        if self.0.effort(key) == Effort::Free { self.0.unwrap_asking(key) } else { Box::pin(ready(None)) }
     }
 }
 

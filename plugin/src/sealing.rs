@@ -30,8 +30,8 @@ pub fn unlock(
     Ok(Unlocked { envelope, opened })
 }
 
-/// Opens a document as [`unlock()`] does, with what this machine has alone: no server is asked. `None` if one would
-/// have to be.
+/// Opens a document as [`unlock()`] does, with what this machine has alone: no server, device or other program is asked.
+/// `None` if one would have to be.
 ///
 /// # Errors
 /// If it is not encrypted, no key fits, or it was changed without one.
@@ -43,12 +43,12 @@ pub fn unlock_at_hand(
     let metadata = metadata_of(&tree)?;
     context.warn_of_exposed_identities();
     let services = context.services()?;
-    let is_remote = |key| services.iter().any(|service| service.effort(key) == Effort::Remote);
-    let has_remote = metadata.groups.iter().flat_map(|group| &group.0).any(is_remote);
+    let is_left_out = |key| services.iter().any(|service| service.effort(key) > Effort::Free);
+    let is_unsure = metadata.groups.iter().flat_map(|group| &group.0).any(is_left_out);
     let at_hand: Vec<_> = services.iter().map(|&service| AtHand(service)).collect();
     let at_hand: Vec<_> = at_hand.iter().map(|service| service as &dyn KeyService).collect();
     let envelope = match pollster::block_on(Envelope::recover(metadata, &at_hand, BY_EFFORT)) {
-        Err(_) if has_remote => return Ok(None),
+        Err(_) if is_unsure => return Ok(None),
         recovered => recovered?,
     };
     let opened = envelope.open(format, tree, MacCheck::Require)?;

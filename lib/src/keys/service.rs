@@ -17,7 +17,8 @@ pub trait KeyService: Send + Sync {
     /// Returns what the service is called in reports.
     fn name(&self) -> String;
 
-    /// Returns what it takes to unwrap what `key` holds: what takes less is tried first.
+    /// Returns what it takes to unwrap what `key` holds: what takes less is tried first. To say that a key is not its
+    /// business, is free.
     fn effort(&self, key: &MasterKey) -> Effort {
         let _ = key;
         Effort::Free

@@ -55,8 +55,10 @@ impl KeySetup {
     }
 
     /// Says how to find out what this machine is called.
-    pub fn set_host(&mut self, host: impl Fn() -> Option<String> + Send + Sync + 'static) {
+    #[must_use]
+    pub fn with_host(mut self, host: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.host = Arc::new(host);
+        self
     }
 
     /// Returns what this machine is called, empty if nobody knows.

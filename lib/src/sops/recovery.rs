@@ -267,6 +267,26 @@ mod tests {
         }
     }
 
+    /// A service to which all is wrapped under one encryption context.
+    struct UnderContext(serde_json::Value, Cause);
+
+    impl KeyService for UnderContext {
+        fn name(&self) -> String {
+            "under a context".to_owned()
+        }
+
+        fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+            Box::pin(std::future::ready(None))
+        }
+
+        fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            let Self(context, cause) = self;
+            let is_right = key.fields().get("context") == Some(context);
+            let refused = || ServiceError::new(*cause, "no").into();
+            Box::pin(std::future::ready(Some(if is_right { Ok([7; 32][..].into()) } else { Err(refused()) })))
+        }
+    }
+
     fn group(keys: &[&str]) -> KeyGroup {
         let key = |text: &&str| {
             let (kind, name) = text.split_once(':').expect("a kind and a name");
@@ -356,5 +376,20 @@ mod tests {
     fn a_key_that_is_nobodys_fails_without_a_cause() {
         let error = block_on(recover(&[group(&["age:a"])], 1, &[], BY_EFFORT)).err().expect("nobody helps");
         assert_eq!(error.groups[0].failures[0].causes, []);
+    }
+
+    #[test]
+    fn what_an_old_sops_wrapped_is_tried_under_the_contexts_that_it_mixed_up() {
+        let entry = serde_json::json!({"arn": "a", "context": {"a": "x", "b": "y"}, "enc": "AQ=="});
+        let kind = crate::keys::KeyKind::from_name("kms").expect("a kind");
+        let new = MasterKey::from_metadata(kind, entry.as_object().expect("an object"));
+        let mut old = new.clone();
+        old.mark_as_old();
+        let is_open = |key: &MasterKey, cause: Cause| {
+            let service = UnderContext(serde_json::json!({"a": "y", "b": "y"}), cause);
+            block_on(recover(&[KeyGroup(vec![key.clone()])], 1, &[&service], BY_EFFORT)).is_ok()
+        };
+        assert!(is_open(&old, Cause::Ciphertext) && is_open(&old, Cause::Other));
+        assert!(!is_open(&old, Cause::Denied) && !is_open(&new, Cause::Ciphertext));
     }
 }

@@ -75,8 +75,8 @@ impl KeyService for VaultService {
         "vault".to_owned()
     }
 
-    fn effort(&self, _: &MasterKey) -> Effort {
-        Effort::Remote
+    fn effort(&self, key: &MasterKey) -> Effort {
+        if key.kind().name == KIND.name { Effort::Remote } else { Effort::Free }
     }
 
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {

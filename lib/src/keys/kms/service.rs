@@ -87,21 +87,21 @@ impl KeyService for KmsService {
         "AWS KMS".to_owned()
     }
 
-    fn effort(&self, _: &MasterKey) -> Effort {
-        Effort::Remote
+    fn effort(&self, key: &MasterKey) -> Effort {
+        if is_ours(key) { Effort::Remote } else { Effort::Free }
     }
 
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
-        Box::pin(async move {
-            if key.kind().name == KIND.name { Some(self.encrypt(key, secret).await) } else { None }
-        })
+        Box::pin(async move { if is_ours(key) { Some(self.encrypt(key, secret).await) } else { None } })
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        Box::pin(
-            async move { if key.kind().name == KIND.name { Some(self.decrypt(key).await) } else { None } },
-        )
+        Box::pin(async move { if is_ours(key) { Some(self.decrypt(key).await) } else { None } })
     }
+}
+
+fn is_ours(key: &MasterKey) -> bool {
+    key.kind().name == KIND.name
 }
 
 /// What is asked of KMS about a key.
