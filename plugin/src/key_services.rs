@@ -1,6 +1,6 @@
 //! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,27 @@ pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
 #[must_use]
 pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
+}
+
+/// A service that asks nobody elsewhere.
+pub struct Here<'a>(pub &'a dyn KeyService);
+
+impl KeyService for Here<'_> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn effort(&self, key: &MasterKey) -> Effort {
+        self.0.effort(key)
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.wrap(key, secret) }
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.unwrap(key) }
+    }
 }
 
 /// Lets another thread work while this one waits for an answer.

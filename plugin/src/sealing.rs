@@ -2,6 +2,7 @@
 
 use rand::rngs::OsRng;
 use selkie::format::{Format, METADATA_KEY, WriteError};
+use selkie::keys::{Effort, KeyService};
 use selkie::scheme::Scheme;
 use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
@@ -11,6 +12,7 @@ use selkie::tree::Tree;
 use crate::context::Context;
 use crate::document::is_encrypted;
 use crate::failure::Failure;
+use crate::key_services::Here;
 
 /// Decrypts a tree.
 ///
@@ -47,6 +49,34 @@ pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Fa
     context.warn_of_exposed_identities();
     let services = context.services()?;
     Ok(pollster::block_on(Envelope::recover(metadata, &services, BY_EFFORT))?)
+}
+
+/// Decrypts a tree with what is on this machine: no server is asked. Returns nothing if one may know the key.
+///
+/// # Errors
+/// If it is not encrypted, no key at hand fits, or it was changed without one.
+pub fn unlock_here(
+    context: &Context<'_>,
+    format: Format,
+    tree: Tree,
+    check: MacCheck,
+) -> Result<Option<Unlocked>, Failure> {
+    let metadata = metadata_of(&tree)?;
+    context.warn_of_exposed_identities();
+    let all = context.services()?;
+    let keys = metadata.groups.iter().flat_map(|group| &group.0);
+    let is_elsewhere =
+        keys.into_iter().any(|key| all.iter().any(|service| service.effort(key) == Effort::Remote));
+    let here: Vec<_> = all.iter().map(|service| Here(*service)).collect();
+    let here: Vec<_> = here.iter().map(|service| service as &dyn KeyService).collect();
+    match pollster::block_on(Envelope::recover(metadata, &here, BY_EFFORT)) {
+        Err(_) if is_elsewhere => Ok(None),
+        envelope => {
+            let envelope = envelope?;
+            let opened = envelope.open(format, tree, check)?;
+            Ok(Some(Unlocked { envelope, opened }))
+        }
+    }
 }
 
 /// Encrypts a plain document with a new data key.

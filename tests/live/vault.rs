@@ -174,7 +174,7 @@ fn a_token_expires(server: &Server) -> Result<(), Failed> {
             }
             // sops breaks lines, and we as it does.
             output.fails(if face == "sops" {
-                &["not valid"]
+                &["does not take the token"]
             } else {
                 &["it is not valid, or has expired", "vault login"]
             })?;
