@@ -9,6 +9,7 @@ mod gotemplate;
 mod gotree;
 mod keys;
 mod kubeseal_face;
+mod pgp;
 mod programs;
 mod properties;
 mod sealed_secrets;
@@ -34,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
     tests.extend(kubeseal_face::tests());
+    tests.extend(pgp::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
     tests.extend(sealed_secrets::tests());

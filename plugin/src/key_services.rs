@@ -10,7 +10,7 @@ use selkie::keys::{
 };
 use selkie::secret::SecretBytes;
 
-use crate::identities::age_service;
+use crate::identities::{age_service, terminal_name};
 use crate::named_addresses::NamedAddresses;
 use crate::parallel::Waiting;
 use crate::session::Session;
@@ -57,7 +57,12 @@ pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyS
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
     let (named, warn) = (options.named.clone(), Arc::clone(&options.warn));
-    let mut setup = KeySetup::new(move |name| environment.get(name).map(str::to_owned))
+    let variable = move |name: &str| {
+        let set = environment.get(name).map(str::to_owned);
+        // So that the agent of gpg finds where to ask, which it does not by itself.
+        if set.is_none() && name == "GPG_TTY" { terminal_name() } else { set }
+    };
+    let mut setup = KeySetup::new(variable)
         .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
         .with_warnings(move |text| warn(text));
     setup.trust = options.trust.clone();
@@ -104,12 +109,20 @@ impl KeyService for Patient {
         self.0.effort(key)
     }
 
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        wait(self.0.resolve(key))
+    }
+
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
         wait(self.0.wrap(key, secret))
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         wait(self.0.unwrap(key))
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        wait(self.0.unwrap_asking(key))
     }
 }
 

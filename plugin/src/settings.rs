@@ -83,7 +83,14 @@ impl Settings {
             names.sort_unstable();
             names
         };
-        self.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+        let mut settled = self.clone();
+        settled.settle(metadata);
+        settled.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+    }
+
+    /// Takes from a document what its own keys have and these leave open, such as a version.
+    pub fn settle(&mut self, metadata: &Metadata) {
+        self.groups.iter_mut().zip(&metadata.groups).for_each(|(group, known)| group.settle(known));
     }
 
     /// Returns whether a document selects values as these settings do.
