@@ -76,7 +76,7 @@ pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
 }
 
-/// A service that asks nobody elsewhere.
+/// A service that asks nobody elsewhere, whoever has the key.
 pub struct Here<'a>(pub &'a dyn KeyService);
 
 impl KeyService for Here<'_> {

@@ -112,6 +112,11 @@ impl Server {
         Ok(String::from_utf8(output(command.args(arguments))?)?.trim().to_owned())
     }
 
+    /// Returns the URI of a key.
+    pub fn key(&self, engine: &str, name: &str) -> String {
+        format!("{}/v1/{engine}/keys/{name}", self.address)
+    }
+
     /// Makes a token with a policy, and returns it.
     pub fn token(&self, name: &str, policy: &str, also: &[&str]) -> Result<String, Failed> {
         let path = self.folder.path().join(format!("{name}.hcl"));

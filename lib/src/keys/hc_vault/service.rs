@@ -62,7 +62,7 @@ impl VaultService {
         body.push_str("\":");
         body.push_str(&Zeroizing::new(Json::from(text).to_string()));
         body.push_str("}");
-        let answer = self.client.write(address, &path, body).await?;
+        let answer = self.client.compute(address, &path, body).await?;
         Ok(Data {
             json: answer.json().map_err(|_| of_content(address, "is not JSON"))?,
             server: address.to_owned(),
@@ -75,20 +75,16 @@ impl KeyService for VaultService {
         "vault".to_owned()
     }
 
-    fn effort(&self, _: &MasterKey) -> Effort {
-        Effort::Remote
+    fn effort(&self, key: &MasterKey) -> Effort {
+        if is_ours(key) { Effort::Remote } else { Effort::Free }
     }
 
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
-        Box::pin(async move {
-            if key.kind().name == KIND.name { Some(self.encrypt(key, secret).await) } else { None }
-        })
+        Box::pin(async move { if is_ours(key) { Some(self.encrypt(key, secret).await) } else { None } })
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        Box::pin(
-            async move { if key.kind().name == KIND.name { Some(self.decrypt(key).await) } else { None } },
-        )
+        Box::pin(async move { if is_ours(key) { Some(self.decrypt(key).await) } else { None } })
     }
 }
 
@@ -111,6 +107,10 @@ impl Data {
         let server = super::address::cleaned(&self.server);
         of_content(&server, &format!("has {what} in it")).into()
     }
+}
+
+fn is_ours(key: &MasterKey) -> bool {
+    key.kind().name == KIND.name
 }
 
 /// How long a data key is, or a share of one.
@@ -355,6 +355,43 @@ mod tests {
         let server = Server::start(vec![answer(400, r#"{"errors":["bad token s.secret"]}"#)]);
         let error = unwrap(Trust::All, &server.key("k")).expect_err("refused");
         assert!(error.detail.ends_with("bad token (the token)"), "{error}");
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_the_next_key() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            // A second connection would find nobody.
+            drop(listener);
+            for _ in 0..3 {
+                read_request(&stream);
+                let body = r#"{"data":{"plaintext":"a2V5"}}"#;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all((head + body).as_bytes()).expect("a client");
+            }
+        });
+        let service = VaultService::new(&setup(Trust::All));
+        for _ in 0..3 {
+            let secret =
+                pollster::block_on(service.unwrap(&key(&address, "transit", "k"))).expect("a key of Vault");
+            assert!(secret.is_ok_and(|secret| secret.expose_secret() == b"key"));
+        }
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let mut setup = setup(Trust::All);
+        setup.remote = Arc::new(crate::keys::Remote::new(std::time::Duration::from_millis(50)));
+        let service = VaultService::new(&setup);
+        let answer =
+            pollster::block_on(service.unwrap(&key(&address, "transit", "k"))).expect("a key of Vault");
+        let Err(KeyError::Service(error)) = answer else { panic!("there is an answer") };
+        assert_eq!(error.cause, Cause::Timeout);
+        drop(listener);
     }
 
     #[test]
