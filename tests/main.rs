@@ -4,10 +4,12 @@
 //! whose peer is not there is *ignored*, by name, so that nobody takes it for passed. The names of
 //! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
 
+mod aws;
 mod envelope;
 mod generate;
 mod golden;
 mod hostile;
+mod keyservice;
 mod kubeseal_cli;
 mod live;
 mod manifest;
@@ -25,8 +27,10 @@ fn main() -> ExitCode {
         return exit;
     }
     let tests: Vec<Trial> = [
+        aws::tests(),
         golden::tests(),
         hostile::tests(),
+        keyservice::tests(),
         kubeseal_cli::tests(),
         live::tests(),
         manifest::tests(),

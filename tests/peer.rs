@@ -33,6 +33,8 @@ pub enum Peer {
     Kubeseal,
     /// A folder of Python modules with `kubesealpy`.
     Kubesealpy,
+    /// A folder of Python modules with `moto`, which answers as KMS, S3 and STS of AWS do.
+    Moto,
     /// The server of OpenBao, which keeps transit keys.
     Openbao,
     /// `openssl` of the system.
@@ -82,6 +84,7 @@ impl Peer {
             Self::Kubectl => "kubectl",
             Self::Kubeseal => "kubeseal",
             Self::Kubesealpy => "kubesealpy",
+            Self::Moto => "moto",
             Self::Openbao => "openbao",
             Self::Openssl => "openssl",
             Self::SealedSecretsController => "sealed_secrets_controller",
@@ -106,6 +109,7 @@ impl Peer {
             Self::Kubectl => "SELKIE_PEER_KUBECTL",
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
+            Self::Moto => "SELKIE_PEER_MOTO",
             Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",

@@ -87,8 +87,7 @@ pub struct KeyKind {
 pub struct KeyMessage {
     /// The number of the kind among the variants of `Key.key_type`.
     pub tag: u32,
-    /// The number of each field of the metadata in the message of the kind. A field that holds an object is a map
-    /// from texts to texts, any other one is a text.
+    /// The number of each field of the metadata in the message of the kind.
     pub fields: &'static [(&'static str, u32)],
 }
 
@@ -113,6 +112,8 @@ pub struct KeyOption {
 pub struct KeyField {
     /// The field's name.
     pub name: &'static str,
+    /// Whether the field is an object that maps texts to texts, and not a text.
+    pub is_map: bool,
     /// Whether the field is left out when it is empty.
     pub omit_empty: bool,
     /// Whether people may leave the field open: [`KeyService::resolve`] then fills it in.
@@ -126,6 +127,7 @@ pub struct MasterKey {
     fields: Map<String, Json>,
     wrapped: String,
     created_at: String,
+    is_old: bool,
 }
 
 /// Master keys each of which alone recovers the group's share of the data key.
@@ -215,7 +217,7 @@ impl MasterKey {
     /// Returns a key with these fields, which wraps nothing yet.
     #[must_use]
     pub const fn new(kind: &'static KeyKind, fields: Map<String, Json>) -> Self {
-        Self { kind, fields, wrapped: String::new(), created_at: String::new() }
+        Self { kind, fields, wrapped: String::new(), created_at: String::new(), is_old: false }
     }
 
     /// Returns the key that an entry of the metadata describes. Fields that the kind does not have are
@@ -230,6 +232,7 @@ impl MasterKey {
             fields: kind.fields.iter().filter_map(field).collect(),
             wrapped: text("enc"),
             created_at: text("created_at"),
+            is_old: false,
         }
     }
 
@@ -265,6 +268,19 @@ impl MasterKey {
     pub fn set_wrapped(&mut self, wrapped: String, now: &str) {
         self.wrapped = wrapped;
         now.clone_into(&mut self.created_at);
+        self.is_old = false;
+    }
+
+    /// Records that a sops before 3.3.0 may have wrapped the data key: see [`Self::is_old`].
+    pub const fn mark_as_old(&mut self) {
+        self.is_old = true;
+    }
+
+    /// Returns whether a sops before 3.3.0 may have wrapped the data key, which did not always use the encryption
+    /// context that the key names.
+    #[must_use]
+    pub const fn is_old(&self) -> bool {
+        self.is_old
     }
 
     /// Returns the kind of the key.
@@ -376,17 +392,22 @@ impl fmt::Debug for KeyKind {
 impl KeyField {
     /// Returns a field that is written even if it is empty.
     const fn required(name: &'static str) -> Self {
-        Self { name, omit_empty: false, is_resolved: false }
+        Self { name, is_map: false, omit_empty: false, is_resolved: false }
     }
 
     /// Returns a field that is left out if it is empty.
     const fn optional(name: &'static str) -> Self {
-        Self { name, omit_empty: true, is_resolved: false }
+        Self { name, is_map: false, omit_empty: true, is_resolved: false }
+    }
+
+    /// Returns a field that maps texts to texts, and is left out if it is empty.
+    const fn map(name: &'static str) -> Self {
+        Self { name, is_map: true, omit_empty: true, is_resolved: false }
     }
 
     /// Returns a field that people may leave open, and that a service then fills in.
     const fn resolved(name: &'static str) -> Self {
-        Self { name, omit_empty: false, is_resolved: true }
+        Self { name, is_map: false, omit_empty: false, is_resolved: true }
     }
 }
 

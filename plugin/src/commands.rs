@@ -1,5 +1,6 @@
 //! The subcommands of `kubectl seal`: one file each, and one line of [`Command`].
 
+mod access;
 mod cert;
 mod completions;
 mod convert;
@@ -14,8 +15,10 @@ mod extract;
 mod groups;
 mod init;
 mod keys;
+mod keyservice;
 mod man;
 mod merge;
+mod publish;
 mod reseal;
 mod rotate;
 mod seal;
@@ -67,14 +70,17 @@ pub enum Command {
     Extract(extract::Args),
     Diff(diff::Args),
     Status(status::Args),
+    Access(access::Args),
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Publish(publish::Args),
     Unseal(unseal::Args),
     Validate(validate::Args),
     Cert(cert::Args),
     Convert(convert::Args),
     Keys(keys::Args),
+    Keyservice(keyservice::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
     Tour(tour::Args),
@@ -89,6 +95,7 @@ impl Command {
     /// If it fails before it gets to files; what happens to files is reported one by one.
     pub fn run(&self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self {
+            Self::Access(args) => access::run(args, context),
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Convert(args) => convert::run(args, context),
@@ -103,8 +110,10 @@ impl Command {
             Self::Groups(args) => groups::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Keys(args) => keys::run(args, context),
+            Self::Keyservice(args) => keyservice::run(args, context),
             Self::Man(args) => man::run(args, context),
             Self::Merge(args) => merge::run(args, context),
+            Self::Publish(args) => publish::run(args, context),
             Self::Reseal(args) => reseal::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
             Self::Seal(args) => seal::run(args, context),

