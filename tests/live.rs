@@ -20,6 +20,7 @@ mod publish;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
+mod vault;
 
 pub use properties::number_of_documents;
 
@@ -49,6 +50,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(sealed_secrets::tests());
     tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());
+    tests.extend(vault::tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sealed::live_tests());
     tests.extend(sops_cli::live_tests());
@@ -58,6 +60,7 @@ pub fn tests() -> Vec<Trial> {
 /// Ends what the tests share.
 pub fn end() {
     cluster::end();
+    vault::end();
 }
 
 /// A comparison with another version than the one that is meant would prove little.

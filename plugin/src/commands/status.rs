@@ -32,7 +32,8 @@ use crate::{batch, commands, dotted, doubts, git, sealed_files, sealed_report, s
 /// (in-clear), and, with private keys at hand, values that were sealed for another name, namespace or scope
 /// (other-scope), for a retired key (retired-key), or for none of the keys (unreadable).
 ///
-/// Files are opened with the keys at hand, if they fit; the rest is found out without.
+/// Files are opened with the keys at hand, if they fit; the rest is found out without. No key server is asked, so that
+/// a look at files sends nothing anywhere.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -20,13 +20,13 @@ impl Server {
     pub fn parse(address: &str) -> Result<Self, ServiceError> {
         let refuse = |why: &str| {
             let detail = format!("the address {} {why}", cleaned(address));
-            Err(ServiceError::new(Cause::Other, detail))
+            Err(ServiceError::new(Cause::Other, detail).with_remedy(EXPECTED))
         };
         let Ok(url) = Url::parse(address) else { return refuse("is no URL") };
         if !url.username().is_empty() || url.password().is_some() {
             // What stands there may be a secret.
             let detail = "an address of Vault names a user, which Vault knows nothing of";
-            return Err(ServiceError::new(Cause::Other, detail));
+            return Err(ServiceError::new(Cause::Other, detail).with_remedy(EXPECTED));
         }
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return refuse("is not one of HTTP");
@@ -122,7 +122,7 @@ fn parts(path: &str) -> Result<Vec<&str>, ServiceError> {
     };
     if parts.is_empty() || parts.iter().any(is_hostile) {
         let detail = format!("{} is no path of Vault", cleaned(path));
-        return Err(ServiceError::new(Cause::Key, detail));
+        return Err(ServiceError::new(Cause::Key, detail).with_remedy(NO_NAME));
     }
     Ok(parts)
 }
@@ -140,6 +140,12 @@ pub(super) fn cleaned(text: &str) -> String {
 
 /// How much of what somebody else wrote is told, in letters.
 const MAX_TEXT: usize = 300;
+
+const EXPECTED: &str = "an address of Vault is one like `https://vault.example.com:8200`";
+
+/// What to do about names that no key has.
+pub(super) const NO_NAME: &str =
+    "no key has such a name: somebody may have changed the file; look for an earlier version of it";
 
 /// The version of the interface.
 const VERSION: &str = "v1";

@@ -78,23 +78,16 @@ fn is_named(setup: &KeySetup, address: &str) -> bool {
 
 fn refusal(server: &Server, allowlist: &Allowlist) -> ServiceError {
     let name = server.name();
-    let (why, remedy) = match allowlist {
-        Allowlist::Nobody => {
-            ("admits nobody", format!("if {name} may have your token, add it to {ALLOWLIST}"))
-        }
-        Allowlist::Listed(_) => {
-            ("does not have it", format!("if {name} may have your token, add it to {ALLOWLIST}"))
-        }
-        _ => (
-            "is not set",
-            format!("if {name} may have your token, name it in VAULT_ADDR, .sops.yaml or {ALLOWLIST}"),
+    let (why, places) = match allowlist {
+        Allowlist::Nobody => (format!("{ALLOWLIST} admits nobody"), ALLOWLIST.to_owned()),
+        Allowlist::Listed(_) => (format!("it is not in {ALLOWLIST}"), ALLOWLIST.to_owned()),
+        Allowlist::All | Allowlist::Unset => (
+            "the file names it, and neither VAULT_ADDR nor .sops.yaml".to_owned(),
+            format!("VAULT_ADDR, .sops.yaml or {ALLOWLIST}"),
         ),
     };
-    let detail = match allowlist {
-        Allowlist::Nobody | Allowlist::Listed(_) => format!("no token was sent to {name}: {ALLOWLIST} {why}"),
-        _ => format!("no token was sent to {name}: the file names it, and neither VAULT_ADDR nor .sops.yaml"),
-    };
-    ServiceError::new(Cause::Untrusted, detail).with_remedy(remedy)
+    ServiceError::new(Cause::Untrusted, format!("no token was sent to {name}: {why}"))
+        .with_remedy(format!("if {name} may have your token, name it in {places}"))
 }
 
 impl Allowlist {

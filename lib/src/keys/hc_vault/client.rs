@@ -51,9 +51,8 @@ impl Client {
     /// # Errors
     /// If the address is not one that a token may be sent to, or the server cannot be asked, or refuses.
     pub async fn read(&self, address: &str, path: &str) -> Result<Option<Answer>, KeyError> {
-        let request = Request::new(Method::GET, address, path, None, "read");
+        let request = Request::new(Method::GET, address, path, None, r#""read""#);
         let answer = self.send(request).await?;
-        // Nothing there, and nothing at all at the path, are told apart by what is said: the second is no answer.
         Ok(answer.filter(|answer| answer.status == 200))
     }
 
@@ -62,7 +61,18 @@ impl Client {
     /// # Errors
     /// If the address is not one that a token may be sent to, or the server cannot be asked, or refuses.
     pub async fn write(&self, address: &str, path: &str, body: SecretBytes) -> Result<Answer, KeyError> {
-        let request = Request::new(Method::PUT, address, path, Some(body), "update");
+        let request = Request::new(Method::PUT, address, path, Some(body), r#""create", "update""#);
+        self.send(request).await?.ok_or_else(|| nothing_at(address, path))
+    }
+
+    /// Has the server compute something of JSON at `path`, and returns the answer.
+    pub(super) async fn compute(
+        &self,
+        address: &str,
+        path: &str,
+        body: SecretBytes,
+    ) -> Result<Answer, KeyError> {
+        let request = Request::new(Method::PUT, address, path, Some(body), r#""update""#);
         self.send(request).await?.ok_or_else(|| nothing_at(address, path))
     }
 
@@ -71,7 +81,7 @@ impl Client {
     /// # Errors
     /// If the address is not one that a token may be sent to, or the server cannot be asked, or refuses.
     pub async fn delete(&self, address: &str, path: &str) -> Result<(), KeyError> {
-        let request = Request::new(Method::DELETE, address, path, None, "delete");
+        let request = Request::new(Method::DELETE, address, path, None, r#""delete""#);
         self.send(request).await?.map(drop).ok_or_else(|| nothing_at(address, path))
     }
 
@@ -121,7 +131,7 @@ impl Inner {
                     redirects += 1;
                 }
                 None if may_pass(&answer) && retries < connections.settings.retries.min(MAX_RETRIES) => {
-                    tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(retries)).await;
+                    tokio::time::sleep(pause(&answer, retries)).await;
                     retries += 1;
                 }
                 _ if is_success(&answer) => return Ok(Some(answer)),
@@ -169,7 +179,7 @@ impl Inner {
         if !matches!(answer.status, 401 | 403) {
             return Token::Known;
         }
-        let request = Request::new(Method::GET, "", LOOKUP, None, "read");
+        let request = Request::new(Method::GET, "", LOOKUP, None, r#""read""#);
         let Ok(url) = server.url(LOOKUP) else { return Token::Unclear };
         match exchange(connections, server, &request, &url, token).await.map(|answer| answer.status) {
             Ok(200) => Token::Known,
@@ -200,11 +210,18 @@ fn location(answer: &Answer) -> Option<&str> {
     answer.headers.get("Location").filter(|_| is_redirect)?.to_str().ok()
 }
 
+/// Returns how long to wait before a request is sent again.
+fn pause(answer: &Answer, retries: u32) -> Duration {
+    let wanted = answer.headers.get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
+    let own = FIRST_PAUSE * 2_u32.pow(retries);
+    wanted.map_or(own, |seconds| own.max(Duration::from_secs(seconds)).min(LONGEST_PAUSE))
+}
+
 const fn is_success(answer: &Answer) -> bool {
     matches!(answer.status, 200..=299)
 }
 
-/// Returns whether the path is one of the server's, and there is nothing at it.
+/// Returns whether there is nothing at the path. If no engine is there either, the server says so.
 fn is_nothing(answer: &Answer) -> bool {
     answer.status == 404 && super::failure::said(answer).is_empty()
 }
@@ -234,3 +251,6 @@ const MAX_REDIRECTS: usize = 3;
 const MAX_RETRIES: u32 = 8;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// However long a server wants to be left alone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ pub(super) struct Purpose<'a> {
     pub server: &'a str,
     /// The path below the root of the interface.
     pub path: &'a str,
-    /// What a policy must permit.
+    /// What a policy must permit, as it says it.
     pub capability: &'static str,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn of_answer(answer: &Answer, purpose: Purpose<'_>, token: Token) -> 
                 "see `vault token lookup` whether the token is valid; "
             };
             error(Cause::Denied, &format!("does not permit this token {path}")).with_remedy(format!(
-                "{doubt}a policy of the token must say `path \"{path}\" {{ capabilities = [\"{capability}\"] }}`"
+                "{doubt}a policy of the token must say `path \"{path}\" {{ capabilities = [{capability}] }}`"
             ))
         }
         404 => error(Cause::Key, &format!("has nothing at {path}")).with_remedy(
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn error(status: u16, text: &str, token: Token) -> ServiceError {
-        let purpose = Purpose { server: "https://v", path: "a/b/decrypt/k", capability: "update" };
+        let purpose = Purpose { server: "https://v", path: "a/b/decrypt/k", capability: r#""update""# };
         of_answer(&answer(status, &serde_json::json!({ "errors": [text] }).to_string()), purpose, token)
     }
 

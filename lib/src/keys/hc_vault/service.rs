@@ -6,10 +6,11 @@ use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::KIND;
+use super::address::NO_NAME;
 use super::client::Client;
 use super::failure::of_content;
 use crate::keys::service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
-use crate::keys::{KeySetup, MasterKey};
+use crate::keys::{DataKey, KeySetup, MasterKey};
 use crate::secret::SecretBytes;
 
 /// Wraps and unwraps with the transit engine of HashiCorp Vault or OpenBao.
@@ -41,7 +42,7 @@ impl VaultService {
         let text = data.take_text("plaintext").ok_or_else(|| data.lacks("no plaintext"))?;
         let secret = STANDARD.decode(text.as_bytes()).map(SecretBytes::from);
         match secret {
-            Ok(secret) if LENGTHS.contains(&secret.len()) => Ok(secret),
+            Ok(secret) if is_key(&secret) => Ok(secret),
             _ => Err(data.lacks("no data key")),
         }
     }
@@ -50,9 +51,8 @@ impl VaultService {
     async fn ask(&self, key: &MasterKey, verb: &str, field: &str, text: &str) -> Result<Data, KeyError> {
         let (address, name) = (key.field("vault_address"), key.field("key_name"));
         if name.is_empty() || name.contains('/') {
-            return Err(
-                ServiceError::new(Cause::Key, "the name of the key is not one of a transit key").into()
-            );
+            let error = ServiceError::new(Cause::Key, "the name of the key is not one of a transit key");
+            return Err(error.with_remedy(NO_NAME).into());
         }
         let path = format!("{}/{verb}/{name}", key.field("engine_path").trim_matches('/'));
         // What the text can hold needs no escapes, or comes from the document.
@@ -62,7 +62,7 @@ impl VaultService {
         body.push_str("\":");
         body.push_str(&Zeroizing::new(Json::from(text).to_string()));
         body.push_str("}");
-        let answer = self.client.write(address, &path, body).await?;
+        let answer = self.client.compute(address, &path, body).await?;
         Ok(Data {
             json: answer.json().map_err(|_| of_content(address, "is not JSON"))?,
             server: address.to_owned(),
@@ -76,19 +76,15 @@ impl KeyService for VaultService {
     }
 
     fn effort(&self, key: &MasterKey) -> Effort {
-        if key.kind().name == KIND.name { Effort::Remote } else { Effort::Free }
+        if is_ours(key) { Effort::Remote } else { Effort::Free }
     }
 
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
-        Box::pin(async move {
-            if key.kind().name == KIND.name { Some(self.encrypt(key, secret).await) } else { None }
-        })
+        Box::pin(async move { if is_ours(key) { Some(self.encrypt(key, secret).await) } else { None } })
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        Box::pin(
-            async move { if key.kind().name == KIND.name { Some(self.decrypt(key).await) } else { None } },
-        )
+        Box::pin(async move { if is_ours(key) { Some(self.decrypt(key).await) } else { None } })
     }
 }
 
@@ -113,8 +109,14 @@ impl Data {
     }
 }
 
-/// How long a data key is, or a share of one.
-const LENGTHS: std::ops::RangeInclusive<usize> = 1..=256;
+fn is_ours(key: &MasterKey) -> bool {
+    key.kind().name == KIND.name
+}
+
+/// Returns whether a secret may be a data key, or a share of one, which is a byte longer.
+fn is_key(secret: &SecretBytes) -> bool {
+    [DataKey::LENGTH, DataKey::LENGTH + 1].contains(&secret.len())
+}
 
 #[cfg(test)]
 mod tests {
@@ -126,6 +128,8 @@ mod tests {
     use super::*;
     use crate::keys::Trust;
     use crate::keys::http::Http;
+
+    const KEY: [u8; 32] = [7; 32];
 
     /// A server that gives answers in turn, the last one again and again, and writes down what it is asked.
     struct Server {
@@ -226,8 +230,11 @@ mod tests {
 
     #[test]
     fn a_key_is_unwrapped_as_sops_does() {
-        let server = Server::start(vec![answer(200, r#"{"data":{"plaintext":"a2V5"}}"#)]);
-        assert_eq!(unwrap(Trust::All, &server.key("k")), Ok(b"key".to_vec()));
+        let server = Server::start(vec![answer(
+            200,
+            r#"{"data":{"plaintext":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#,
+        )]);
+        assert_eq!(unwrap(Trust::All, &server.key("k")), Ok(KEY.to_vec()));
         let request = server.requests().remove(0);
         assert!(request.starts_with("PUT /v1/transit/decrypt/k HTTP/1.1\r\n"), "{request}");
         for line in
@@ -243,13 +250,16 @@ mod tests {
         let server =
             Server::start(vec![answer(200, r#"{"data":{"ciphertext":"vault:v1:x","key_version":1}}"#)]);
         let service = VaultService::new(&setup(Trust::All));
-        let secret = SecretBytes::from(&b"key"[..]);
+        let secret = SecretBytes::from(&KEY[..]);
         let key = key(&server.address, "a/b/c", "k");
         let wrapped = pollster::block_on(service.wrap(&key, &secret)).expect("a key of Vault");
         assert_eq!(wrapped, Ok("vault:v1:x".to_owned()));
         let request = server.requests().remove(0);
         assert!(request.starts_with("PUT /v1/a/b/c/encrypt/k HTTP/1.1\r\n"), "{request}");
-        assert!(request.ends_with(r#"{"plaintext":"a2V5"}"#), "{request}");
+        assert!(
+            request.ends_with(r#"{"plaintext":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}"#),
+            "{request}"
+        );
     }
 
     #[test]
@@ -263,7 +273,10 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        let server = Server::start(vec![answer(200, r#"{"data":{"plaintext":"a2V5"}}"#)]);
+        let server = Server::start(vec![answer(
+            200,
+            r#"{"data":{"plaintext":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#,
+        )]);
         for (engine, name) in
             [("transit", "../x"), ("transit", ".."), ("transit", ""), ("a/../b", "k"), ("t", "a/b")]
         {
@@ -277,10 +290,10 @@ mod tests {
 
     #[test]
     fn a_server_that_is_not_ready_is_asked_again() {
-        let good = answer(200, r#"{"data":{"plaintext":"a2V5"}}"#);
+        let good = answer(200, r#"{"data":{"plaintext":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#);
         let server =
             Server::start(vec![answer(503, r#"{"errors":["Vault is sealed"]}"#), answer(429, ""), good]);
-        assert_eq!(unwrap(Trust::All, &server.key("k")), Ok(b"key".to_vec()));
+        assert_eq!(unwrap(Trust::All, &server.key("k")), Ok(KEY.to_vec()));
         assert_eq!(server.requests().len(), 3);
         let sealed = Server::start(vec![answer(503, r#"{"errors":["Vault is sealed"]}"#)]);
         let error = unwrap(Trust::All, &sealed.key("k")).expect_err("sealed");
@@ -290,12 +303,15 @@ mod tests {
 
     #[test]
     fn a_standby_leads_to_another_server_that_is_trusted() {
-        let active = Server::start(vec![answer(200, r#"{"data":{"plaintext":"a2V5"}}"#)]);
+        let active = Server::start(vec![answer(
+            200,
+            r#"{"data":{"plaintext":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#,
+        )]);
         let to = format!("Location: {}/v1/transit/decrypt/k\r\n", active.address);
         let standby = || Server::start(vec![answer_with(307, &to, "")]);
         let (first, second) = (standby(), standby());
         let both = Trust::Listed(vec![first.address.clone(), active.address.clone()]);
-        assert_eq!(unwrap(both, &first.key("k")), Ok(b"key".to_vec()));
+        assert_eq!(unwrap(both, &first.key("k")), Ok(KEY.to_vec()));
         assert_eq!(active.requests().len(), 1);
         let one = Trust::Listed(vec![second.address.clone()]);
         let error = unwrap(one, &second.key("k")).expect_err("the other one is not trusted");
@@ -341,6 +357,7 @@ mod tests {
             (r#"{"data":{"plaintext":7}}"#, "has no plaintext in it"),
             (r#"{"data":{"plaintext":"%"}}"#, "has no data key in it"),
             (r#"{"data":{"plaintext":""}}"#, "has no data key in it"),
+            (r#"{"data":{"plaintext":"AAAA"}}"#, "has no data key in it"),
             (&long, "more than 1024 KiB"),
         ] {
             let server = Server::start(vec![answer(200, body)]);
@@ -355,6 +372,43 @@ mod tests {
         let server = Server::start(vec![answer(400, r#"{"errors":["bad token s.secret"]}"#)]);
         let error = unwrap(Trust::All, &server.key("k")).expect_err("refused");
         assert!(error.detail.ends_with("bad token (the token)"), "{error}");
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_the_next_key() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            // A second connection would find nobody.
+            drop(listener);
+            for _ in 0..3 {
+                read_request(&stream);
+                let body = r#"{"data":{"plaintext":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all((head + body).as_bytes()).expect("a client");
+            }
+        });
+        let service = VaultService::new(&setup(Trust::All));
+        for _ in 0..3 {
+            let secret =
+                pollster::block_on(service.unwrap(&key(&address, "transit", "k"))).expect("a key of Vault");
+            assert!(secret.is_ok_and(|secret| secret.expose_secret() == KEY));
+        }
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let mut setup = setup(Trust::All);
+        setup.remote = Arc::new(crate::keys::Remote::new(std::time::Duration::from_millis(50)));
+        let service = VaultService::new(&setup);
+        let answer =
+            pollster::block_on(service.unwrap(&key(&address, "transit", "k"))).expect("a key of Vault");
+        let Err(KeyError::Service(error)) = answer else { panic!("there is an answer") };
+        assert_eq!(error.cause, Cause::Timeout);
+        drop(listener);
     }
 
     #[test]

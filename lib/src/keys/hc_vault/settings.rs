@@ -161,11 +161,18 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
 }
 
 fn unreadable(path: &Path, why: &str, cause: Cause) -> ServiceError {
-    ServiceError::new(cause, format!("{} cannot be used: {why}", path.display()))
+    let error = ServiceError::new(cause, format!("{} cannot be used: {why}", path.display()));
+    error.with_remedy(match cause {
+        Cause::Credentials => {
+            "correct the file, or set VAULT_TOKEN, VAULT_CLIENT_CERT or VAULT_CLIENT_KEY to what is valid"
+        }
+        _ => "set VAULT_CACERT, VAULT_CAPATH or VAULT_CACERT_BYTES to certificates in PEM, or to nothing",
+    })
 }
 
 fn misspelled(name: &str, expected: &str) -> ServiceError {
     ServiceError::new(Cause::Other, format!("VAULT_{name} is not {expected}"))
+        .with_remedy(format!("correct VAULT_{name} or BAO_{name}, or set it to nothing"))
 }
 
 /// What to do without a token.
