@@ -349,7 +349,9 @@ mod tests {
     impl Drop for Running {
         fn drop(&mut self) {
             drop(self.end.take());
-            self.thread.take().map(|thread| thread.join().expect("the server ends well"));
+            if let Some(thread) = self.thread.take() {
+                thread.join().expect("the server ends well");
+            }
         }
     }
 
