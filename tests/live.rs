@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod aws;
 mod cluster;
 mod cluster_access;
 mod controller;
@@ -10,8 +11,11 @@ mod gotree;
 mod keys;
 mod keyservice;
 mod kubeseal_face;
+mod moto;
+mod pgp;
 mod programs;
 mod properties;
+mod publish;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
@@ -28,6 +32,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(aws::tests());
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
@@ -35,8 +40,10 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(keys::tests());
     tests.extend(keyservice::tests());
     tests.extend(kubeseal_face::tests());
+    tests.extend(pgp::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
+    tests.extend(publish::tests());
     tests.extend(sealed_secrets::tests());
     tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());

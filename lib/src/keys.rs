@@ -17,8 +17,13 @@ pub mod pgp;
 mod remembering;
 #[cfg(feature = "remote")]
 mod remote;
+#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
+mod rest;
+#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
+mod said;
 mod service;
 mod setup;
+mod trust;
 
 use std::fmt;
 
@@ -33,7 +38,8 @@ pub use remembering::Remembering;
 #[cfg(feature = "remote")]
 pub use remote::Remote;
 pub use service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
-pub use setup::{KeySetup, Trust};
+pub use setup::KeySetup;
+pub use trust::Trust;
 
 /// The key of one document: 32 random bytes that encrypt its values with AES-256-GCM.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -110,6 +116,8 @@ pub struct KeyField {
     pub is_map: bool,
     /// Whether the field is left out when it is empty.
     pub omit_empty: bool,
+    /// Whether people may leave the field open: [`KeyService::resolve`] then fills it in.
+    pub is_resolved: bool,
 }
 
 /// A master key of a document, with the wrapped data key if there is one.
@@ -119,6 +127,7 @@ pub struct MasterKey {
     fields: Map<String, Json>,
     wrapped: String,
     created_at: String,
+    is_old: bool,
 }
 
 /// Master keys each of which alone recovers the group's share of the data key.
@@ -208,7 +217,7 @@ impl MasterKey {
     /// Returns a key with these fields, which wraps nothing yet.
     #[must_use]
     pub const fn new(kind: &'static KeyKind, fields: Map<String, Json>) -> Self {
-        Self { kind, fields, wrapped: String::new(), created_at: String::new() }
+        Self { kind, fields, wrapped: String::new(), created_at: String::new(), is_old: false }
     }
 
     /// Returns the key that an entry of the metadata describes. Fields that the kind does not have are
@@ -223,6 +232,7 @@ impl MasterKey {
             fields: kind.fields.iter().filter_map(field).collect(),
             wrapped: text("enc"),
             created_at: text("created_at"),
+            is_old: false,
         }
     }
 
@@ -258,6 +268,19 @@ impl MasterKey {
     pub fn set_wrapped(&mut self, wrapped: String, now: &str) {
         self.wrapped = wrapped;
         now.clone_into(&mut self.created_at);
+        self.is_old = false;
+    }
+
+    /// Records that a sops before 3.3.0 may have wrapped the data key: see [`Self::is_old`].
+    pub const fn mark_as_old(&mut self) {
+        self.is_old = true;
+    }
+
+    /// Returns whether a sops before 3.3.0 may have wrapped the data key, which did not always use the encryption
+    /// context that the key names.
+    #[must_use]
+    pub const fn is_old(&self) -> bool {
+        self.is_old
     }
 
     /// Returns the kind of the key.
@@ -276,6 +299,17 @@ impl MasterKey {
     #[must_use]
     pub const fn fields(&self) -> &Map<String, Json> {
         &self.fields
+    }
+
+    /// Returns whether `other` is the same key, with what this one leaves open.
+    fn leaves_open(&self, other: &Self) -> bool {
+        let is_open = |field: &KeyField| field.is_resolved && self.field(field.name).is_empty();
+        let fields = self.kind.fields;
+        let mut filled = self.clone();
+        fields.iter().filter(|field| is_open(field)).for_each(|field| {
+            filled.set_field(field.name, other.field(field.name).into());
+        });
+        fields.iter().any(is_open) && filled == *other
     }
 
     /// Returns the wrapped data key, as the metadata's `enc` has it.
@@ -324,6 +358,16 @@ impl KeyGroup {
         self.0 = unique;
     }
 
+    /// Takes from `known` what keys leave open, such as the version, if it has the same key otherwise: a rule that names
+    /// no version means whichever one a document has.
+    pub fn settle(&mut self, known: &Self) {
+        for key in &mut self.0 {
+            if let Some(known) = known.0.iter().find(|known| key.leaves_open(known)) {
+                key.fields = known.fields.clone();
+            }
+        }
+    }
+
     /// Brings the keys into the order that they have after the document is read again: that of
     /// [`KEY_KINDS`], and within a kind as they are.
     pub fn sort_by_kind(&mut self) {
@@ -348,17 +392,22 @@ impl fmt::Debug for KeyKind {
 impl KeyField {
     /// Returns a field that is written even if it is empty.
     const fn required(name: &'static str) -> Self {
-        Self { name, is_map: false, omit_empty: false }
+        Self { name, is_map: false, omit_empty: false, is_resolved: false }
     }
 
     /// Returns a field that is left out if it is empty.
     const fn optional(name: &'static str) -> Self {
-        Self { name, is_map: false, omit_empty: true }
+        Self { name, is_map: false, omit_empty: true, is_resolved: false }
     }
 
     /// Returns a field that maps texts to texts, and is left out if it is empty.
     const fn map(name: &'static str) -> Self {
-        Self { name, is_map: true, omit_empty: true }
+        Self { name, is_map: true, omit_empty: true, is_resolved: false }
+    }
+
+    /// Returns a field that people may leave open, and that a service then fills in.
+    const fn resolved(name: &'static str) -> Self {
+        Self { name, is_map: false, omit_empty: false, is_resolved: true }
     }
 }
 

@@ -6,6 +6,7 @@
 //! Invariants: nothing of an opened document can be read before its MAC has been checked; nothing that
 //! was sealed is handed out before it has been decrypted again and compared.
 
+pub mod access;
 pub mod audit;
 mod cipher;
 pub mod config;
@@ -28,7 +29,7 @@ mod walk;
 pub use cipher::CipherError;
 pub use envelope::{Envelope, MacCheck};
 pub use forecast::Forecast;
-pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError};
+pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError, resolve};
 pub use leaves::{LeafPlace, LeafState, Places, leaves};
 pub use metadata::{Metadata, MetadataError, VERSION};
 pub use opened::{OpenError, Opened};

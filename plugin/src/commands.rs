@@ -1,5 +1,6 @@
 //! The subcommands of `kubectl seal`: one file each, and one line of [`Command`].
 
+mod access;
 mod cert;
 mod completions;
 mod convert;
@@ -17,6 +18,7 @@ mod keys;
 mod keyservice;
 mod man;
 mod merge;
+mod publish;
 mod reseal;
 mod rotate;
 mod seal;
@@ -68,9 +70,11 @@ pub enum Command {
     Extract(extract::Args),
     Diff(diff::Args),
     Status(status::Args),
+    Access(access::Args),
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Publish(publish::Args),
     Unseal(unseal::Args),
     Validate(validate::Args),
     Cert(cert::Args),
@@ -91,6 +95,7 @@ impl Command {
     /// If it fails before it gets to files; what happens to files is reported one by one.
     pub fn run(&self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self {
+            Self::Access(args) => access::run(args, context),
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Convert(args) => convert::run(args, context),
@@ -108,6 +113,7 @@ impl Command {
             Self::Keyservice(args) => keyservice::run(args, context),
             Self::Man(args) => man::run(args, context),
             Self::Merge(args) => merge::run(args, context),
+            Self::Publish(args) => publish::run(args, context),
             Self::Reseal(args) => reseal::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
             Self::Seal(args) => seal::run(args, context),

@@ -1,7 +1,9 @@
 //! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
 
+use std::fs;
 use std::future::poll_fn;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +13,13 @@ use selkie::keys::{
 use selkie::keyservice::{Address, RemoteKeyService};
 use selkie::secret::SecretBytes;
 
-use crate::identities::age_service;
+use crate::identities::{age_service, terminal_name};
+use crate::named_addresses::NamedAddresses;
 use crate::parallel::Waiting;
-use crate::session::Session;
+use crate::session::{Environment, Session};
 
 /// How the key services of a run are set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeyServiceOptions {
     /// Files with further identities.
     pub identities: Vec<PathBuf>,
@@ -24,6 +27,10 @@ pub struct KeyServiceOptions {
     pub trust: Trust,
     /// How long a request may take.
     pub limit: Duration,
+    /// Which addresses the user named, if that is known.
+    pub named: Option<NamedAddresses>,
+    /// Who tells people what they should know.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
     /// Whether the keys of this machine are used.
     pub local: bool,
     /// The key services that are asked after them.
@@ -38,6 +45,8 @@ impl Default for KeyServiceOptions {
             identities: Vec::new(),
             trust: Trust::Listed(Vec::new()),
             limit: Remote::DEFAULT_LIMIT,
+            named: None,
+            warn: Arc::new(|_| {}),
             local: true,
             services: Vec::new(),
             service_limit: Remote::DEFAULT_LIMIT,
@@ -77,10 +86,30 @@ fn own(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService
 #[must_use]
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
-    let mut setup = KeySetup::new(move |name| environment.get(name).map(str::to_owned));
+    let (named, warn) = (options.named.clone(), Arc::clone(&options.warn));
+    let variable = move |name: &str| {
+        let set = environment.get(name).map(str::to_owned);
+        // So that the agent of gpg finds where to ask, which it does not by itself.
+        if set.is_none() && name == "GPG_TTY" { terminal_name() } else { set }
+    };
+    let mut setup = KeySetup::new(variable)
+        .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
+        .with_warnings(move |text| warn(text));
+    let environment = session.environment.clone();
+    setup.set_host(move || host(&environment));
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup
+}
+
+/// Returns what this machine is called.
+fn host(environment: &Environment) -> Option<String> {
+    let of_kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let of_variables = || ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| environment.get(name));
+    let of_program = || Command::new("uname").arg("-n").output().ok().map(|output| output.stdout);
+    let name = of_kernel.or_else(|| of_variables().map(str::to_owned));
+    let name = name.or_else(|| String::from_utf8(of_program()?).ok())?;
+    Some(name.trim().to_owned())
 }
 
 /// Returns a service that is asked only once for the same thing, and that others work on beside while it is waited for.
@@ -101,12 +130,20 @@ impl KeyService for Patient {
         self.0.effort(key)
     }
 
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        wait(self.0.resolve(key))
+    }
+
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
         wait(self.0.wrap(key, secret))
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         wait(self.0.unwrap(key))
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        wait(self.0.unwrap_asking(key))
     }
 }
 

@@ -9,6 +9,7 @@ use selkie::sops::{Metadata, Selector};
 use crate::config_file::ConfigFile;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::key_changes::KeyChanges;
 use crate::key_flags::{KeyFlags, Plain, SelectorFlags};
 
 /// What a new document is encrypted with.
@@ -75,21 +76,30 @@ impl Settings {
         metadata
     }
 
-    /// Returns whether a document has these keys, whatever their order within a group.
+    /// Returns what would become of the keys of a document that got these.
     #[must_use]
-    pub fn has_keys_of(&self, metadata: &Metadata) -> bool {
-        let names = |group: &KeyGroup| {
-            let mut names: Vec<_> = group.0.iter().map(|key| (key.kind().name, key.to_string())).collect();
-            names.sort_unstable();
-            names
-        };
-        self.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+    pub fn key_changes(&self, metadata: &Metadata) -> KeyChanges {
+        let mut settled = self.clone();
+        settled.settle(metadata);
+        KeyChanges::between(metadata, &settled.groups, self.shamir_threshold)
     }
 
-    /// Returns whether a document selects values as these settings do.
+    /// Takes from a document what its own keys have and these leave open, such as a version.
+    pub fn settle(&mut self, metadata: &Metadata) {
+        self.groups.iter_mut().zip(&metadata.groups).for_each(|(group, known)| group.settle(known));
+    }
+
+    /// Returns whether a document has these keys, as `updatekeys` sees it.
+    #[must_use]
+    pub fn has_keys_of(&self, metadata: &Metadata) -> bool {
+        self.key_changes(metadata).is_empty()
+    }
+
+    /// Returns whether a document selects values as these settings do, for encryption and for the MAC.
     #[must_use]
     pub fn selects_as(&self, metadata: &Metadata) -> bool {
         self.selector.clone().unwrap_or_default() == metadata.selector
+            && self.mac_only_encrypted == metadata.mac_only_encrypted
     }
 }
 
@@ -136,8 +146,10 @@ impl SettingsFlags {
             (Some(config), Some(file)) => rule_for(config, file)?,
             _ => None,
         };
+        let keys = self.keys.group()?;
+        context.named.note_keys(&keys.0);
         Ok(Settings {
-            groups: vec![self.keys.group()?],
+            groups: vec![keys],
             shamir_threshold: 0,
             selector: rule.and_then(|rule| rule.selector.clone()),
             mac_only_encrypted: rule.is_some_and(|rule| rule.mac_only_encrypted),
@@ -211,6 +223,7 @@ fn of_environment(context: &Context<'_>) -> Result<Option<Settings>, Failure> {
         group.0.extend(MasterKey::parse_list(kind, text)?);
         first = first.or(Some(kind.variable));
     }
+    context.named.note_keys(&group.0);
     Ok(first.map(|variable| Settings {
         groups: vec![group],
         shamir_threshold: 0,

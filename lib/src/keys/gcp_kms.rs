@@ -1,6 +1,26 @@
 //! Keys of the Google Cloud Key Management Service, by their resource identifier.
 
-use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
+#[cfg(feature = "gcp")]
+mod crc32c;
+#[cfg(feature = "gcp")]
+mod credentials;
+#[cfg(feature = "gcp")]
+mod name;
+#[cfg(feature = "gcp")]
+mod service;
+
+use super::{
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, KeyService, KeySetup, scalar_text, text_fields,
+    text_of,
+};
+
+#[cfg(feature = "gcp")]
+pub use credentials::Credentials;
+
+#[cfg(feature = "gcp")]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = Some(service::connect);
+#[cfg(not(feature = "gcp"))]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = None;
 
 /// Keys of Google Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -18,7 +38,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 3, fields: &[("resource_id", 1)] },
-    connect: None,
+    connect: CONNECT,
 };
 
 /// Reads `projects/P/locations/L/keyRings/R/cryptoKeys/K`. Whether it is one, the service that uses

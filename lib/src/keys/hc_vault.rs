@@ -1,6 +1,31 @@
 //! Keys of the transit engine of HashiCorp Vault and OpenBao, by server, engine path and name.
+//!
+//! A document names the server that is asked: no token is sent to one that the document alone chose, see
+//! [`Trust`](super::Trust).
 
-use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, text_fields, text_of};
+#[cfg(feature = "vault")]
+mod address;
+#[cfg(feature = "vault")]
+mod admission;
+#[cfg(feature = "vault")]
+mod client;
+#[cfg(feature = "vault")]
+mod connection;
+#[cfg(feature = "vault")]
+mod failure;
+#[cfg(feature = "vault")]
+mod service;
+#[cfg(feature = "vault")]
+mod settings;
+
+use super::{
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, KeyService, KeySetup, text_fields, text_of,
+};
+
+#[cfg(feature = "vault")]
+pub use client::Client;
+#[cfg(feature = "vault")]
+pub use service::VaultService;
 
 /// Keys of a Vault transit engine.
 pub static KIND: KeyKind = KeyKind {
@@ -22,7 +47,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),
     identify,
     message: KeyMessage { tag: 5, fields: &[("vault_address", 1), ("engine_path", 2), ("key_name", 3)] },
-    connect: None,
+    connect: CONNECT,
 };
 
 /// Reads `SCHEME://HOST[:PORT]/v1/ENGINE/keys/NAME`, where the engine's path may have slashes.
@@ -55,6 +80,12 @@ fn identify(fields: &KeyFields) -> String {
     let text = |name| text_of(fields, name);
     format!("{}/v1/{}/keys/{}", text("vault_address"), text("engine_path"), text("key_name"))
 }
+
+#[cfg(feature = "vault")]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> =
+    Some(|setup| Box::new(VaultService::new(setup)));
+#[cfg(not(feature = "vault"))]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = None;
 
 const EXPECTED: &str = "a URL like `https://vault.example.com:8200/v1/transit/keys/NAME`";
 

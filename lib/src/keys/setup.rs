@@ -1,11 +1,17 @@
 //! What the services of key kinds need from the program that they run in.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Trust;
 
 /// What the services of key kinds need from the program that they run in.
 #[derive(Clone)]
 pub struct KeySetup {
     variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    named: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    warnings: Arc<Warnings>,
+    host: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     /// Which addresses of a document may be sent credentials.
     pub trust: Trust,
     /// What runs requests to servers.
@@ -13,15 +19,10 @@ pub struct KeySetup {
     pub remote: Arc<super::Remote>,
 }
 
-/// Which of the addresses that a document names may be sent credentials.
-///
-/// A document can name any address: whoever decrypts it would send their token there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Every one, as sops does.
-    All,
-    /// Those that have one of these addresses in front: `https://vault.example.com` admits each path of that server.
-    Listed(Vec<String>),
+/// Says each thing once.
+struct Warnings {
+    said: Mutex<HashSet<String>>,
+    say: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl KeySetup {
@@ -29,10 +30,39 @@ impl KeySetup {
     pub fn new(variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self {
             variable: Arc::new(variable),
+            named: Arc::new(Vec::new),
+            warnings: Arc::new(Warnings { said: Mutex::default(), say: Box::new(|_| {}) }),
+            host: Arc::new(|| None),
             trust: Trust::Listed(Vec::new()),
             #[cfg(feature = "remote")]
             remote: Arc::default(),
         }
+    }
+
+    /// Says what returns the addresses that the user named, on the command line or in a configuration, rather than a
+    /// document. It is asked whenever one matters, as they may become known in the course of a run.
+    #[must_use]
+    pub fn with_named(mut self, named: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.named = Arc::new(named);
+        self
+    }
+
+    /// Says who tells people what they should know.
+    #[must_use]
+    pub fn with_warnings(mut self, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.warnings = Arc::new(Warnings { said: Mutex::default(), say: Box::new(say) });
+        self
+    }
+
+    /// Says how to find out what this machine is called.
+    pub fn set_host(&mut self, host: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.host = Arc::new(host);
+    }
+
+    /// Returns what this machine is called, empty if nobody knows.
+    #[must_use]
+    pub fn host(&self) -> String {
+        (self.host)().unwrap_or_default()
     }
 
     /// Returns a variable of the environment, unless it is unset or empty.
@@ -40,20 +70,24 @@ impl KeySetup {
     pub fn variable(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
-}
 
-impl Trust {
-    /// Returns whether an address may be sent credentials.
+    /// Returns whether the user named an address.
+    #[must_use]
+    pub fn is_named(&self, address: &str) -> bool {
+        Trust::Listed((self.named)()).admits(address)
+    }
+
+    /// Returns whether an address may be sent credentials: it is trusted, or the user named it.
     #[must_use]
     pub fn admits(&self, address: &str) -> bool {
-        // A slash at the end of both: `https://a` must not admit `https://a.example.com`.
-        let whole = |text: &str| format!("{}/", text.trim_end_matches('/'));
-        match self {
-            Self::All => true,
-            Self::Listed(trusted) => {
-                let address = whole(address);
-                trusted.iter().any(|trusted| !trusted.is_empty() && address.starts_with(&whole(trusted)))
-            }
+        self.trust.admits(address) || self.is_named(address)
+    }
+
+    /// Tells people what they should know, unless they were told.
+    pub fn warn(&self, text: &str) {
+        let mut said = self.warnings.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(text.to_owned()) {
+            (self.warnings.say)(text);
         }
     }
 }
@@ -63,33 +97,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_trusted_as_a_whole() {
-        let trust =
-            Trust::Listed(vec!["https://vault.example.com".into(), "http://a/b/".into(), String::new()]);
-        for address in [
-            "https://vault.example.com",
-            "https://vault.example.com/",
-            "https://vault.example.com/x",
-            "http://a/b",
-        ] {
-            assert!(trust.admits(address), "{address}");
-        }
-        for address in [
-            "https://vault.example.com.evil.org",
-            "https://vault.example.com:1",
-            "http://vault.example.com",
-            "http://a/",
-            "/",
-            "",
-        ] {
-            assert!(!trust.admits(address), "{address}");
-        }
-        assert!(Trust::All.admits("http://anywhere"));
-    }
-
-    #[test]
     fn an_empty_variable_is_none() {
         let setup = KeySetup::new(|name| Some(if name == "A" { "a".to_owned() } else { String::new() }));
         assert_eq!((setup.variable("A").as_deref(), setup.variable("B")), (Some("a"), None));
+    }
+
+    #[test]
+    fn what_the_user_named_is_admitted_as_soon_as_it_is_known() {
+        let known = Arc::new(Mutex::new(Vec::new()));
+        let named = Arc::clone(&known);
+        let setup = KeySetup::new(|_| None).with_named(move || named.lock().expect("no panic").clone());
+        assert!(!setup.admits("https://a"));
+        known.lock().expect("no panic").push("https://a".to_owned());
+        assert!(setup.admits("https://a/b") && setup.is_named("https://a") && !setup.admits("https://b"));
+    }
+
+    #[test]
+    fn people_are_told_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
+        let setup = KeySetup::new(|_| None)
+            .with_warnings(move |text| log.lock().expect("no panic").push(text.to_owned()));
+        for text in ["a", "b", "a"] {
+            setup.clone().warn(text);
+        }
+        assert_eq!(*told.lock().expect("no panic"), ["a", "b"]);
     }
 }

@@ -167,6 +167,15 @@ impl Config {
         first_match(self.destination_rules.iter(), path)
     }
 
+    /// Returns a field of the destination rule for a path, or of its recreation rule, that sops passes over and that
+    /// looks like one that it reads: whoever publishes by such a rule publishes something else than was meant.
+    #[must_use]
+    pub fn destination_misspelling_for(&self, path: &str) -> Option<&Warning> {
+        let slot = first_slot(self.destination_rules.iter(), path).ok().flatten()?;
+        let below = slot.rule.as_ref().map(|rule| rule.misspelled.as_slice()).unwrap_or_default();
+        slot.misspelled.iter().chain(below).next()
+    }
+
     /// Returns whether there are creation rules at all; a file without them counts as no configuration.
     #[must_use]
     pub const fn has_creation_rules(&self) -> bool {
@@ -176,6 +185,11 @@ impl Config {
     /// Returns the creation rules that can be read.
     pub fn creation_rules(&self) -> impl Iterator<Item = &CreationRule> {
         self.creation_rules.iter().flatten().filter_map(|slot| slot.rule.as_ref().ok())
+    }
+
+    /// Returns the destination rules that can be read.
+    pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
+        self.destination_rules.iter().filter_map(|slot| slot.rule.as_ref().ok())
     }
 
     /// Returns why rules cannot be read, those included that nothing has asked for.

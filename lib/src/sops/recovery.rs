@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::groups::{AT_ONCE, GroupReport, KeyFailure, RecoverError};
-use crate::keys::{DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey};
+use crate::keys::{Cause, DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey, kms};
 use crate::secret::SecretBytes;
 use crate::shamir::{self, ShamirError};
 
@@ -60,6 +60,8 @@ struct Key<'a> {
 struct Attempt<'a> {
     key: usize,
     service: &'a dyn KeyService,
+    /// Whether a person is to help.
+    asking: bool,
     rank: Rank,
 }
 
@@ -74,11 +76,13 @@ impl<'a> Recovery<'a> {
             groups.iter().enumerate().flat_map(|(at, group)| group.0.iter().map(move |key| (at, key)))
         {
             let place = order.iter().position(|&name| name == key.kind().name).unwrap_or(order.len());
-            let of_key = services.iter().map(|&service| {
-                let rank = (place, service.effort(key));
-                Attempt { key: keys.len(), service, rank }
-            });
-            attempts.extend(of_key);
+            for &service in services {
+                let (effort, key) = (service.effort(key), keys.len());
+                attempts.push(Attempt { key, service, asking: false, rank: (place, effort) });
+                if effort != Effort::Person {
+                    attempts.push(Attempt { key, service, asking: true, rank: (place, Effort::Person) });
+                }
+            }
             let rank = services.iter().map(|service| service.effort(key)).min().unwrap_or(Effort::Free);
             keys.push(Key { key, group, rank: (place, rank), causes: Vec::new() });
         }
@@ -100,7 +104,11 @@ impl<'a> Recovery<'a> {
     async fn one_by_one(&mut self, stage: &[Attempt<'a>]) {
         for attempt in stage {
             if self.needs(attempt.key) {
-                let answer = attempt.service.unwrap(self.keys[attempt.key].key).await;
+                let key = self.keys[attempt.key].key;
+                let answer = match attempt.asking {
+                    true => attempt.service.unwrap_asking(key).await,
+                    false => unwrap(attempt.service, key).await,
+                };
                 self.take(attempt, answer);
             }
         }
@@ -115,7 +123,7 @@ impl<'a> Recovery<'a> {
             {
                 if self.needs(attempt.key) {
                     let key = self.keys[attempt.key].key;
-                    requests.push(async move { (attempt, attempt.service.unwrap(key).await) });
+                    requests.push(async move { (attempt, unwrap(attempt.service, key).await) });
                 }
             }
             let Some((attempt, answer)) = requests.next().await else { return };
@@ -140,7 +148,13 @@ impl<'a> Recovery<'a> {
         let key = &mut self.keys[attempt.key];
         match answer {
             Some(Ok(part)) => self.groups[key.group].part = Some(part),
-            Some(Err(error)) => key.causes.push((attempt.service.name(), error)),
+            // Nothing came of asking: the first attempt said as much.
+            Some(Err(KeyError::NoIdentity(_))) if attempt.asking => {}
+            Some(Err(error)) => {
+                let service = attempt.service.name();
+                key.causes.retain(|(name, _)| !attempt.asking || *name != service);
+                key.causes.push((service, error));
+            }
             None => {}
         }
     }
@@ -171,6 +185,22 @@ impl<'a> Recovery<'a> {
     }
 }
 
+/// Unwraps what a key holds, be it under another encryption context than the key names.
+async fn unwrap(service: &dyn KeyService, key: &MasterKey) -> Answer {
+    let answer = service.unwrap(key).await;
+    // A service elsewhere does not tell causes apart.
+    let may_be_mixed_up = matches!(&answer, Some(Err(KeyError::Service(error)))
+        if matches!(error.cause, Cause::Ciphertext | Cause::Other));
+    if may_be_mixed_up {
+        for key in kms::mixed_up(key) {
+            if let Some(Ok(part)) = service.unwrap(&key).await {
+                return Some(Ok(part));
+            }
+        }
+    }
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -179,7 +209,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::keys::{Cause, KEY_KINDS, KeyFuture, ServiceError};
+    use crate::keys::{KEY_KINDS, KeyFuture, ServiceError};
 
     /// A service that knows keys by their names, and writes down what it is asked.
     #[derive(Default)]
@@ -224,6 +254,15 @@ mod tests {
                 let known = self.known.contains(&key.to_string().as_str());
                 let denied = || ServiceError::new(Cause::Denied, "no").into();
                 Some(if known { Ok([7; 32][..].into()) } else { Err(denied()) })
+            })
+        }
+
+        fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(async move {
+                (key.to_string() == "ask").then(|| {
+                    self.note(format!("{key}??"));
+                    Err(ServiceError::new(Cause::Denied, "no again").into())
+                })
             })
         }
     }
@@ -301,6 +340,16 @@ mod tests {
             [(false, "a p".to_owned()), (true, "g".to_owned())]
         );
         assert_eq!((error.recovered, error.required), (1, 2));
+    }
+
+    #[test]
+    fn a_person_helps_once_all_else_failed() {
+        let groups = [group(&["age:ask", "gcp_kms:g"])];
+        let helpless = service(&[]);
+        let error = run(&helpless, &groups, 1, BY_EFFORT).expect("nobody knows the keys");
+        assert_eq!(helpless.log(), "ask? ask! g? g! ask??");
+        let causes: Vec<_> = error.groups[0].failures.iter().map(|failure| failure.causes.len()).collect();
+        assert_eq!(causes, [1, 1], "a second answer takes the place of the first");
     }
 
     #[test]

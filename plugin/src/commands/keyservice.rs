@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     if !is_socket && !args.allow_uid.is_empty() {
         return Err(Failure::Usage("--allow-uid is for Unix sockets: TCP tells no user".to_owned()));
     }
-    let options = context.options.key_services(&context.session.environment)?;
+    let options = context.key_service_options()?;
     let services = key_services::of_server(context.session, &options);
     if services.is_empty() {
         return Err(Failure::Usage(

@@ -295,7 +295,7 @@ impl Status {
             differ(
                 "other-rule",
                 format!(
-                    "values are not chosen as {} says: see `kubectl seal rotate --rule`",
+                    "values are not chosen as {} says: see `kubectl seal updatekeys --rule`",
                     settings.source
                 ),
             );

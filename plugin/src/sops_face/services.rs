@@ -1,5 +1,7 @@
 //! The key services of a run: the keys of this machine, and those that `--keyservice` names.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use selkie::keys::{KeyService, Trust};
@@ -8,9 +10,10 @@ use selkie::sops::BY_EFFORT;
 
 use super::failure::Failure;
 use super::log::Level;
-use super::{Context, flags};
+use super::{Context, creation, flags};
 use crate::exit::Exit;
 use crate::key_services::{self, KeyServiceOptions};
+use crate::named_addresses::NamedAddresses;
 
 /// The key services of a run, and which kinds of keys they are to try first.
 pub(super) struct Services {
@@ -27,6 +30,8 @@ impl Services {
             local: context.given.switch("enable-local-keyservice"),
             services: addresses(context),
             service_limit: PATIENCE,
+            named: Some(named_addresses(context)),
+            warn: Arc::new(context.log.warner()),
             ..KeyServiceOptions::default()
         };
         let services = key_services::of_run(context.session, &options);
@@ -50,6 +55,17 @@ impl Services {
             false => Ok(()),
         }
     }
+}
+
+/// Returns the addresses of key servers that the user named.
+fn named_addresses(context: &Context<'_>) -> NamedAddresses {
+    let config = context.global().path("config").map(Path::new);
+    let named = NamedAddresses::new(&context.session.directory, config);
+    for front in ["", "add-"] {
+        // What cannot be read is told by whoever uses it.
+        named.note_keys(&creation::given_keys(context, front).unwrap_or_default());
+    }
+    named
 }
 
 /// Returns where the key services are that the flags name. What is no address is passed over, as in sops.

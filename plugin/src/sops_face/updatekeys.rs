@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use selkie::format::Format;
 use selkie::keys::KeyGroup;
+use selkie::sops::resolve;
 
 use super::config::Configuration;
 use super::document::{Source, recover, rewrap, write_in_place};
@@ -72,7 +73,11 @@ fn update(
         let config = configuration.file().map(|file| file.path.display().to_string()).unwrap_or_default();
         Failure::generic(format!("The config file {config} does not contain any creation rule"))
     })?;
-    let change = Change::new(&encrypted.metadata, &rule.groups);
+    // As sops does: a rule that names no version of a key means the newest one.
+    let mut groups = rule.groups.clone();
+    pollster::block_on(resolve(&mut groups, &services.all()))
+        .map_err(|error| Failure::generic(report::of_wrapping(&error)))?;
+    let change = Change::new(&encrypted.metadata, &groups);
     if change.is_none() {
         note(context, &format!("File {shown} already up to date"));
         return Ok(());
@@ -86,12 +91,15 @@ fn update(
     let recovered = recover(encrypted.metadata.clone(), services, &[]);
     let mut envelope = recovered
         .map_err(|(error, threshold)| Failure::new(Exit::DataKey, report::of_recovery(&error, threshold)))?;
-    rewrap(context, &mut envelope, rule.groups.clone(), change.threshold.1, services).map_err(|error| {
+    rewrap(context, &mut envelope, groups, change.threshold.1, services).map_err(|error| {
         Failure::generic(format!("error updating one or more master keys: {}", report::of_wrapping(&error)))
     })?;
     let expected = Expected::Content(encrypted.tree.source());
     write_in_place(context, &path, &encrypted.with_metadata(&envelope)?, Audience::Everyone, expected)?;
     note(context, &format!("File {shown} synced with new keys"));
+    if change.removes() {
+        note(context, "The data key is the same: whoever lost a key still knows it, until `sops rotate -i`");
+    }
     Ok(())
 }
 
@@ -125,7 +133,7 @@ fn note(context: &Context<'_>, message: &str) {
 }
 
 /// How the keys of a file change.
-struct Change {
+pub(super) struct Change {
     groups: Vec<GroupChange>,
     threshold: (usize, usize),
 }
@@ -141,7 +149,7 @@ struct GroupChange {
 impl Change {
     /// Compares the groups of a file with those of a rule, position by position. The file's threshold
     /// stays as far as there are groups enough.
-    fn new(metadata: &selkie::sops::Metadata, wanted: &[KeyGroup]) -> Self {
+    pub(super) fn new(metadata: &selkie::sops::Metadata, wanted: &[KeyGroup]) -> Self {
         let old = &metadata.groups;
         let empty = KeyGroup::default();
         let pair = |at| (old.get(at).unwrap_or(&empty), wanted.get(at).unwrap_or(&empty));
@@ -152,15 +160,20 @@ impl Change {
     }
 
     fn is_none(&self) -> bool {
-        let is_same = |group: &GroupChange| group.added.is_empty() && group.removed.is_empty();
-        self.groups.iter().all(is_same) && self.threshold.0 == self.threshold.1
+        self.keeps_keys() && self.threshold.0 == self.threshold.1
+    }
+
+    /// Returns whether every group keeps its keys.
+    pub(super) fn keeps_keys(&self) -> bool {
+        self.groups.iter().all(|group| group.added.is_empty() && group.removed.is_empty())
+    }
+
+    fn removes(&self) -> bool {
+        self.groups.iter().any(|group| !group.removed.is_empty())
     }
 
     fn describe(&self, is_coloured: bool) -> String {
-        let paint = |code: u8, text: String| match is_coloured {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m\n"),
-            false => format!("{text}\n"),
-        };
+        let paint = |code, text| paint(is_coloured, code, text);
         let (green, red) = (|text| paint(32, format!("+++ {text}")), |text| paint(31, format!("--- {text}")));
         let mut text = String::from("The following changes will be made to the file's groups:\n");
         match self.threshold {
@@ -170,13 +183,29 @@ impl Change {
                 text += &if old > 0 { red(format!("shamir_threshold: {old}")) } else { String::new() };
             }
         }
+        text + &self.describe_groups(is_coloured)
+    }
+
+    /// Returns the groups with their keys, each on a line of its own.
+    pub(super) fn describe_groups(&self, is_coloured: bool) -> String {
+        let paint = |code, text| paint(is_coloured, code, text);
+        let (green, red) = (|key| paint(32, format!("+++ {key}")), |key| paint(31, format!("--- {key}")));
+        let mut text = String::new();
         for (at, group) in self.groups.iter().enumerate() {
             text += &paint(4, format!("Group {}", at + 1));
             text.extend(group.common.iter().map(|key| format!("    {key}\n")));
-            text.extend(group.added.iter().cloned().map(green));
-            text.extend(group.removed.iter().cloned().map(red));
+            text.extend(group.added.iter().map(green));
+            text.extend(group.removed.iter().map(red));
         }
         text
+    }
+}
+
+/// Returns a line in a colour, if it is to have one.
+fn paint(is_coloured: bool, code: u8, text: String) -> String {
+    match is_coloured {
+        true => format!("\u{1b}[{code}m{text}\u{1b}[0m\n"),
+        false => format!("{text}\n"),
     }
 }
 
