@@ -18,8 +18,10 @@ use selkie::secret::SecretBytes;
 
 pub use place::{Place, Service, free_port, text};
 
+type Test = fn() -> Result<(), Failed>;
+
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Result<(), Failed>); 10] = [
+    let tests: [(&str, Test); 10] = [
         ("a_socket_serves_whoever_runs_it", a_socket_serves_whoever_runs_it),
         ("a_living_service_is_not_replaced", a_living_service_is_not_replaced),
         ("other_users_are_turned_away", other_users_are_turned_away),
