@@ -2,7 +2,7 @@
 # Measures our program beside the real sops and the real kubeseal, and writes docs/performance.md. Takes about a
 # quarter of an hour; let nothing else run meanwhile. With the names of parts, only those are measured, and the page
 # stays as it is.
-# usage: benches/run.sh [sops|sealed|cores]...
+# usage: benches/run.sh [sops|keyservice|sealed|cores]...
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -18,13 +18,16 @@ use selkie::secret::SecretBytes;
 
 pub use place::{Place, Service, free_port, text};
 
+type Test = fn() -> Result<(), Failed>;
+
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Result<(), Failed>); 9] = [
+    let tests: [(&str, Test); 10] = [
         ("a_socket_serves_whoever_runs_it", a_socket_serves_whoever_runs_it),
         ("a_living_service_is_not_replaced", a_living_service_is_not_replaced),
         ("other_users_are_turned_away", other_users_are_turned_away),
         ("other_machines_are_served_on_request_alone", other_machines_are_served_on_request_alone),
         ("who_is_asked_first_may_refuse", who_is_asked_first_may_refuse),
+        ("nobody_has_to_answer", nobody_has_to_answer),
         ("failures_name_the_key_and_what_helps", failures_name_the_key_and_what_helps),
         ("local_keys_can_be_left_out", local_keys_can_be_left_out),
         ("many_files_wait_together", many_files_wait_together),
@@ -174,13 +177,34 @@ fn who_is_asked_first_may_refuse() -> Result<(), Failed> {
     let question = format!("decrypt with age {}, for process ", place.recipient);
     assert!(log.contains(&question) && log.contains(": allow it? [y/N] "), "{log}");
     assert!(log.contains(": refused") && log.contains(": done"), "{log}");
-    // Once there is nobody to ask any more, the answer is no.
-    let service =
-        place.serve("sops", &["keyservice", "--verbose", "--prompt", "--net", "unix", "--addr", "s.sock"])?;
+    Ok(())
+}
+
+fn nobody_has_to_answer() -> Result<(), Failed> {
+    let place = Place::new()?;
+    place.write("a.yaml", "a: one\n")?;
+    place.succeeds(place.command("kubectl-seal").args(["encrypt", "-i", "a.yaml"]))?;
+    let elsewhere = place.stranger();
+    // Whoever asked has gone by the time that the service is to end.
+    let service = place.serve("kubectl-seal", &["keyservice", "--listen", "unix:keys.sock", "--prompt"])?;
+    let words = ["view", "a.yaml", "--key-timeout=1", "--keyservice", &service.address];
+    let late = elsewhere.command("kubectl-seal").args(words).output()?;
+    assert_eq!(late.status.code(), Some(128));
+    assert!(text(&late.stderr).contains("--key-timeout"), "{}", text(&late.stderr));
+    service.end()?;
+    assert!(!place.work("keys.sock").exists());
+    // Where there is nobody to ask any more, the answer is no.
+    let socket = place.work("s.sock").display().to_string();
+    let words = ["keyservice", "--verbose", "--prompt", "--net", "unix", "--addr", &socket];
+    let mut service = place.serve("sops", &words)?;
+    service.hush();
     let refused =
         elsewhere.command("sops").args(["decrypt", "--keyservice", &service.address, "a.yaml"]).output()?;
     assert_eq!(refused.status.code(), Some(128));
-    assert!(text(&refused.stderr).contains("Request rejected by user"), "{}", text(&refused.stderr));
+    // Reports break lines.
+    let errors = text(&refused.stderr).replace('|', " ");
+    let errors = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(errors.contains("Request rejected by user"), "{errors}");
     let log = service.end()?;
     assert!(log.contains("Received decrypt request using age key") && log.contains("(y/n): "), "{log}");
     Ok(())

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cores;
+mod keyservice;
 mod manifests;
 mod page;
 mod sealed;
@@ -21,8 +22,12 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Measures something, and adds it to the page.
 type Part = fn(&Bench, &mut Page) -> Result<()>;
 
-const PARTS: [(&str, Part); 3] =
-    [("sops", sops::measure), ("sealed", sealed::measure), ("cores", cores::measure)];
+const PARTS: [(&str, Part); 4] = [
+    ("sops", sops::measure),
+    ("keyservice", keyservice::measure),
+    ("sealed", sealed::measure),
+    ("cores", cores::measure),
+];
 
 fn main() -> Result<()> {
     // Cargo adds a flag of its own.

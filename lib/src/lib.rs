@@ -27,7 +27,8 @@
 //! [`mod@format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
 //! trees under a data key. [`sealed`] encrypts Secrets to a controller, and renders their templates with
 //! [`mod@template`]. [`scheme`] is one face for both. None of them reads an environment, a file, a clock or a
-//! network: callers hand in bytes, identities, randomness and the time.
+//! network: callers hand in bytes, identities, randomness and the time. What crosses a network are the services of
+//! kinds of keys that are elsewhere, and `keyservice`, which uses keys in another process.
 
 pub mod format;
 pub mod keys;

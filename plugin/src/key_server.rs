@@ -6,8 +6,9 @@ mod socket;
 
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,9 +51,14 @@ pub struct Place {
     /// Where it is.
     pub address: Address,
     listener: Listener,
-    #[cfg(unix)]
-    socket: Option<socket::Socket>,
+    leftover: Option<Leftover>,
 }
+
+/// What has to be removed.
+#[cfg(unix)]
+type Leftover = socket::Socket;
+#[cfg(not(unix))]
+type Leftover = ();
 
 /// A use of a key that somebody asks for.
 pub struct Asked {
@@ -68,6 +74,9 @@ pub struct Asked {
 
 /// What the person who runs the service is told and asked, in the words of a face.
 pub trait Voice {
+    /// Hears that others are served from now on.
+    fn begins(&self);
+
     /// Returns whether a key may be used.
     fn asks(&self, asked: &Asked) -> bool;
 
@@ -96,7 +105,7 @@ impl Place {
                 Ok(Self {
                     address: Address::Unix { path, users: Vec::new() },
                     listener: Listener::Unix { listener, users },
-                    socket: Some(socket),
+                    leftover: Some(socket),
                 })
             }
             #[cfg(not(unix))]
@@ -137,12 +146,7 @@ impl Place {
         // The one that the system chose, if it was to choose.
         let port = listener.local_addr().map_err(failed)?.port();
         let host = host.to_owned();
-        Ok(Self {
-            address: Address::Tcp { host, port },
-            listener: Listener::Tcp(listener),
-            #[cfg(unix)]
-            socket: None,
-        })
+        Ok(Self { address: Address::Tcp { host, port }, listener: Listener::Tcp(listener), leftover: None })
     }
 }
 
@@ -168,11 +172,15 @@ pub fn serve(
     asks: bool,
 ) -> Result<(), KeyServerError> {
     let (sender, events) = mpsc::channel();
-    let on_signal = sender.clone();
     let broken = |error: &dyn std::error::Error| KeyServerError::Serve(error.to_string());
+    let Place { listener, leftover, .. } = place;
+    let (leftover, is_asking) = (Arc::new(Mutex::new(leftover)), Arc::new(AtomicBool::new(false)));
+    let ending = Ending { leftover: Arc::clone(&leftover), is_asking: Arc::clone(&is_asking) };
+    let on_signal = sender.clone();
     let _watch = signals::Watch::new(move |signal| {
         // Whoever listens has ended if nobody does.
         let _ = on_signal.send(Event::Signal(signal));
+        ending.clone().insist();
     })
     .map_err(|error| broken(&error))?;
     let desk = Desk { events: sender.clone(), questions: asks.then(Mutex::default) };
@@ -181,7 +189,6 @@ pub fn serve(
     // Before the thread, so that what is wrong is told here.
     remote.runtime().map_err(|error| broken(&error))?;
     let server = KeyServer::new(services, desk);
-    let Place { listener, .. } = place;
     thread::spawn(move || {
         let served = remote.runtime().map_err(|error| error.to_string()).and_then(|runtime| {
             let end = async move { drop(ended.await) };
@@ -190,15 +197,30 @@ pub fn serve(
         // As above.
         let _ = sender.send(Event::Ended(served));
     });
-    #[cfg(unix)]
-    let socket = place.socket;
-    #[cfg(unix)]
-    let forget = move || drop(socket);
-    #[cfg(not(unix))]
-    let forget = || {};
-    let result = attend(&events, voice, end);
-    forget();
+    voice.begins();
+    let result = attend(&events, voice, end, &is_asking);
+    lock(&leftover).take();
     result
+}
+
+/// Ends the process if a signal does not do so in time: a person may be thinking about a question.
+#[derive(Clone)]
+struct Ending {
+    leftover: Arc<Mutex<Option<Leftover>>>,
+    is_asking: Arc<AtomicBool>,
+}
+
+impl Ending {
+    fn insist(self) {
+        thread::spawn(move || {
+            let deadline = Instant::now() + 2 * GRACE;
+            while Instant::now() < deadline && !self.is_asking.load(Ordering::SeqCst) {
+                thread::sleep(GRACE / 100);
+            }
+            lock(&self.leftover).take();
+            signals::exit(0);
+        });
+    }
 }
 
 /// Tells and asks what comes up until the service has ended.
@@ -206,6 +228,7 @@ fn attend(
     events: &Receiver<Event>,
     voice: &dyn Voice,
     end: oneshot::Sender<()>,
+    is_asking: &AtomicBool,
 ) -> Result<(), KeyServerError> {
     let (mut end, mut deadline) = (Some(end), None);
     loop {
@@ -217,8 +240,14 @@ fn attend(
         };
         match event {
             Some(Event::Asks(asked, answer)) => {
+                let is_admitted = deadline.is_none() && {
+                    is_asking.store(true, Ordering::SeqCst);
+                    let is_admitted = voice.asks(&asked);
+                    is_asking.store(false, Ordering::SeqCst);
+                    is_admitted
+                };
                 // Who asked may have gone meanwhile.
-                let _ = answer.send(deadline.is_none() && voice.asks(&asked));
+                let _ = answer.send(is_admitted);
             }
             Some(Event::Used(asked, how)) => voice.used(&asked, &how),
             Some(Event::TurnedAway(peer)) => voice.turned_away(&peer),
@@ -260,7 +289,7 @@ impl Desk {
 impl Gate for Desk {
     fn admits(&self, asked: &Use<'_>) -> bool {
         let Some(questions) = &self.questions else { return true };
-        let _turn = questions.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(questions);
         if !asked.is_awaited() {
             return false;
         }
@@ -298,6 +327,10 @@ impl Asked {
     pub fn who(&self) -> String {
         self.peer.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long what is under way may take once the service is to end.

@@ -161,6 +161,11 @@ impl Service {
         Ok(self.child.stdin.as_mut().ok_or("it has an input")?.write_all(text.as_bytes())?)
     }
 
+    /// Types nothing any more.
+    pub fn hush(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Ends it as a user would, and returns what it said.
     pub fn end(mut self) -> Result<String, Failed> {
         let id = self.child.id().to_string();

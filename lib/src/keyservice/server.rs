@@ -79,6 +79,7 @@ impl KeyServer {
         Server::builder()
             .max_concurrent_streams(streams)
             .http2_max_header_list_size(MAX_HEADERS)
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
             .serve_with_incoming_shutdown(service, connections, end)
             .await
             .map_err(io::Error::other)
@@ -93,7 +94,8 @@ impl KeyServer {
         if !asked.is_awaited() {
             return Err(Status::cancelled("nobody waits for the answer"));
         }
-        if !self.gate.admits(asked) {
+        let is_admitted = self.gate.admits(asked);
+        if !is_admitted && asked.is_awaited() {
             self.gate.ended(asked, None);
             return Err(Status::permission_denied("Request rejected by user"));
         }
@@ -251,6 +253,9 @@ impl Drop for Caller {
 /// How long the headers of a request may be, in bytes.
 const MAX_HEADERS: u32 = 16 << 10;
 
+/// How often a connection must show that there is still somebody at its other end.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
 /// How long nobody is let in after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -344,7 +349,9 @@ mod tests {
     impl Drop for Running {
         fn drop(&mut self) {
             drop(self.end.take());
-            self.thread.take().map(|thread| thread.join().expect("the server ends well"));
+            if let Some(thread) = self.thread.take() {
+                thread.join().expect("the server ends well");
+            }
         }
     }
 
@@ -375,6 +382,17 @@ mod tests {
                 Some(Err(_)) => "failed",
             };
             self.note(format!("{} {} {result}", asked.operation, asked.key));
+        }
+    }
+
+    /// Writes down who asks.
+    #[derive(Clone, Default)]
+    struct Peers(Arc<Mutex<Vec<Option<Peer>>>>);
+
+    impl Gate for Peers {
+        fn admits(&self, asked: &Use<'_>) -> bool {
+            self.0.lock().expect("no panic").push(asked.peer.cloned());
+            true
         }
     }
 
@@ -421,11 +439,16 @@ mod tests {
     fn many_requests_are_under_way_at_once() {
         let count = 64;
         let service = Prefix { meeting: Some(Arc::new(Barrier::new(count))), ..Prefix::default() };
-        let server = Running::start(KeyServer::new(vec![Box::new(service)], Open));
+        let peers = Peers::default();
+        let server = Running::start(KeyServer::new(vec![Box::new(service)], peers.clone()));
         let client = server.client();
         let keys: Vec<_> = (0..count).map(|index| key("age1a", &format!("w:{index}"))).collect();
         let answers = block_on(join_all(keys.iter().map(|key| client.unwrap(key))));
         assert!(answers.iter().all(|answer| matches!(answer, Some(Ok(_)))));
+        let mut peers = peers.0.lock().expect("no panic").clone();
+        assert_eq!(peers.len(), count);
+        peers.dedup();
+        assert_eq!(peers.len(), 1, "they share a connection");
     }
 
     #[test]

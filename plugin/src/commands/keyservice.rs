@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     if !is_socket && !args.allow_uid.is_empty() {
         return Err(Failure::Usage("--allow-uid is for Unix sockets: TCP tells no user".to_owned()));
     }
-    let options = context.options.key_services(&context.session.environment)?;
+    let options = context.key_service_options()?;
     let services = key_services::of_server(context.session, &options);
     if services.is_empty() {
         return Err(Failure::Usage(
@@ -72,8 +72,7 @@ pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
             "whoever reaches this address can use your keys, and whoever is in between can read data keys",
         ),
     }
-    let voice = Terminal { context };
-    report.note(format!("listening at {}; end it with Control-C", place.address));
+    let voice = Terminal { context, address: place.address.clone() };
     serve(place, services, &voice, args.prompt)?;
     Ok(Exit::Success)
 }
@@ -89,6 +88,7 @@ fn default_address(context: &Context<'_>) -> Result<Address, Failure> {
 /// Whoever started the command.
 struct Terminal<'a> {
     context: &'a Context<'a>,
+    address: Address,
 }
 
 impl Terminal<'_> {
@@ -98,6 +98,10 @@ impl Terminal<'_> {
 }
 
 impl Voice for Terminal<'_> {
+    fn begins(&self) {
+        self.context.report.note(format!("listening at {}; end it with Control-C", self.address));
+    }
+
     fn asks(&self, asked: &Asked) -> bool {
         let session = self.context.session;
         let question = escape(&describe(asked));

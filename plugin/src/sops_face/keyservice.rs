@@ -49,8 +49,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
     }
     let options = KeyServiceOptions { trust: Trust::All, ..KeyServiceOptions::default() };
     let services = key_services::of_server(context.session, &options);
-    log.say(LOGGER, Level::Info, &format!("Listening on {network}://{address}"), &[]);
-    let voice = Sops { context, log: &log };
+    let voice = Sops { context, log: &log, address: format!("{network}://{address}") };
     serve(place, services, &voice, context.given.switch("prompt")).map_err(|error| failed(error.to_string()))
 }
 
@@ -85,9 +84,14 @@ fn describe(network: &str, address: &str, error: &KeyServerError) -> String {
 struct Sops<'a> {
     context: &'a Context<'a>,
     log: &'a Log<'a>,
+    address: String,
 }
 
 impl Voice for Sops<'_> {
+    fn begins(&self) {
+        self.log.say(LOGGER, Level::Info, &format!("Listening on {}", self.address), &[]);
+    }
+
     fn asks(&self, asked: &Asked) -> bool {
         let session = self.context.session;
         let question = format!(
