@@ -30,6 +30,7 @@
 //! network: callers hand in bytes, identities, randomness and the time.
 
 pub mod format;
+pub mod hash_chain;
 pub mod keys;
 pub mod kubeseal;
 pub mod manifest;
