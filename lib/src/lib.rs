@@ -31,6 +31,7 @@
 //! kinds of keys that are elsewhere, and `keyservice`, which uses keys in another process.
 
 pub mod format;
+pub mod hash_chain;
 pub mod keys;
 #[cfg(feature = "keyservice")]
 pub mod keyservice;

@@ -1,23 +1,76 @@
-//! The audit log of sops, which an administrator turns on for all users of a machine.
+//! The audit log, which an administrator turns on for all users of a machine.
 //!
-//! sops writes to it before it encrypts or decrypts, and does neither if it cannot. This build cannot
-//! write to it, and therefore does neither as well.
+//! Whatever is encrypted or decrypted is written to every log that `/etc/sops/audit.yaml` names, before a plaintext or
+//! ciphertext is handed out; if one of them does not take it, nothing is. No option and no variable turns it off.
 
-use std::path::Path;
+mod configuration;
+mod file;
+mod postgres;
+mod syslog;
 
-use selkie::format::Format;
-use serde_json::Value as Json;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use crate::files;
+use serde_json::{Value as Json, json};
+
 use crate::session::Session;
+use configuration::BackendConfig;
+
+/// Where events are written to, in a run.
+pub struct AuditLog {
+    backends: OnceLock<Result<Vec<Box<dyn Backend>>, AuditError>>,
+}
+
+/// Takes events.
+pub trait Backend: Send + Sync {
+    /// Writes an event down for good.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    fn record(&self, event: &Event) -> Result<(), AuditError>;
+}
+
+/// What happens to a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Its values are decrypted.
+    Decrypt,
+    /// Its values are encrypted.
+    Encrypt,
+    /// It gets other master keys around its data key. Sops does not write that down.
+    Rewrap,
+    /// It gets a new data key.
+    Rotate,
+}
+
+/// What is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What happens.
+    pub deed: Deed,
+    /// The absolute path of the document.
+    pub file: String,
+    /// Who does it.
+    pub user: String,
+    /// On which machine.
+    pub host: String,
+    /// When: RFC 3339.
+    pub time: String,
+}
 
 /// Why nothing may be encrypted or decrypted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
-    /// The log is turned on.
-    #[error("{0} asks for an audit log, which this build cannot write to")]
-    Unsupported(String),
+    /// A log cannot be written to.
+    #[error("the audit log ({name}) cannot be written: {why}")]
+    Backend {
+        /// The log, without any password.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// What turns the log on cannot be read.
     #[error("{path}: {why}")]
     Unusable {
@@ -28,26 +81,93 @@ pub enum AuditError {
     },
 }
 
-/// Fails if whatever is encrypted or decrypted on this machine is to be logged.
-///
-/// # Errors
-/// If it is, or if that cannot be known.
-pub fn check(session: &Session) -> Result<(), AuditError> {
-    check_file(&session.audit)
+impl AuditLog {
+    /// Returns a log that nothing was written to yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { backends: OnceLock::new() }
+    }
+
+    /// Makes sure that events can be written: before anything is done.
+    ///
+    /// # Errors
+    /// If what turns the log on cannot be read, or a log cannot be had.
+    pub fn open(&self, session: &Session) -> Result<&[Box<dyn Backend>], AuditError> {
+        let open = || configuration::read(&session.audit)?.iter().map(BackendConfig::open).collect();
+        self.backends.get_or_init(open).as_deref().map_err(Clone::clone)
+    }
+
+    /// Writes down what is about to happen to a document, which stdin may be.
+    ///
+    /// # Errors
+    /// If a log does not take it: then it must not happen.
+    pub fn record(&self, session: &Session, deed: Deed, file: Option<&Path>) -> Result<(), AuditError> {
+        let backends = self.open(session)?;
+        if backends.is_empty() {
+            return Ok(());
+        }
+        let file = file.map_or_else(|| PathBuf::from("<stdin>"), |file| session.absolute(file));
+        let event = Event {
+            deed,
+            file: file.display().to_string(),
+            user: user(),
+            host: ::syslog::Formatter3164::default().hostname.unwrap_or_default(),
+            time: session.now(),
+        };
+        backends.iter().try_for_each(|backend| backend.record(&event))
+    }
 }
 
-fn check_file(path: &Path) -> Result<(), AuditError> {
-    // As in sops, a file that cannot be opened counts as none.
-    let Ok(text) = files::read(path) else { return Ok(()) };
-    let name = || path.display().to_string();
-    let tree = Format::Yaml
-        .read(text)
-        .map_err(|error| AuditError::Unusable { path: name(), why: error.to_string() })?;
-    let configuration = tree.documents().first().map_or(Json::Null, |&root| tree.to_json(root));
-    match configuration.pointer("/backends/postgres") {
-        Some(Json::Array(backends)) if !backends.is_empty() => Err(AuditError::Unsupported(name())),
-        _ => Ok(()),
+impl Default for AuditLog {
+    fn default() -> Self {
+        Self::new()
     }
+}
+
+impl Deed {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Decrypt => "decrypt",
+            Self::Encrypt => "encrypt",
+            Self::Rewrap => "rewrap",
+            Self::Rotate => "rotate",
+        }
+    }
+}
+
+impl Event {
+    /// Returns the event, for programs.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        json!({
+            "time": self.time,
+            "action": self.deed.name(),
+            "file": self.file,
+            "username": self.user,
+            "host": self.host,
+            "program": concat!("kubectl-seal ", env!("CARGO_PKG_VERSION")),
+        })
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Returns who runs this: the name of the real user, or the number if there is none.
+#[cfg(unix)]
+fn user() -> String {
+    let id = nix::unistd::Uid::current();
+    nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name)
+}
+
+#[cfg(not(unix))]
+fn user() -> String {
+    std::env::var("USERNAME").unwrap_or_default()
 }
 
 /// What turns the log on.
@@ -98,25 +218,6 @@ mod tests {
         }
     }
 
-    const ASKED: &str = "backends:\n  postgres:\n    - connection_string: postgres://x\n";
-
-    fn check_text(text: &str) -> Result<(), AuditError> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("audit.yaml");
-        std::fs::write(&path, text).expect("written");
-        check_file(&path)
-    }
-
-    #[test]
-    fn log_that_is_asked_for_stops_the_run() {
-        let asked = check_text(ASKED);
-        assert!(matches!(asked, Err(AuditError::Unsupported(_))));
-        assert!(matches!(check_text("backends: [\n"), Err(AuditError::Unusable { .. })));
-    }
-
-    #[test]
-    fn no_backend_is_no_log() {
-        check_text("backends:\n  postgres: []\n").expect("nothing to log to");
-        check_file(Path::new("/nonexistent")).expect("nothing to log to");
-    }
+    const ASKED: &str =
+        "backends:\n  postgres:\n    - connection_string: postgres://x:y@127.0.0.1:1/z?sslmode=disable\n";
 }

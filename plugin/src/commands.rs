@@ -1,6 +1,7 @@
 //! The subcommands of `kubectl seal`: one file each, and one line of [`Command`].
 
 mod access;
+mod audit;
 mod cert;
 mod completions;
 mod convert;
@@ -36,7 +37,6 @@ pub use reseal::LOCKED;
 use std::ffi::OsString;
 use std::path::Path;
 
-use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::keys::{KeyGroup, MasterKey};
 use selkie::secret::SecretBytes;
@@ -50,6 +50,7 @@ use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Place;
+use crate::sealing;
 use crate::targets::Target;
 
 /// What to do, in the order in which people come to need it.
@@ -80,6 +81,7 @@ pub enum Command {
     Cert(cert::Args),
     Convert(convert::Args),
     Keys(keys::Args),
+    Audit(audit::Args),
     Keyservice(keyservice::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
@@ -96,6 +98,7 @@ impl Command {
     pub fn run(&self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self {
             Self::Access(args) => access::run(args, context),
+            Self::Audit(args) => audit::run(args, context),
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Convert(args) => convert::run(args, context),
@@ -145,7 +148,7 @@ fn change_in_place(
     let unlocked = document.unlock(context, check)?;
     let plain = document.format.read(unlocked.opened.plaintext()?)?;
     let changed = change(document.format, &plain, &unlocked)?;
-    let Some(resealed) = unlocked.reseal_if_changed(&changed, &context.session.now(), &mut OsRng)? else {
+    let Some(resealed) = sealing::reseal(context, document.path.as_deref(), &unlocked, &changed)? else {
         return Ok(Outcome::Unchanged);
     };
     document::replace(context, target.path().unwrap_or(Path::new("")), &document.source, &resealed.text)?;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use selkie::format::{Format, WriteOptions};
 use selkie::keys::KeyService;
 
+use crate::audit::{AuditLog, Deed};
 use crate::cli::Options;
 use crate::config_file::{ConfigFile, discover};
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use crate::key_services::KeyServiceOptions;
 use crate::named_addresses::NamedAddresses;
 use crate::report::Report;
 use crate::session::Session;
-use crate::{audit, identities, key_services};
+use crate::{identities, key_services};
 
 /// What every subcommand works with.
 pub struct Context<'a> {
@@ -30,6 +31,7 @@ pub struct Context<'a> {
     configs: Mutex<HashMap<PathBuf, Option<Arc<ConfigFile>>>>,
     services: OnceLock<Vec<Box<dyn KeyService>>>,
     exposure: Once,
+    audit: AuditLog,
 }
 
 impl<'a> Context<'a> {
@@ -47,6 +49,7 @@ impl<'a> Context<'a> {
             configs: Mutex::default(),
             services: OnceLock::new(),
             exposure: Once::new(),
+            audit: AuditLog::new(),
         }
     }
 
@@ -83,9 +86,9 @@ impl<'a> Context<'a> {
     /// Returns what wraps and unwraps data keys: nothing is encrypted or decrypted without it.
     ///
     /// # Errors
-    /// If the administrator of the machine wants to know of it, or if there is nobody to ask.
+    /// If the administrator of the machine wants to know of it and cannot be told, or if there is nobody to ask.
     pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
-        audit::check(self.session)?;
+        self.audit.open(self.session)?;
         let services = match self.services.get() {
             Some(services) => services,
             None => {
@@ -109,6 +112,14 @@ impl<'a> Context<'a> {
             warn: Arc::new(self.report.warner()),
             ..self.options.key_services(&self.session.environment)?
         })
+    }
+
+    /// Tells the administrator of the machine what is about to happen to a document, which stdin may be.
+    ///
+    /// # Errors
+    /// If the administrator wants to know of it, and cannot be told: then it must not happen.
+    pub fn record(&self, deed: Deed, file: Option<&Path>) -> Result<(), Failure> {
+        Ok(self.audit.record(self.session, deed, file)?)
     }
 
     /// Warns of files with identities that everyone can read, once in a run.

@@ -187,7 +187,8 @@ impl Document {
     /// If it is not encrypted, no key at hand fits, or it was changed without one.
     pub fn unlock(&self, context: &Context<'_>, check: MacCheck) -> Result<Unlocked, Failure> {
         let is_unnamed = self.is_unnamed();
-        let opened = self.tree().and_then(|tree| unlock(context, self.format, tree, check));
+        let opened =
+            self.tree().and_then(|tree| unlock(context, self.path.as_deref(), self.format, tree, check));
         match opened {
             Err(Failure::Metadata(MetadataError::Missing) | Failure::Parse(_)) if is_unnamed => {
                 Err(Failure::Unnamed)

@@ -28,7 +28,8 @@ pub fn hint(failure: &Failure) -> Option<String> {
              `kubectl seal encrypt COPY --output FILE`; for new keys, see `kubectl seal updatekeys`"
         }
         Failure::Audit(_) => {
-            "nothing was encrypted or decrypted: do it with sops, which writes the log, or on another machine"
+            "nothing was encrypted or decrypted: the administrator of this machine turned the log on in \
+             /etc/sops/audit.yaml, and has to see to it that it can be written"
         }
         Failure::Backup { error: BackupError::Mixed, .. } => {
             "put keys in PEM and key Secrets into files of their own"

@@ -1,22 +1,24 @@
 //! Opening files, of whatever scheme they are, with the keys at hand.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use rand::rngs::OsRng;
 use selkie::format::Format;
-use selkie::keys::KeyService;
-use selkie::scheme::{KeySource, Keys, OpenDocument, Scheme, SchemeError, scheme_of};
+use selkie::scheme::{KeySource, Keys, OpenDocument, scheme_of};
 use selkie::sealed::{KeyRegistry, SealingCert};
 use selkie::secret::SecretBytes;
 use selkie::sops::{MacCheck, Metadata, MetadataError};
 use selkie::template::Surroundings;
 use selkie::tree::Tree;
 
+use crate::audit::Deed;
 use crate::certificate::CertificateFlags;
 use crate::context::Context;
 use crate::controller::ControllerFlags;
 use crate::document::Document;
 use crate::failure::Failure;
+use crate::sealing;
 use crate::sealing_keys::SealingKeyFlags;
 use crate::targets::Target;
 
@@ -37,7 +39,6 @@ pub struct OpeningFlags {
 pub struct Opener<'a> {
     context: &'a Context<'a>,
     flags: &'a OpeningFlags,
-    services: OnceLock<Vec<&'a dyn KeyService>>,
     registry: OnceLock<KeyRegistry>,
     cert: OnceLock<SealingCert>,
 }
@@ -45,13 +46,7 @@ pub struct Opener<'a> {
 impl OpeningFlags {
     /// Returns what opens the files of a run.
     pub const fn opener<'a>(&'a self, context: &'a Context<'a>) -> Opener<'a> {
-        Opener {
-            context,
-            flags: self,
-            services: OnceLock::new(),
-            registry: OnceLock::new(),
-            cert: OnceLock::new(),
-        }
+        Opener { context, flags: self, registry: OnceLock::new(), cert: OnceLock::new() }
     }
 }
 
@@ -83,7 +78,9 @@ impl Opener<'_> {
         check: MacCheck,
     ) -> Result<Box<dyn OpenDocument + '_>, Failure> {
         let is_unnamed = document.is_unnamed();
-        let opened = document.tree().and_then(|tree| self.open_tree(document.format, tree, check));
+        let opened = document
+            .tree()
+            .and_then(|tree| self.open_tree(document.path.as_deref(), document.format, tree, check));
         match opened {
             Err(Failure::Metadata(MetadataError::Missing) | Failure::Parse(_)) if is_unnamed => {
                 Err(Failure::Unnamed)
@@ -98,29 +95,40 @@ impl Opener<'_> {
     ///
     /// # Errors
     /// If it is not encrypted, no key at hand fits, or it was changed without one.
+    #[expect(clippy::disallowed_methods, reason = "only documents of SOPS are told to the audit log")]
     pub fn open_tree(
         &self,
+        file: Option<&Path>,
         format: Format,
         tree: Tree,
         check: MacCheck,
     ) -> Result<Box<dyn OpenDocument + '_>, Failure> {
         let scheme = scheme_of(&tree).ok_or(Failure::Metadata(MetadataError::Missing))?;
-        let keys = self.keys(scheme, check)?;
-        Ok(scheme.open(format, tree, &keys)?)
+        if scheme.key_source() == KeySource::KeyServices {
+            return Ok(Box::new(sealing::unlock(self.context, file, format, tree, check)?));
+        }
+        let registry = self.registry()?;
+        if registry.keys().is_empty() {
+            return Err(Failure::NoSealingKeys);
+        }
+        Ok(scheme.open(format, tree, &Keys { services: &[], mac: check, sealing: registry })?)
     }
 
     /// Encrypts a changed text of a file, if it changed.
     ///
     /// # Errors
     /// If the text is not of the format of the file, or cannot be encrypted.
+    #[expect(clippy::disallowed_methods, reason = "the log is written here")]
     pub fn seal(
         &self,
+        file: Option<&Path>,
         opened: &dyn OpenDocument,
         plaintext: &SecretBytes,
     ) -> Result<Option<SecretBytes>, Failure> {
         let cert = self.cert_for(opened)?;
         let mut surroundings = Surroundings { now: (self.context.session.clock)(), rng: &mut OsRng };
-        Ok(opened.seal(plaintext, cert, &mut surroundings)?)
+        let sealed = opened.seal(plaintext, cert, &mut surroundings)?;
+        self.record(file, opened, sealed)
     }
 
     /// Returns the certificate to seal changed values of a file for, if it needs one. Whoever only reads needs none.
@@ -142,9 +150,28 @@ impl Opener<'_> {
     ///
     /// # Errors
     /// If it cannot be encrypted.
-    pub fn make_whole(&self, opened: &dyn OpenDocument) -> Result<Option<SecretBytes>, SchemeError> {
+    #[expect(clippy::disallowed_methods, reason = "the log is written here")]
+    pub fn make_whole(
+        &self,
+        file: Option<&Path>,
+        opened: &dyn OpenDocument,
+    ) -> Result<Option<SecretBytes>, Failure> {
         let mut surroundings = Surroundings { now: (self.context.session.clock)(), rng: &mut OsRng };
-        opened.make_whole(&mut surroundings)
+        let sealed = opened.make_whole(&mut surroundings)?;
+        self.record(file, opened, sealed)
+    }
+
+    /// Tells the audit log of a document of SOPS that was encrypted, before it is handed out.
+    fn record(
+        &self,
+        file: Option<&Path>,
+        opened: &dyn OpenDocument,
+        sealed: Option<SecretBytes>,
+    ) -> Result<Option<SecretBytes>, Failure> {
+        if sealed.is_some() && opened.metadata().is_some() {
+            self.context.record(Deed::Encrypt, file)?;
+        }
+        Ok(sealed)
     }
 
     /// Returns the private keys of controllers that are at hand.
@@ -159,27 +186,6 @@ impl Opener<'_> {
         let registry = flags.keys.load_if_any(context, &flags.controller)?.unwrap_or_default();
         Ok(self.registry.get_or_init(|| registry))
     }
-
-    fn keys(&self, scheme: &dyn Scheme, mac: MacCheck) -> Result<Keys<'_>, Failure> {
-        Ok(match scheme.key_source() {
-            KeySource::KeyServices => {
-                self.context.warn_of_exposed_identities();
-                if self.services.get().is_none() {
-                    let services = self.context.services()?;
-                    self.services.get_or_init(|| services);
-                }
-                let services = self.services.get().map_or(&[][..], Vec::as_slice);
-                Keys { services, mac, sealing: NO_KEYS.get_or_init(KeyRegistry::new) }
-            }
-            KeySource::SealingKeys => {
-                let registry = self.registry()?;
-                if registry.keys().is_empty() {
-                    return Err(Failure::NoSealingKeys);
-                }
-                Keys { services: &[], mac, sealing: registry }
-            }
-        })
-    }
 }
 
 /// Says so if keys of a file may be wrapped otherwise than they say.
@@ -191,5 +197,3 @@ pub fn warn_of_mixed_up_contexts(context: &Context<'_>, target: &Target, opened:
         ));
     }
 }
-
-static NO_KEYS: OnceLock<KeyRegistry> = OnceLock::new();

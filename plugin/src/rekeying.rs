@@ -4,12 +4,15 @@
 //! Whoever knew a data key goes on knowing it. So a document whose keys become fewer gets a new one, and all values
 //! are encrypted anew, unless the user wants it as sops does it.
 
+use std::path::Path;
+
 use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
 use selkie::sops::{Envelope, LeafState, MacCheck, Metadata, Stash, Unlocked, leaves};
 use selkie::tree::Tree;
 
+use crate::audit::Deed;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::key_changes::KeyChanges;
@@ -96,6 +99,7 @@ impl Rekeyed {
 /// keys could not read the result.
 pub fn rekey(
     context: &Context<'_>,
+    file: Option<&Path>,
     (format, tree): (Format, Tree),
     wanted: Metadata,
     fate: DataKeyFate,
@@ -113,22 +117,26 @@ pub fn rekey(
     };
     if fate == DataKeyFate::Kept && selects_alike(&old, &wanted) {
         let mut envelope = sealing::recover(context, old)?;
-        rewrap(context, &mut envelope, wanted)?;
+        sealing::rewrap(context, file, &mut envelope, wanted)?;
         guard(&envelope)?;
         let text = sealing::with_metadata(format, &tree, envelope.metadata())?;
         return Ok(Rekeyed { text, anew: 0 });
     }
-    let unlocked = sealing::unlock(context, format, tree, MacCheck::Require)?;
+    if fate == DataKeyFate::Renewed {
+        context.record(Deed::Rotate, file)?;
+    }
+    let unlocked = sealing::unlock(context, file, format, tree, MacCheck::Require)?;
     let plain = format.read(unlocked.opened.plaintext()?)?;
-    let (envelope, stash) = envelope_for(context, unlocked, wanted, fate)?;
+    let (envelope, stash) = envelope_for(context, file, unlocked, wanted, fate)?;
     guard(&envelope)?;
-    let sealed = envelope.seal(format, plain, stash, &context.session.now(), &mut OsRng)?;
+    let sealed = sealing::seal(context, file, &envelope, (format, plain), stash)?;
     let anew = sealed.encrypted_count() - sealed.reused_count();
     Ok(Rekeyed { text: sealed.in_place()?, anew })
 }
 
 fn envelope_for(
     context: &Context<'_>,
+    file: Option<&Path>,
     unlocked: Unlocked,
     wanted: Metadata,
     fate: DataKeyFate,
@@ -141,14 +149,8 @@ fn envelope_for(
     let (stash, mut envelope) = (unlocked.opened.stash(), unlocked.envelope);
     envelope.metadata_mut().selector = wanted.selector.clone();
     envelope.metadata_mut().mac_only_encrypted = wanted.mac_only_encrypted;
-    rewrap(context, &mut envelope, wanted)?;
+    sealing::rewrap(context, file, &mut envelope, wanted)?;
     Ok((envelope, stash))
-}
-
-fn rewrap(context: &Context<'_>, envelope: &mut Envelope, wanted: Metadata) -> Result<(), Failure> {
-    let (now, services) = (context.session.now(), context.services()?);
-    let (groups, threshold) = (wanted.groups, wanted.shamir_threshold);
-    Ok(pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?)
 }
 
 fn selects_alike(old: &Metadata, new: &Metadata) -> bool {

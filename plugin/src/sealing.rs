@@ -1,4 +1,7 @@
-//! Opening documents with the keys at hand, and sealing them again.
+//! Opening documents with the keys at hand, and sealing them again: the one place where that is done, so that nothing
+//! goes past the audit log.
+
+use std::path::Path;
 
 use rand::rngs::OsRng;
 use selkie::format::{Format, METADATA_KEY, WriteError};
@@ -6,26 +9,32 @@ use selkie::keys::{Effort, KeyService};
 use selkie::scheme::Scheme;
 use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
-use selkie::sops::{BY_EFFORT, Envelope, MacCheck, Metadata, MetadataError, SealError, Stash, Unlocked};
+use selkie::sops::{
+    BY_EFFORT, Envelope, MacCheck, Metadata, MetadataError, Resealed, SealError, Sealed, Stash, Unlocked,
+};
 use selkie::tree::Tree;
 
+use crate::audit::Deed;
 use crate::context::Context;
 use crate::document::is_encrypted;
 use crate::failure::Failure;
 use crate::key_services::AtHand;
 
-/// Decrypts a tree.
+/// Decrypts a tree; `file` is where it comes from, if that is not stdin.
 ///
 /// # Errors
 /// If it is not encrypted, no key at hand fits, or it was changed without one.
+#[expect(clippy::disallowed_methods, reason = "the log is written here")]
 pub fn unlock(
     context: &Context<'_>,
+    file: Option<&Path>,
     format: Format,
     tree: Tree,
     check: MacCheck,
 ) -> Result<Unlocked, Failure> {
     let metadata = metadata_of(&tree)?;
     let envelope = recover(context, metadata)?;
+    context.record(Deed::Decrypt, file)?;
     let opened = envelope.open(format, tree, check)?;
     Ok(Unlocked { envelope, opened })
 }
@@ -35,8 +44,10 @@ pub fn unlock(
 ///
 /// # Errors
 /// If it is not encrypted, no key fits, or it was changed without one.
+#[expect(clippy::disallowed_methods, reason = "the log is written here")]
 pub fn unlock_at_hand(
     context: &Context<'_>,
+    file: Option<&Path>,
     format: Format,
     tree: Tree,
 ) -> Result<Option<Unlocked>, Failure> {
@@ -51,6 +62,7 @@ pub fn unlock_at_hand(
         Err(_) if is_unsure => return Ok(None),
         recovered => recovered?,
     };
+    context.record(Deed::Decrypt, file)?;
     let opened = envelope.open(format, tree, MacCheck::Require)?;
     Ok(Some(Unlocked { envelope, opened }))
 }
@@ -76,21 +88,72 @@ pub fn recover(context: &Context<'_>, metadata: Metadata) -> Result<Envelope, Fa
     Ok(pollster::block_on(Envelope::recover(metadata, &services, BY_EFFORT))?)
 }
 
-/// Encrypts a plain document with a new data key.
+/// Wraps the data key of an envelope for other groups.
+///
+/// # Errors
+/// If a key cannot wrap it.
+#[expect(clippy::disallowed_methods, reason = "the log is written here")]
+pub fn rewrap(
+    context: &Context<'_>,
+    file: Option<&Path>,
+    envelope: &mut Envelope,
+    wanted: Metadata,
+) -> Result<(), Failure> {
+    let (now, services) = (context.session.now(), context.services()?);
+    let (groups, threshold) = (wanted.groups, wanted.shamir_threshold);
+    context.record(Deed::Rewrap, file)?;
+    Ok(pollster::block_on(envelope.rewrap(groups, threshold, &services, &now, &mut OsRng))?)
+}
+
+/// Encrypts a plain document under the data key of an envelope.
+///
+/// # Errors
+/// If it cannot be encrypted.
+#[expect(clippy::disallowed_methods, reason = "the log is written here")]
+pub fn seal<'a>(
+    context: &Context<'_>,
+    file: Option<&Path>,
+    envelope: &'a Envelope,
+    (format, tree): (Format, Tree),
+    stash: Stash,
+) -> Result<Sealed<'a>, Failure> {
+    context.record(Deed::Encrypt, file)?;
+    Ok(envelope.seal(format, tree, stash, &context.session.now(), &mut OsRng)?)
+}
+
+/// Encrypts a changed plaintext of a document, unless it says what the document says already.
+///
+/// # Errors
+/// If it is not of its format, or cannot be encrypted.
+#[expect(clippy::disallowed_methods, reason = "the log is written here")]
+pub fn reseal(
+    context: &Context<'_>,
+    file: Option<&Path>,
+    unlocked: &Unlocked,
+    plaintext: &SecretBytes,
+) -> Result<Option<Resealed>, Failure> {
+    let resealed = unlocked.reseal_if_changed(plaintext, &context.session.now(), &mut OsRng)?;
+    if resealed.is_some() {
+        context.record(Deed::Encrypt, file)?;
+    }
+    Ok(resealed)
+}
+
+/// Encrypts a plain document with a new data key; `file` is where it comes from.
 ///
 /// # Errors
 /// If a key cannot wrap the data key, or the document cannot be encrypted.
 pub fn seal_anew(
     context: &Context<'_>,
+    file: Option<&Path>,
     metadata: Metadata,
-    format: Format,
-    tree: Tree,
+    (format, tree): (Format, Tree),
     output: Format,
 ) -> Result<(SecretBytes, usize), Failure> {
     let now = context.session.now();
     let services = context.services()?;
     let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
-    let sealed = envelope.seal(format, tree, Stash::new(), &now, &mut OsRng)?;
+    let sealed = seal(context, file, &envelope, (format, tree), Stash::new())?;
     let count = sealed.encrypted_count();
     if output == format {
         return Ok((sealed.in_place()?, count));

@@ -34,8 +34,9 @@ mod updatekeys;
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::audit::{AuditError, AuditLog, Deed};
 use crate::exit::Exit;
 use crate::report::escape_lines;
 use crate::session::Session;
@@ -98,6 +99,8 @@ struct Context<'a> {
     global: Option<&'a Given>,
     /// The configuration, once somebody asked for it.
     configuration: OnceCell<Configuration>,
+    /// What the administrator of the machine is told.
+    audit: AuditLog,
 }
 
 /// Runs sops with the arguments behind the program's name.
@@ -192,7 +195,17 @@ impl Command {
 impl<'a> Context<'a> {
     fn new(session: &'a Session, is_verbose: bool, given: Given, global: Option<&'a Given>) -> Self {
         let log = Log::new(session, is_verbose);
-        Self { session, log, given, global, configuration: OnceCell::new() }
+        Self { session, log, given, global, configuration: OnceCell::new(), audit: AuditLog::new() }
+    }
+
+    /// Fails if the administrator wants to know of everything, and cannot be told.
+    fn audit_is_there(&self) -> Result<(), Failure> {
+        self.audit.open(self.session).map(drop).map_err(audit_failure)
+    }
+
+    /// Tells the administrator what is about to happen to a document, which stdin may be.
+    fn record(&self, deed: Deed, file: Option<&Path>) -> Result<(), Failure> {
+        self.audit.record(self.session, deed, file).map_err(audit_failure)
     }
 
     /// Returns the configuration; it is read once.
@@ -247,6 +260,10 @@ fn usage_failure(session: &Session, error: &UsageError, usage: &str) -> Failure 
         drop(session.stdout.write(usage.as_bytes()));
     }
     Failure { exit: Exit::Failure, message: error.to_string(), form: Form::Fatal }
+}
+
+fn audit_failure(error: AuditError) -> Failure {
+    Failure::generic(error.to_string()).logged()
 }
 
 fn print(session: &Session, text: &str) -> Result<(), Failure> {

@@ -148,7 +148,8 @@ impl<T> Default for Loaded<T> {
 /// Returns the Secrets of a file that SOPS encrypts, if all that it encrypts goes with them: values, and comments
 /// inside of them.
 fn in_clear(context: &Context<'_>, document: &Document, tree: Tree) -> Result<SecretFile, Failure> {
-    let unlocked = sealing::unlock(context, document.format, tree, MacCheck::Require)?;
+    let unlocked =
+        sealing::unlock(context, document.path.as_deref(), document.format, tree, MacCheck::Require)?;
     let plain = unlocked.tree();
     let replaced = replaced_nodes(document.format, plain);
     let mut places = Places::new(plain);
@@ -220,7 +221,7 @@ fn to_sops(
     let metadata = args.settings.resolve(context, path.as_deref())?.metadata();
     let tree = document.format.read(plain)?;
     refuse_clear(document.format, &tree, &metadata)?;
-    Ok(sealing::seal_anew(context, metadata, document.format, tree, document.format)?.0)
+    Ok(sealing::seal_anew(context, path.as_deref(), metadata, (document.format, tree), document.format)?.0)
 }
 
 /// Makes sure that a rule leaves no value of a Secret in clear.

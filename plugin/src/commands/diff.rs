@@ -274,7 +274,7 @@ impl Args {
             return Ok(Version { name, format, source, content: Content::Plain(tree) });
         }
         let check = if self.ignore_mac { MacCheck::Ignore } else { MacCheck::Require };
-        let opened = opener.open_tree(format, tree, check)?;
+        let opened = opener.open_tree(Some(Path::new(&name)), format, tree, check)?;
         let secret = opened.decrypted();
         Ok(Version { name, format, source, content: Content::Encrypted(opened, secret) })
     }

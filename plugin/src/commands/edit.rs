@@ -96,7 +96,7 @@ fn edit(
     let is_sealed = opened.metadata().is_none();
     let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
-        match opener.seal(&*opened, &edited)? {
+        match opener.seal(Some(path), &*opened, &edited)? {
             None => Ok("unchanged"),
             Some(resealed) => {
                 let _turn = document::turn(context, target);
@@ -112,7 +112,9 @@ fn edit(
     match edited {
         // The file may have been opened only to be made whole.
         Err(EditError::Unchanged) if args.ignore_mac => {
-            let Some(whole) = opener.make_whole(&*opened)? else { return Err(Failure::NotModified) };
+            let Some(whole) = opener.make_whole(Some(path), &*opened)? else {
+                return Err(Failure::NotModified);
+            };
             let _turn = document::turn(context, target);
             document::replace(context, path, &document.source, &whole)?;
             Ok(Some("made whole"))
@@ -140,7 +142,8 @@ fn create(
     let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed: false };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
         let tree = format.read(edited)?;
-        let (sealed, _) = sealing::seal_anew(context, settings.metadata(), format, tree, format)?;
+        let (sealed, _) =
+            sealing::seal_anew(context, absolute.as_deref(), settings.metadata(), (format, tree), format)?;
         document::create(context, path, &sealed)?;
         Ok("encrypted")
     };

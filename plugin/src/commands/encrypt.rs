@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rand::rngs::OsRng;
 use selkie::format::Format;
 use selkie::manifest::Manifest;
 use selkie::sops::{MacCheck, SealError, Unlocked};
@@ -124,7 +123,8 @@ fn encrypt(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcom
         _ => {}
     }
     let output = commands::output_format(context, args.output_type.as_deref(), &document, &place)?;
-    let (sealed, number) = sealing::seal_anew(context, metadata, document.format, tree, output)?;
+    let (sealed, number) =
+        sealing::seal_anew(context, path.as_deref(), metadata, (document.format, tree), output)?;
     let read = args.output.is_in_place().then_some(&document.source);
     place.write(context, &sealed, Secrecy::Encrypted, read)?;
     Ok(done(count(number, "value"), target, &place))
@@ -185,7 +185,7 @@ fn encrypt_against(
         Failure::Base { name: escape(&name), source: Box::new(source) }
     })?;
     warn_of_other_settings(args, context, target, &unlocked)?;
-    let changed = unlocked.reseal_if_changed(&document.source, &context.session.now(), &mut OsRng)?;
+    let changed = sealing::reseal(context, base.path.as_deref(), &unlocked, &document.source)?;
     let Some(resealed) = changed else {
         if !replaces_base(args, context, place) {
             place.write(context, &base.source, Secrecy::Encrypted, None)?;

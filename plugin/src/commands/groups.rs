@@ -150,7 +150,7 @@ fn change_all(
         wanted.shamir_threshold = if wanted.groups.len() == 1 { 0 } else { threshold };
         let changes = KeyChanges::between(&old, &wanted.groups, wanted.shamir_threshold);
         let fate = flags.data_key.fate(&changes);
-        let rekeyed = rekey(context, (document.format, tree), wanted, fate, lock_out)?;
+        let rekeyed = rekey(context, target.path(), (document.format, tree), wanted, fate, lock_out)?;
         let path = target.path().unwrap_or(std::path::Path::new(""));
         document::replace(context, path, &document.source, &rekeyed.text)?;
         Ok(Outcome::Done("updated", rekeyed.detail(fate)))

@@ -69,7 +69,7 @@ fn rotate(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome
     let tree = document.tree()?;
     let metadata = args.new_metadata(context, target, sealing::metadata_of(&tree)?)?;
     let tree = (document.format, tree);
-    let rekeyed = rekey(context, tree, metadata, DataKeyFate::Renewed, args.lock_out)?;
+    let rekeyed = rekey(context, target.path(), tree, metadata, DataKeyFate::Renewed, args.lock_out)?;
     let path = target.path().unwrap_or(std::path::Path::new(""));
     document::replace(context, path, &document.source, &rekeyed.text)?;
     Ok(Outcome::Done("rotated", String::new()))

@@ -1,5 +1,7 @@
 //! `kubectl seal status`.
 
+use std::path::Path;
+
 use selkie::format::Format;
 use selkie::manifest::Manifest;
 use selkie::sealed::{Candidates, Flaw, KeyRegistry, flaws};
@@ -174,7 +176,7 @@ fn look_at(
         status.compare(settings, &metadata);
     }
     if !args.without_keys {
-        status.open(context, document.format, &document.source)?;
+        status.open(context, document.path.as_deref(), document.format, &document.source)?;
     }
     status.metadata = Some(metadata);
     Ok(Some(status))
@@ -203,7 +205,7 @@ fn status_in_clear(target: &Target, document: &Document, tree: &Tree, settings: 
 /// Compares an encrypted document with its last committed version.
 fn changed_since_commit(
     format: Format,
-    path: &std::path::Path,
+    path: &Path,
     tree: &Tree,
     metadata: &Metadata,
 ) -> Result<Option<Doubt>, Failure> {
@@ -304,9 +306,15 @@ impl Status {
     }
 
     /// Opens the file, if the keys at hand fit. No server is asked, so that a look at many files costs nothing.
-    fn open(&mut self, context: &Context<'_>, format: Format, source: &SecretBytes) -> Result<(), Failure> {
+    fn open(
+        &mut self,
+        context: &Context<'_>,
+        file: Option<&Path>,
+        format: Format,
+        source: &SecretBytes,
+    ) -> Result<(), Failure> {
         let tree = format.read(SecretBytes::from(source.expose_secret()))?;
-        match sealing::unlock_at_hand(context, format, tree) {
+        match sealing::unlock_at_hand(context, file, format, tree) {
             Ok(Some(unlocked)) => {
                 self.readable = Some(true);
                 self.add_doubts(&inspect_opened(&unlocked.opened));

@@ -193,7 +193,8 @@ fn apply(
     let _turn = document::turn(context, target);
     let Some(change) = up_to_date(args, context, target, *change)? else { return Ok(Outcome::Unchanged) };
     let (fate, removes) = (change.fate, change.changes.removes());
-    let rekeyed = rekey(context, (change.format, change.tree), change.wanted, fate, args.lock_out)?;
+    let rekeyed =
+        rekey(context, target.path(), (change.format, change.tree), change.wanted, fate, args.lock_out)?;
     document::replace(context, target.path().unwrap_or(Path::new("")), &change.source, &rekeyed.text)?;
     knows.fetch_or(removes && fate == DataKeyFate::Kept, Ordering::Relaxed);
     Ok(Outcome::Done("updated", rekeyed.detail(fate)))

@@ -5,7 +5,7 @@ use selkie::secret::SecretBytes;
 use selkie::tree::Tree;
 
 use super::Context;
-use super::document::{Formats, Source, plaintext, read_plain, write_in_place};
+use super::document::{Formats, Source, plaintext, read_plain, seal, write_in_place};
 use super::failure::Failure;
 use super::services::Services;
 use crate::files::{Audience, Expected};
@@ -26,8 +26,7 @@ pub(super) fn change(
     let tree = read_plain(formats.input, plaintext(&opened)?)?;
     let Some(changed) = edit(formats.input, &tree)? else { return Ok(()) };
     let tree = read_plain(formats.input, changed)?;
-    let now = context.session.now();
-    let sealed = envelope.seal(formats.input, tree, opened.stash(), &now, &mut rand::rngs::OsRng)?;
+    let sealed = seal(context, source, &envelope, (formats.input, tree), opened.stash())?;
     let content = formats.write_into_file(context, &sealed)?;
     let expected = Expected::Content(opened.tree().source());
     write_in_place(context, path, &content, Audience::Everyone, expected)

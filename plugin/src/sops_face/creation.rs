@@ -12,7 +12,6 @@ use super::config::Configuration;
 use super::failure::Failure;
 use super::services::Services;
 use super::{Context, flags, report};
-use crate::audit;
 use crate::exit::Exit;
 
 /// Returns the metadata of a new document of this name.
@@ -42,7 +41,7 @@ pub(super) fn create(
     metadata: Metadata,
     services: &Services,
 ) -> Result<Envelope, String> {
-    audit::check(context.session).map_err(|error| format!("[{error}]"))?;
+    context.audit_is_there().map_err(|error| format!("[{}]", error.message))?;
     services.must_exist()?;
     let (now, services, mut rng) = (context.session.now(), services.all(), rand::rngs::OsRng);
     let created = pollster::block_on(Envelope::create(metadata, &services, &now, &mut rng));

@@ -8,7 +8,7 @@ use selkie::format::{Format, ParseError, ParseErrorKind, WriteError, WriteOption
 use selkie::keys::KeyGroup;
 use selkie::secret::SecretBytes;
 use selkie::sops::{
-    Envelope, MacCheck, Metadata, MetadataError, Opened, RecoverError, SealError, Sealed, WrapError,
+    Envelope, MacCheck, Metadata, MetadataError, Opened, RecoverError, SealError, Sealed, Stash, WrapError,
 };
 use selkie::tree::Tree;
 
@@ -18,7 +18,7 @@ use super::flags;
 use super::log::Level;
 use super::services::Services;
 use super::{Context, report};
-use crate::audit;
+use crate::audit::Deed;
 use crate::exit::Exit;
 use crate::files::{self, Audience, Expected};
 use crate::turn::Turn;
@@ -49,6 +49,8 @@ pub(super) struct Encrypted {
     pub tree: Tree,
     /// Its metadata.
     pub metadata: Metadata,
+    /// Its file, if it is not from a stream.
+    pub file: Option<PathBuf>,
 }
 
 impl Source {
@@ -61,6 +63,14 @@ impl Source {
     pub fn file(context: &Context<'_>) -> Result<PathBuf, Failure> {
         let missing = || Failure::new(Exit::NoFile, "Error: no file specified");
         context.path(0).map(|path| context.session.absolute(&path)).ok_or_else(missing)
+    }
+
+    /// Returns the file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Stdin => None,
+        }
     }
 
     /// Returns the name by which formats and rules are looked up.
@@ -117,7 +127,7 @@ impl Source {
         };
         let metadata = Metadata::from_entry(tree.metadata());
         let metadata = metadata.map_err(|error| Failure::generic(error.to_string()))?;
-        Ok(Encrypted { format, tree, metadata })
+        Ok(Encrypted { format, tree, metadata, file: self.path().map(Path::to_owned) })
     }
 
     /// Says what is wrong with the text, and where.
@@ -173,8 +183,9 @@ impl Formats {
 
 impl Encrypted {
     /// Recovers the data key and decrypts the document.
+    #[expect(clippy::disallowed_methods, reason = "the log is written here")]
     pub fn open(self, context: &Context<'_>, services: &Services) -> Result<(Envelope, Opened), Failure> {
-        audit::check(context.session).map_err(|error| Failure::generic(error.to_string()).logged())?;
+        context.audit_is_there()?;
         let envelope =
             recover(self.metadata, services, &services.order()).map_err(|(error, threshold)| {
                 Failure::new(Exit::DataKey, report::of_recovery(&error, threshold))
@@ -183,6 +194,7 @@ impl Encrypted {
             true => MacCheck::Ignore,
             false => MacCheck::Require,
         };
+        context.record(Deed::Decrypt, self.file.as_deref())?;
         let opened = envelope.open(self.format, self.tree, check)?;
         if opened.metadata().selector.is_broken() {
             let (field, text) = (opened.metadata().selector.field(), opened.metadata().selector.text());
@@ -227,7 +239,21 @@ pub(super) fn recover(
     recovered.map_err(|error| (error, threshold))
 }
 
-/// Wraps the data key of an envelope for other groups.
+/// Encrypts a plain document under the data key of an envelope.
+#[expect(clippy::disallowed_methods, reason = "the log is written here")]
+pub(super) fn seal<'a>(
+    context: &Context<'_>,
+    source: &Source,
+    envelope: &'a Envelope,
+    (format, tree): (Format, Tree),
+    stash: Stash,
+) -> Result<Sealed<'a>, Failure> {
+    context.record(Deed::Encrypt, source.path())?;
+    Ok(envelope.seal(format, tree, stash, &context.session.now(), &mut rand::rngs::OsRng)?)
+}
+
+/// Wraps the data key of an envelope for other groups, which is to be told to the audit log before.
+#[expect(clippy::disallowed_methods, reason = "whoever calls this writes the log")]
 pub(super) fn rewrap(
     context: &Context<'_>,
     envelope: &mut Envelope,

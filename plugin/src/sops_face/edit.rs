@@ -9,11 +9,13 @@ use selkie::sops::{Envelope, Metadata, Opened, Stash, VERSION};
 use selkie::tree::{MetadataEntry, Tree};
 
 use super::document::{
-    Formats, Source, base_name, is_missing, plaintext, read_plain, rewrap, write_failure, write_in_place,
+    Formats, Source, base_name, is_missing, plaintext, read_plain, rewrap, seal, write_failure,
+    write_in_place,
 };
 use super::failure::{Failure, already_encrypted};
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags, report};
+use crate::audit::Deed;
 use crate::editor::{Dialogue, Editor};
 use crate::exit::Exit;
 use crate::files::{self, Audience, Expected};
@@ -161,6 +163,7 @@ impl Session<'_> {
             metadata.groups.iter().flat_map(|group| &group.0).all(|key| !key.wrapped().is_empty());
         if metadata.groups != old.groups || metadata.shamir_threshold != old.shamir_threshold || !are_wrapped
         {
+            self.context.record(Deed::Rewrap, Some(&self.path)).map_err(text_of)?;
             self.wrap(envelope, metadata.groups, metadata.shamir_threshold)?;
         }
         let kept = envelope.metadata_mut();
@@ -184,9 +187,9 @@ impl Session<'_> {
         if is_newer(VERSION, &envelope.metadata().version).unwrap_or_default() {
             VERSION.clone_into(&mut envelope.metadata_mut().version);
         }
-        let now = self.context.session.now();
-        let sealed = envelope.seal(self.formats.input, tree, stash, &now, &mut rand::rngs::OsRng);
-        let sealed = sealed.map_err(|error| text_of(error.into()))?;
+        let source = Source::File(self.path.clone());
+        let sealed =
+            seal(self.context, &source, envelope, (self.formats.input, tree), stash).map_err(text_of)?;
         self.formats.write_into_file(self.context, &sealed).map_err(text_of)
     }
 }

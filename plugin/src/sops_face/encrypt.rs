@@ -7,7 +7,7 @@ use selkie::secret::SecretBytes;
 use selkie::sops::Stash;
 use selkie::tree::{MetadataEntry, Tree};
 
-use super::document::{Formats, Source, check_output, write_in_place, write_output};
+use super::document::{Formats, Source, check_output, seal, write_in_place, write_output};
 use super::failure::{Failure, already_encrypted};
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags};
@@ -53,8 +53,7 @@ pub(super) fn encrypt(context: &Context<'_>, source: &Source) -> Result<(), Fail
     let read = SecretBytes::from(tree.source());
     let envelope =
         creation::create(context, metadata, &services).map_err(|list| creation::data_key_failure(&list))?;
-    let now = context.session.now();
-    let sealed = envelope.seal(formats.input, tree, Stash::new(), &now, &mut rand::rngs::OsRng)?;
+    let sealed = seal(context, source, &envelope, (formats.input, tree), Stash::new())?;
     match source {
         Source::File(path) if context.given.switch(flags::IN_PLACE) => {
             let content = formats.write_into_file(context, &sealed)?;

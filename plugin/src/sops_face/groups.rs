@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::grammar::Flag;
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags};
+use crate::audit::Deed;
 use crate::files::{Audience, Expected};
 
 pub(super) static COMMAND: Command = Command {
@@ -110,6 +111,7 @@ fn change(
         threshold => threshold,
     };
     check_threshold(doing, threshold, groups.len())?;
+    context.record(Deed::Rewrap, source.path())?;
     rewrap(context, &mut envelope, groups, threshold, &services)
         .map_err(|error| creation::wrap_failure(&error).logged())?;
     write(context, &path, &encrypted, &envelope, &formats)

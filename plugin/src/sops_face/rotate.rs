@@ -4,11 +4,12 @@ use selkie::keys::{KEY_KINDS, KeyGroup, MasterKey};
 use selkie::sops::Stash;
 
 use super::document::{
-    Formats, Source, check_output, is_missing, plaintext, read_plain, write_in_place, write_output,
+    Formats, Source, check_output, is_missing, plaintext, read_plain, seal, write_in_place, write_output,
 };
 use super::failure::Failure;
 use super::services::Services;
 use super::{Action, Command, Context, creation, flags};
+use crate::audit::Deed;
 use crate::exit::Exit;
 use crate::files::{Audience, Expected};
 
@@ -43,14 +44,15 @@ pub(super) fn rotate(context: &Context<'_>, source: &Source) -> Result<(), Failu
     let added = creation::given_keys(context, "add-")?;
     let removed = creation::given_keys(context, "rm-")?;
     let _turn = source.turn(context, context.given.switch(flags::IN_PLACE));
-    let (envelope, opened) = source.read_encrypted(context, formats.input)?.open(context, &services)?;
+    let encrypted = source.read_encrypted(context, formats.input)?;
+    context.record(Deed::Rotate, source.path())?;
+    let (envelope, opened) = encrypted.open(context, &services)?;
     let mut metadata = envelope.metadata().clone();
     change_keys(&mut metadata.groups, added, &removed);
     let envelope =
         creation::create(context, metadata, &services).map_err(|list| creation::data_key_failure(&list))?;
     let tree = read_plain(formats.input, plaintext(&opened)?)?;
-    let now = context.session.now();
-    let sealed = envelope.seal(formats.input, tree, Stash::new(), &now, &mut rand::rngs::OsRng)?;
+    let sealed = seal(context, source, &envelope, (formats.input, tree), Stash::new())?;
     match source {
         Source::File(path) if context.given.switch(flags::IN_PLACE) => {
             let content = formats.write_into_file(context, &sealed)?;

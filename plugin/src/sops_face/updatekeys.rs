@@ -13,6 +13,7 @@ use super::grammar::Flag;
 use super::log::Level;
 use super::services::Services;
 use super::{Action, Command, Context, flags, report};
+use crate::audit::Deed;
 use crate::exit::Exit;
 use crate::files::{Audience, Expected};
 use crate::report::{Colour, escape};
@@ -91,6 +92,7 @@ fn update(
     let recovered = recover(encrypted.metadata.clone(), services, &[]);
     let mut envelope = recovered
         .map_err(|(error, threshold)| Failure::new(Exit::DataKey, report::of_recovery(&error, threshold)))?;
+    context.record(Deed::Rewrap, Some(&path))?;
     rewrap(context, &mut envelope, groups, change.threshold.1, services).map_err(|error| {
         Failure::generic(format!("error updating one or more master keys: {}", report::of_wrapping(&error)))
     })?;

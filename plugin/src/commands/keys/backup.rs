@@ -60,7 +60,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
             Selector::from_fields(|field| (field == "encrypted_regex").then_some("^(data|stringData)$"))?;
         // Without one, everything is encrypted.
         metadata.selector = selector.unwrap_or_default();
-        (text, _) = sealing::seal_anew(context, metadata, format, format.read(text)?, format)?;
+        (text, _) = sealing::seal_anew(context, output, metadata, (format, format.read(text)?), format)?;
     }
     write_secret(context, output, &text, is_encrypted)?;
     if let Some(path) = output {

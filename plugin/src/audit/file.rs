@@ -1,0 +1,211 @@
+//! The audit log in a file that is only appended to, each line chained to the one before.
+//!
+//! A line is on the disk before anything is encrypted or decrypted. Runs take turns; nobody goes on after an end that
+//! does not verify.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use selkie::hash_chain::Chain;
+
+use super::{AuditError, Backend, Event};
+
+/// A file.
+pub struct ChainedFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ChainedFile {
+    /// Opens the file, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be written, or its end does not verify.
+    pub fn open(path: PathBuf) -> Result<Self, AuditError> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let failed = |error: io::Error| AuditError::Backend {
+            name: path.display().to_string(),
+            why: error.to_string(),
+        };
+        let file = options.open(&path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("it is no regular file")));
+        }
+        let this = Self { path, file };
+        this.locked(|file| this.chain(file).map(drop))?;
+        Ok(this)
+    }
+
+    fn failed(&self, error: impl ToString) -> AuditError {
+        AuditError::Backend { name: self.path.display().to_string(), why: error.to_string() }
+    }
+
+    /// Works on the file while nobody else does.
+    fn locked<T>(&self, work: impl FnOnce(&File) -> Result<T, AuditError>) -> Result<T, AuditError> {
+        let begin = Instant::now();
+        loop {
+            match self.file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(self.failed("another process does not let go of it"));
+                }
+                Err(TryLockError::Error(error)) => return Err(self.failed(error)),
+            }
+        }
+        let done = work(&self.file);
+        self.file.unlock().map_err(|error| self.failed(error))?;
+        done
+    }
+
+    /// Returns the chain, as far as its end tells.
+    fn chain(&self, mut file: &File) -> Result<Chain, AuditError> {
+        let end = file.seek(SeekFrom::End(0)).map_err(|error| self.failed(error))?;
+        let start = end.saturating_sub(END);
+        let mut text = Vec::new();
+        let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.take(END).read_to_end(&mut text));
+        read.map_err(|error| self.failed(error))?;
+        let is_torn = text.last().is_some_and(|&last| last != b'\n');
+        let mut lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
+        if !is_torn {
+            lines.pop();
+        }
+        // Where not all is read, the first line is likely not whole.
+        let lines = if start > 0 { lines.get(1..).unwrap_or_default() } else { &lines[..] };
+        let lines = &lines[lines.len().saturating_sub(LINES)..];
+        match Chain::from_end(lines) {
+            Ok(_) if start > 0 && lines.is_empty() => Err(self.failed("its last line is too long")),
+            Ok(chain) => Ok(chain),
+            Err((_, error)) => {
+                let path = self.path.display();
+                Err(self.failed(format!(
+                    "its end does not verify: {error}; see `kubectl seal audit verify {path}`"
+                )))
+            }
+        }
+    }
+}
+
+impl Backend for ChainedFile {
+    fn record(&self, event: &Event) -> Result<(), AuditError> {
+        self.locked(|mut file| {
+            let mut chain = self.chain(file)?;
+            // What was cut off gets an end of its own.
+            let mut text = if self.ends_with_line(file)? { String::new() } else { "\n".to_owned() };
+            text.push_str(&chain.append(&event.to_json().to_string()));
+            let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+            written.map_err(|error| self.failed(error))
+        })
+    }
+}
+
+impl ChainedFile {
+    fn ends_with_line(&self, mut file: &File) -> Result<bool, AuditError> {
+        if file.metadata().map_err(|error| self.failed(error))?.len() == 0 {
+            return Ok(true);
+        }
+        let mut last = [0];
+        let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last));
+        read.map_err(|error| self.failed(error))?;
+        Ok(last == *b"\n")
+    }
+}
+
+/// How long a run waits for others.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
+/// How much of the end is read: more than two lines have.
+const END: u64 = 64 << 10;
+/// How many lines are verified before another one is appended.
+const LINES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::audit::Deed;
+
+    fn event(file: &str) -> Event {
+        Event {
+            deed: Deed::Decrypt,
+            file: file.to_owned(),
+            user: "u".to_owned(),
+            host: "h".to_owned(),
+            time: "2026-01-02T03:04:05Z".to_owned(),
+        }
+    }
+
+    fn verified(text: &str) -> Chain {
+        let mut chain = Chain::new();
+        text.lines().for_each(|line| chain.take(line.as_bytes()).expect("a whole chain"));
+        chain
+    }
+
+    #[test]
+    fn writers_side_by_side_make_one_chain() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        thread::scope(|scope| {
+            for number in 0..20 {
+                let path = path.clone();
+                scope.spawn(move || {
+                    let log = ChainedFile::open(path).expect("a log");
+                    (0..5).for_each(|_| log.record(&event(&number.to_string())).expect("written"));
+                });
+            }
+        });
+        assert_eq!(verified(&fs::read_to_string(&path).expect("a log")).entries(), 100);
+    }
+
+    #[test]
+    fn an_end_that_was_cut_off_is_gone_on_from() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        for cut in [1, 40, 200] {
+            let log = ChainedFile::open(path.clone()).expect("a log");
+            log.record(&event("a")).expect("written");
+            log.record(&event("b")).expect("written");
+            let length = fs::metadata(&path).expect("a log").len();
+            OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_len(length - cut))
+                .expect("cut");
+            let log = ChainedFile::open(path.clone()).expect("a log");
+            log.record(&event("c")).expect("written");
+        }
+        let chain = verified(&fs::read_to_string(&path).expect("a log"));
+        assert!(!chain.is_torn() && chain.mended() >= 2, "{chain:?}");
+    }
+
+    #[test]
+    fn nobody_goes_on_after_an_end_that_was_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let log = ChainedFile::open(path.clone()).expect("a log");
+        log.record(&event("a")).expect("written");
+        log.record(&event("b")).expect("written");
+        let text = fs::read_to_string(&path).expect("a log").replace("\"b\"", "\"x\"");
+        fs::write(&path, text).expect("changed");
+        assert!(matches!(log.record(&event("c")), Err(AuditError::Backend { .. })));
+        assert!(ChainedFile::open(path).is_err());
+    }
+
+    #[test]
+    fn only_files_are_logs_and_only_for_their_owner() {
+        use std::os::unix::fs::PermissionsExt;
+        assert!(ChainedFile::open("/dev/null".into()).is_err());
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(ChainedFile::open(folder.path().to_owned()).is_err());
+        let path = folder.path().join("log");
+        ChainedFile::open(path.clone()).expect("a log");
+        assert_eq!(fs::metadata(path).expect("a log").permissions().mode() & 0o777, 0o600);
+    }
+}
