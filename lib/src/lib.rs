@@ -31,6 +31,8 @@
 
 pub mod format;
 pub mod keys;
+#[cfg(feature = "keyservice")]
+pub mod keyservice;
 pub mod kubeseal;
 pub mod manifest;
 pub mod scheme;

@@ -28,7 +28,7 @@ mod walk;
 pub use cipher::CipherError;
 pub use envelope::{Envelope, MacCheck};
 pub use forecast::Forecast;
-pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError};
+pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError, resolve};
 pub use leaves::{LeafPlace, LeafState, Places, leaves};
 pub use metadata::{Metadata, MetadataError, VERSION};
 pub use opened::{OpenError, Opened};

@@ -2,7 +2,7 @@
 //!
 //! One file that fails does not stop the others. A signal does: files are then done or as they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,28 @@ pub fn one_by_one(
         context.report.note("there is nothing to do");
     }
     exit_of(&exits)
+}
+
+/// Works on some targets at once, and takes what comes of them in their order: no more than
+/// [`parallel::THREADS_AT_MOST`] results are there at a time. One that does not concern the command has none.
+pub fn in_order<T: Send>(
+    context: &Context<'_>,
+    targets: &[Target],
+    job: impl Fn(&Target) -> Result<Option<T>, Failure> + Sync,
+    mut take: impl FnMut(T) -> Result<(), Failure>,
+) -> Exit {
+    let (mut ahead, mut behind) = (VecDeque::new(), targets);
+    one_by_one(context, targets, |_| {
+        if ahead.is_empty() {
+            let (next, rest) = behind.split_at(behind.len().min(parallel::THREADS_AT_MOST));
+            ahead = parallel::map_waiting(next.iter().collect(), &job).into();
+            behind = rest;
+        }
+        match ahead.pop_front().unwrap_or(Ok(None))? {
+            Some(result) => take(result).map(|()| true),
+            None => Ok(false),
+        }
+    })
 }
 
 /// Does what a run cannot go on without. If it fails, that is reported with the target's name.

@@ -7,14 +7,17 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use selkie::keys::Remote;
+use selkie::keyservice::{Address, AddressError};
 
 use crate::commands::Command;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::identities;
 use crate::key_services::KeyServiceOptions;
 use crate::report::Colour;
-use crate::session::Session;
+use crate::session::{Environment, Session};
+use crate::sops_face::parse_bool;
 
 /// Encrypt, view, edit, rotate and check secrets in Git
 ///
@@ -52,6 +55,21 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
 
+    /// Ask this key service too, such as unix:///run/keys.sock or tcp://host:5000 [env: SOPS_KEYSERVICE]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub keyservice: Vec<Address>,
+
+    /// Whether to use the keys of this machine [env: SOPS_ENABLE_LOCAL_KEYSERVICE] [default: true]
+    #[arg(
+        long,
+        global = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub enable_local_keyservice: Option<bool>,
+
     /// How long a key server may take to answer, in seconds
     #[arg(
         long,
@@ -77,13 +95,43 @@ pub struct Options {
 
 impl Options {
     /// Returns how the key services of the run are set up.
-    #[must_use]
-    pub fn key_services(&self) -> KeyServiceOptions {
-        KeyServiceOptions {
+    ///
+    /// # Errors
+    /// If a variable names no key service, or does not say whether the keys of this machine are used.
+    pub fn key_services(&self, environment: &Environment) -> Result<KeyServiceOptions, Failure> {
+        let limit = Duration::from_secs(self.key_timeout);
+        Ok(KeyServiceOptions {
             identities: self.identity.clone(),
-            limit: Duration::from_secs(self.key_timeout),
+            limit,
+            local: self.uses_local_keys(environment)?,
+            services: self.services(environment)?,
+            service_limit: limit,
             ..KeyServiceOptions::default()
+        })
+    }
+
+    fn uses_local_keys(&self, environment: &Environment) -> Result<bool, Failure> {
+        const NAME: &str = "SOPS_ENABLE_LOCAL_KEYSERVICE";
+        match (self.enable_local_keyservice, environment.raw(NAME)) {
+            (Some(given), _) => Ok(given),
+            (None, None) => Ok(true),
+            // As in sops, what is set to nothing is off.
+            (None, Some("")) => Ok(false),
+            (None, Some(text)) => parse_bool(text).ok_or_else(|| {
+                Failure::Usage(format!("{NAME} is {text:?}, which is neither true nor false"))
+            }),
         }
+    }
+
+    fn services(&self, environment: &Environment) -> Result<Vec<Address>, Failure> {
+        if !self.keyservice.is_empty() {
+            return Ok(self.keyservice.clone());
+        }
+        let list = environment.get("SOPS_KEYSERVICE").unwrap_or_default();
+        let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let address = |item: &str| item.parse().map_err(|error: AddressError| error.to_string());
+        let addresses = items.map(address).collect::<Result<_, _>>();
+        addresses.map_err(|error| Failure::Usage(format!("SOPS_KEYSERVICE: {error}")))
     }
 }
 

@@ -14,6 +14,7 @@ mod extract;
 mod groups;
 mod init;
 mod keys;
+mod keyservice;
 mod man;
 mod merge;
 mod publish;
@@ -77,6 +78,7 @@ pub enum Command {
     Cert(cert::Args),
     Convert(convert::Args),
     Keys(keys::Args),
+    Keyservice(keyservice::Args),
     ExecEnv(exec_env::Args),
     ExecFile(exec_file::Args),
     Tour(tour::Args),
@@ -105,6 +107,7 @@ impl Command {
             Self::Groups(args) => groups::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Keys(args) => keys::run(args, context),
+            Self::Keyservice(args) => keyservice::run(args, context),
             Self::Man(args) => man::run(args, context),
             Self::Merge(args) => merge::run(args, context),
             Self::Publish(args) => publish::run(args, context),

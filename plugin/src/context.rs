@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use selkie::format::{Format, WriteOptions};
-use selkie::keys::KeyService;
+use selkie::keys::{KeyService, KeySetup};
 
 use crate::cli::Options;
 use crate::config_file::{ConfigFile, discover};
 use crate::failure::Failure;
+use crate::key_services::KeyServiceOptions;
+use crate::named_addresses::NamedAddresses;
 use crate::report::Report;
 use crate::session::Session;
 use crate::{audit, identities, key_services};
@@ -23,6 +25,8 @@ pub struct Context<'a> {
     pub options: &'a Options,
     /// Where people are told what happens.
     pub report: Report<'a>,
+    /// The addresses of key servers that the user named.
+    pub named: NamedAddresses,
     configs: Mutex<HashMap<PathBuf, Option<Arc<ConfigFile>>>>,
     services: OnceLock<Vec<Box<dyn KeyService>>>,
     exposure: Once,
@@ -33,10 +37,13 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn new(session: &'a Session, options: &'a Options) -> Self {
         let report = Report::new(session, options.quiet, options.verbose, options.colour);
+        let config = named_config(session, options);
+        let named = NamedAddresses::new(&session.directory, config.as_deref());
         Self {
             session,
             options,
             report,
+            named,
             configs: Mutex::default(),
             services: OnceLock::new(),
             exposure: Once::new(),
@@ -76,12 +83,36 @@ impl<'a> Context<'a> {
     /// Returns what wraps and unwraps data keys: nothing is encrypted or decrypted without it.
     ///
     /// # Errors
-    /// If the administrator of the machine wants to know of it.
+    /// If the administrator of the machine wants to know of it, or if there is nobody to ask.
     pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
         audit::check(self.session)?;
-        let services =
-            self.services.get_or_init(|| key_services::local(self.session, &self.options.key_services()));
+        let services = match self.services.get() {
+            Some(services) => services,
+            None => {
+                let options = self.key_service_options()?;
+                self.services.get_or_init(|| key_services::of_run(self.session, &options))
+            }
+        };
+        if services.is_empty() {
+            return Err(Failure::Usage(NO_SERVICES.to_owned()));
+        }
         Ok(services.iter().map(AsRef::as_ref).collect())
+    }
+
+    /// Returns what asks servers other than those of keys.
+    ///
+    /// # Errors
+    /// If an option cannot be used.
+    pub fn key_setup(&self) -> Result<KeySetup, Failure> {
+        Ok(key_services::setup(self.session, &self.key_service_options()?))
+    }
+
+    fn key_service_options(&self) -> Result<KeyServiceOptions, Failure> {
+        Ok(KeyServiceOptions {
+            named: Some(self.named.clone()),
+            warn: Arc::new(self.report.warner()),
+            ..self.options.key_services(&self.session.environment)?
+        })
     }
 
     /// Warns of files with identities that everyone can read, once in a run.
@@ -111,8 +142,7 @@ impl<'a> Context<'a> {
     }
 
     fn named_config(&self) -> Option<PathBuf> {
-        let variable = || self.session.environment.get("SOPS_CONFIG").map(PathBuf::from);
-        self.options.config.clone().or_else(variable)
+        named_config(self.session, self.options)
     }
 
     fn discovered(&self, start: &Path) -> Result<Option<Arc<ConfigFile>>, Failure> {
@@ -155,3 +185,11 @@ impl<'a> Context<'a> {
         self.configs.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), config);
     }
 }
+
+fn named_config(session: &Session, options: &Options) -> Option<PathBuf> {
+    let variable = || session.environment.get("SOPS_CONFIG").map(PathBuf::from);
+    options.config.clone().or_else(variable)
+}
+
+const NO_SERVICES: &str =
+    "no key service is left to ask: name one with --keyservice, or allow the keys of this machine";

@@ -46,6 +46,9 @@ impl InputFlags {
     /// If it cannot be read.
     pub fn load(&self, context: &Context<'_>, target: &Target) -> Result<Document, Failure> {
         let path = self.path(context, target);
+        if let Some(path) = &path {
+            context.named.note_file(path);
+        }
         let format = self.format(path.as_deref());
         let source = match target {
             Target::File { path, .. } => read(context, path)?,

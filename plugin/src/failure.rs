@@ -23,6 +23,7 @@ use crate::editor::EditError;
 use crate::exit::Exit;
 use crate::fetch::FetchError;
 use crate::json_value::JsonValueError;
+use crate::key_server::KeyServerError;
 use crate::publish::PublishError;
 use crate::report::escape;
 use crate::sealing_keys;
@@ -114,6 +115,9 @@ pub enum Failure {
     /// A value that is given as JSON cannot be used.
     #[error(transparent)]
     Json(#[from] JsonValueError),
+    /// Others cannot be served.
+    #[error(transparent)]
+    KeyServer(#[from] KeyServerError),
     /// A key of the command line cannot be read.
     #[error(transparent)]
     Key(#[from] KeyParseError),
@@ -317,6 +321,7 @@ impl Failure {
             | Self::Exec(_)
             | Self::Fetch { .. }
             | Self::Key(_)
+            | Self::KeyServer(_)
             | Self::LockedOut
             | Self::Metadata(_)
             | Self::Misspelled { .. }

@@ -17,6 +17,7 @@ use crate::editor::EditError;
 use crate::failure::{Failure, identity_reports};
 use crate::files;
 use crate::json_value::JsonValueError;
+use crate::key_server::KeyServerError;
 
 /// Returns what the user can do about a failure, if there is something to say.
 #[must_use]
@@ -58,6 +59,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         }
         Failure::Json(JsonValueError::Integer) => "put the number in quotes",
         Failure::Json(JsonValueError::Malformed { .. }) => "a text goes without --json",
+        Failure::KeyServer(error) => return key_server_hint(error),
         Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
@@ -271,6 +273,19 @@ fn scheme_hint(error: &SchemeError) -> Option<String> {
             _ => return None,
         },
         _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn key_server_hint(error: &KeyServerError) -> Option<String> {
+    let hint = match error {
+        KeyServerError::Exposed(_) => {
+            "listen at a Unix socket, or pass --insecure-network if the network is yours alone"
+        }
+        KeyServerError::InUse(_) => "use the one that is there, or listen elsewhere with --listen",
+        KeyServerError::NotASocket(_) => "remove it if nobody needs it, or listen elsewhere with --listen",
+        KeyServerError::Listen { .. } => "listen elsewhere with --listen, such as unix:///tmp/keys.sock",
+        KeyServerError::Serve(_) => return None,
     };
     Some(hint.to_owned())
 }

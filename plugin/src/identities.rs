@@ -45,6 +45,13 @@ pub fn ask_secret(question: &str) -> io::Result<SecretBytes> {
     terminal::Terminal::default().secret(question)
 }
 
+/// Returns the name of the terminal of this process, for programs that open it by its name. `None` if none of its
+/// streams is connected to one.
+#[must_use]
+pub fn terminal_name() -> Option<String> {
+    terminal::name()
+}
+
 /// Makes sure that the files that the user named are there.
 ///
 /// # Errors

@@ -8,14 +8,16 @@ use std::time::Duration;
 use selkie::keys::{
     Effort, KEY_KINDS, KeyFuture, KeyService, KeySetup, MasterKey, Remembering, Remote, Trust,
 };
+use selkie::keyservice::{Address, RemoteKeyService};
 use selkie::secret::SecretBytes;
 
-use crate::identities::age_service;
+use crate::identities::{age_service, terminal_name};
+use crate::named_addresses::NamedAddresses;
 use crate::parallel::Waiting;
 use crate::session::Session;
 
 /// How the key services of a run are set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeyServiceOptions {
     /// Files with further identities.
     pub identities: Vec<PathBuf>,
@@ -23,29 +25,74 @@ pub struct KeyServiceOptions {
     pub trust: Trust,
     /// How long a request may take.
     pub limit: Duration,
+    /// Which addresses the user named, if that is known.
+    pub named: Option<NamedAddresses>,
+    /// Who tells people what they should know.
+    pub warn: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Whether the keys of this machine are used.
+    pub local: bool,
+    /// The key services that are asked after them.
+    pub services: Vec<Address>,
+    /// How long a key service may take, which may ask a person.
+    pub service_limit: Duration,
 }
 
 impl Default for KeyServiceOptions {
     fn default() -> Self {
-        Self { identities: Vec::new(), trust: Trust::Listed(Vec::new()), limit: Remote::DEFAULT_LIMIT }
+        Self {
+            identities: Vec::new(),
+            trust: Trust::Listed(Vec::new()),
+            limit: Remote::DEFAULT_LIMIT,
+            named: None,
+            warn: Arc::new(|_| {}),
+            local: true,
+            services: Vec::new(),
+            service_limit: Remote::DEFAULT_LIMIT,
+        }
     }
+}
+
+/// Returns the services of a run, in the order in which they are asked: those for the keys of this machine, then those
+/// elsewhere.
+#[must_use]
+pub fn of_run(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+    of_server(session, options).into_iter().map(patient).collect()
+}
+
+/// Returns the same services for others than this run: nothing is remembered, as that would go on without end.
+#[must_use]
+pub fn of_server(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+    let mut services = if options.local { own(session, options) } else { Vec::new() };
+    let mut setup = setup(session, options);
+    setup.remote = Arc::new(Remote::new(options.service_limit));
+    for address in &options.services {
+        services.push(Box::new(RemoteKeyService::new(address.clone(), &setup)));
+    }
+    services
 }
 
 /// Returns the services for the keys that this machine has or has credentials for: those of age, then those of each
 /// kind of key that this build knows.
-#[must_use]
-pub fn local(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
+fn own(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService>> {
     let setup = setup(session, options);
     let age: Box<dyn KeyService> = Box::new(age_service(session, &options.identities));
     let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
-    std::iter::once(age).chain(of_kinds).map(patient).collect()
+    std::iter::once(age).chain(of_kinds).collect()
 }
 
 /// Returns what services of key kinds need of a run.
 #[must_use]
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
-    let mut setup = KeySetup::new(move |name| environment.get(name).map(str::to_owned));
+    let (named, warn) = (options.named.clone(), Arc::clone(&options.warn));
+    let variable = move |name: &str| {
+        let set = environment.get(name).map(str::to_owned);
+        // So that the agent of gpg finds where to ask, which it does not by itself.
+        if set.is_none() && name == "GPG_TTY" { terminal_name() } else { set }
+    };
+    let mut setup = KeySetup::new(variable)
+        .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
+        .with_warnings(move |text| warn(text));
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup
@@ -69,12 +116,20 @@ impl KeyService for Patient {
         self.0.effort(key)
     }
 
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        wait(self.0.resolve(key))
+    }
+
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
         wait(self.0.wrap(key, secret))
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         wait(self.0.unwrap(key))
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        wait(self.0.unwrap_asking(key))
     }
 }
 

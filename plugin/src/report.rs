@@ -75,6 +75,12 @@ impl<'a> Report<'a> {
         self.say(format!("{} {text}", self.paint(WARNING, "warning:")));
     }
 
+    /// Returns what warns in place of this report where that cannot be.
+    pub fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (stderr, heading) = (self.session.stderr.clone(), self.paint(WARNING, "warning:"));
+        move |text| stderr.say(format!("{heading} {}", escape_lines(text)))
+    }
+
     /// Says why something failed, and what may help.
     pub fn failure(&self, subject: Option<&str>, failure: &Failure) {
         if failure.is_broken_pipe() {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::env;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selkie::secret::SecretBytes;
 use time::OffsetDateTime;
@@ -43,9 +43,10 @@ pub struct Input {
     is_terminal: bool,
 }
 
-/// A stream that is written, by one thread at a time.
+/// A stream that is written, by one thread at a time. Copies are the same stream.
+#[derive(Clone)]
 pub struct Output {
-    writer: Mutex<Box<dyn Write + Send>>,
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
     is_terminal: bool,
 }
 
@@ -163,7 +164,7 @@ impl Input {
 impl Output {
     /// Returns a stream over `writer`.
     pub fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        Self { writer: Mutex::new(Box::new(writer)), is_terminal }
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal }
     }
 
     /// Returns whether a person is reading.

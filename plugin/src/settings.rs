@@ -83,7 +83,14 @@ impl Settings {
             names.sort_unstable();
             names
         };
-        self.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+        let mut settled = self.clone();
+        settled.settle(metadata);
+        settled.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+    }
+
+    /// Takes from a document what its own keys have and these leave open, such as a version.
+    pub fn settle(&mut self, metadata: &Metadata) {
+        self.groups.iter_mut().zip(&metadata.groups).for_each(|(group, known)| group.settle(known));
     }
 
     /// Returns whether a document selects values as these settings do.
@@ -136,8 +143,10 @@ impl SettingsFlags {
             (Some(config), Some(file)) => rule_for(config, file)?,
             _ => None,
         };
+        let keys = self.keys.group()?;
+        context.named.note_keys(&keys.0);
         Ok(Settings {
-            groups: vec![self.keys.group()?],
+            groups: vec![keys],
             shamir_threshold: 0,
             selector: rule.and_then(|rule| rule.selector.clone()),
             mac_only_encrypted: rule.is_some_and(|rule| rule.mac_only_encrypted),
@@ -211,6 +220,7 @@ fn of_environment(context: &Context<'_>) -> Result<Option<Settings>, Failure> {
         group.0.extend(MasterKey::parse_list(kind, text)?);
         first = first.or(Some(kind.variable));
     }
+    context.named.note_keys(&group.0);
     Ok(first.map(|variable| Settings {
         groups: vec![group],
         shamir_threshold: 0,

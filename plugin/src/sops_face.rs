@@ -42,6 +42,7 @@ use crate::session::Session;
 
 use config::Configuration;
 use failure::{Failure, Form};
+pub(crate) use grammar::parse_bool;
 use grammar::{Flag, Given, Place, UsageError};
 use log::Log;
 

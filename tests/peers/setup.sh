@@ -7,7 +7,7 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
-# Run by root, it installs the packages `age`, `iproute2` and `openssl` of the system with apt-get, if their
+# Run by root, it installs the packages `age`, `gnupg`, `iproute2` and `openssl` of the system with apt-get, if their
 # programs are not there yet. Nothing else is installed, and no service is started.
 set -uo pipefail
 
@@ -31,6 +31,7 @@ find "$cache" -maxdepth 1 -name 'new.*' -mmin +1440 -exec rm -rf {} +
 # Cheap ones first. Each is a variable, a peer, and the function that brings it up.
 main() {
   peer SELKIE_PEER_AGE age system_program age age
+  peer SELKIE_PEER_GPG gnupg system_program gpg gnupg
   peer SELKIE_PEER_IP iproute2 network_namespaces
   peer SELKIE_PEER_OPENSSL openssl system_program openssl openssl
   peer SELKIE_PEER_ETCD etcd etcd_server
@@ -40,6 +41,7 @@ main() {
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
   peer SELKIE_PEER_MOTO moto-5.2.5 moto moto.txt
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
+  peer SELKIE_SOPS_EXAMPLES sops-examples sops_examples
   if [ -d "$here/gotree" ]; then
     peer SELKIE_PEER_GOTREE gotree gotree gotree/go.mod gotree/go.sum gotree/*.go
   fi
@@ -192,6 +194,13 @@ sops_from_module() {
   go_build sops '' "$1/sops" github.com/getsops/sops/v3/cmd/sops || return
   "$1/sops" --version --disable-version-check >&2 || return 1
   echo sops
+}
+
+# The folder of the module of sops itself, which holds the documents and keys of its own tests.
+sops_examples() {
+  needs go || return 2
+  (cd "$here/sops" && GOWORK=off go mod download github.com/getsops/sops/v3 >&2 &&
+    GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' github.com/getsops/sops/v3)
 }
 
 gotree() {

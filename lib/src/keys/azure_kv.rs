@@ -2,7 +2,22 @@
 //!
 //! A key may be named without its version; the service that wraps with it then finds the newest.
 
-use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
+#[cfg(feature = "azure")]
+mod address;
+#[cfg(feature = "azure")]
+mod credentials;
+#[cfg(feature = "azure")]
+mod service;
+
+use super::{
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, KeyService, KeySetup, scalar_text, text_fields,
+    text_of,
+};
+
+#[cfg(feature = "azure")]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = Some(service::connect);
+#[cfg(not(feature = "azure"))]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = None;
 
 /// Keys of Azure Key Vault.
 pub static KIND: KeyKind = KeyKind {
@@ -14,13 +29,13 @@ pub static KIND: KeyKind = KeyKind {
     rule_rank: 5,
     group_field: "azure_keyvault",
     options: &[],
-    fields: &[KeyField::required("name"), KeyField::required("vault_url"), KeyField::required("version")],
+    fields: &[KeyField::required("name"), KeyField::required("vault_url"), KeyField::resolved("version")],
     has_created_at: true,
     parse,
     parse_object,
     identify,
     message: KeyMessage { tag: 4, fields: &[("vault_url", 1), ("name", 2), ("version", 3)] },
-    connect: None,
+    connect: CONNECT,
 };
 
 /// Reads `https://VAULT/keys/NAME`, with or without `/VERSION`.

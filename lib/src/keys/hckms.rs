@@ -1,6 +1,23 @@
 //! Keys of the Huawei Cloud Key Management Service, by region and identifier.
 
-use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, scalar_text, text_fields, text_of};
+#[cfg(feature = "hckms")]
+mod address;
+#[cfg(feature = "hckms")]
+mod credentials;
+#[cfg(feature = "hckms")]
+mod service;
+#[cfg(feature = "hckms")]
+mod sign;
+
+use super::{
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, KeyService, KeySetup, scalar_text, text_fields,
+    text_of,
+};
+
+#[cfg(feature = "hckms")]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = Some(service::connect);
+#[cfg(not(feature = "hckms"))]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = None;
 
 /// Keys of Huawei Cloud KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -18,7 +35,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 7, fields: &[("key_id", 1)] },
-    connect: None,
+    connect: CONNECT,
 };
 
 fn parse(text: &str) -> Result<KeyFields, KeyParseError> {

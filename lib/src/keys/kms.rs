@@ -32,7 +32,7 @@ pub static KIND: KeyKind = KeyKind {
     fields: &[
         KeyField::required("arn"),
         KeyField::required("aws_profile"),
-        KeyField::optional("context"),
+        KeyField::map("context"),
         KeyField::optional("role"),
     ],
     has_created_at: true,

@@ -1,6 +1,25 @@
-//! OpenPGP keys, by their fingerprint.
+//! OpenPGP keys, by their fingerprint. What wraps and unwraps with them is in `service.rs`: keys out of exported files
+//! (`native.rs`), and the program `gpg` with whatever keys, agents and cards it has (`gpg.rs`).
 
-use super::{KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, text_fields, text_of};
+#[cfg(any(feature = "gpg", feature = "pgp-native"))]
+mod fingerprint;
+#[cfg(feature = "gpg")]
+mod gpg;
+#[cfg(feature = "pgp-native")]
+mod native;
+#[cfg(any(feature = "gpg", feature = "pgp-native"))]
+mod service;
+
+use super::{
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyParseError, KeyService, KeySetup, text_fields, text_of,
+};
+
+#[cfg(feature = "gpg")]
+pub use gpg::Gpg;
+#[cfg(feature = "pgp-native")]
+pub use native::{PgpKeyError, PgpKeys};
+#[cfg(any(feature = "gpg", feature = "pgp-native"))]
+pub use service::PgpService;
 
 /// OpenPGP keys.
 pub static KIND: KeyKind = KeyKind {
@@ -18,8 +37,14 @@ pub static KIND: KeyKind = KeyKind {
     parse_object: |object| Err(KeyParseError::of_object(object, "a fingerprint")),
     identify,
     message: KeyMessage { tag: 2, fields: &[("fp", 1)] },
-    connect: None,
+    connect: CONNECT,
 };
+
+#[cfg(any(feature = "gpg", feature = "pgp-native"))]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> =
+    Some(|setup| Box::new(PgpService::from_setup(setup)));
+#[cfg(not(any(feature = "gpg", feature = "pgp-native")))]
+const CONNECT: Option<fn(&KeySetup) -> Box<dyn KeyService>> = None;
 
 fn identify(fields: &KeyFields) -> String {
     text_of(fields, "fp").to_owned()

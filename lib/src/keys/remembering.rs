@@ -45,6 +45,10 @@ impl KeyService for Remembering {
         self.service.effort(key)
     }
 
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        self.service.resolve(key)
+    }
+
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
         self.service.wrap(key, secret)
     }
@@ -62,6 +66,11 @@ impl KeyService for Remembering {
                 None => None,
             }
         })
+    }
+
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        // What a person opened stays open: the service itself sees to that.
+        self.service.unwrap_asking(key)
     }
 }
 

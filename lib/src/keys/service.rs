@@ -23,11 +23,24 @@ pub trait KeyService: Send + Sync {
         Effort::Free
     }
 
+    /// Returns `key` with what its name leaves open, before something is wrapped for it: the newest version of a key
+    /// that is named without one. `None` if nothing is left open, or the key is not this service's business.
+    fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+        let _ = key;
+        Box::pin(std::future::ready(None))
+    }
+
     /// Wraps a data key, or a share of one, for `key`; returns the text for the metadata's `enc`.
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String>;
 
-    /// Unwraps what `key` holds.
+    /// Unwraps what `key` holds. Where the effort is less than [`Effort::Person`], nobody is asked for anything.
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes>;
+
+    /// Unwraps what `key` holds with the help of a person, once all else failed. `None` if nobody could help.
+    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        let _ = key;
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// What it takes to use a key, in the order in which keys are tried.

@@ -187,6 +187,11 @@ impl Config {
         self.creation_rules.iter().flatten().filter_map(|slot| slot.rule.as_ref().ok())
     }
 
+    /// Returns the destination rules that can be read.
+    pub fn destination_rules(&self) -> impl Iterator<Item = &DestinationRule> {
+        self.destination_rules.iter().filter_map(|slot| slot.rule.as_ref().ok())
+    }
+
     /// Returns why rules cannot be read, those included that nothing has asked for.
     pub fn errors(&self) -> impl Iterator<Item = &ConfigError> {
         let creation = self.creation_rules.iter().flatten().map(Slot::error);

@@ -69,6 +69,7 @@ pub(crate) async fn wrap(
     rng: &mut dyn CryptoRngCore,
 ) -> Result<(), WrapError> {
     check(groups, threshold)?;
+    resolve(groups, services).await?;
     let secret = SecretBytes::from(&data_key.expose_secret()[..]);
     let parts = match groups.len() {
         1 => vec![secret],
@@ -85,6 +86,45 @@ pub(crate) async fn wrap(
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(WrapError::Keys(failures)) }
+}
+
+/// Lets services fill in what keys leave open, such as their version: see [`KeyService::resolve`]. It is the first step
+/// of wrapping; who compares keys with those of a document may want it before.
+///
+/// # Errors
+/// If the service that knows a key fails; the groups are then unchanged.
+pub async fn resolve(groups: &mut [KeyGroup], services: &[&dyn KeyService]) -> Result<(), WrapError> {
+    let keys = groups.iter().flat_map(|group| &group.0);
+    let results: Vec<_> =
+        stream::iter(keys).map(|key| resolve_one(key, services)).buffered(AT_ONCE).collect().await;
+    let (mut resolved, mut failures) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(key) => resolved.push(key),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(WrapError::Keys(failures));
+    }
+    for (key, resolved) in groups.iter_mut().flat_map(|group| &mut group.0).zip(resolved) {
+        if let Some(resolved) = resolved {
+            *key = resolved;
+        }
+    }
+    Ok(())
+}
+
+async fn resolve_one(key: &MasterKey, services: &[&dyn KeyService]) -> Result<Option<MasterKey>, KeyFailure> {
+    let mut causes = Vec::new();
+    for service in services {
+        match service.resolve(key).await {
+            None => {}
+            Some(Ok(resolved)) => return Ok(Some(resolved)),
+            Some(Err(error)) => causes.push((service.name(), error)),
+        }
+    }
+    if causes.is_empty() { Ok(None) } else { Err(KeyFailure { key: key.clone(), causes }) }
 }
 
 async fn wrap_for(

@@ -60,6 +60,8 @@ struct Key<'a> {
 struct Attempt<'a> {
     key: usize,
     service: &'a dyn KeyService,
+    /// Whether a person is to help.
+    asking: bool,
     rank: Rank,
 }
 
@@ -74,11 +76,13 @@ impl<'a> Recovery<'a> {
             groups.iter().enumerate().flat_map(|(at, group)| group.0.iter().map(move |key| (at, key)))
         {
             let place = order.iter().position(|&name| name == key.kind().name).unwrap_or(order.len());
-            let of_key = services.iter().map(|&service| {
-                let rank = (place, service.effort(key));
-                Attempt { key: keys.len(), service, rank }
-            });
-            attempts.extend(of_key);
+            for &service in services {
+                let (effort, key) = (service.effort(key), keys.len());
+                attempts.push(Attempt { key, service, asking: false, rank: (place, effort) });
+                if effort != Effort::Person {
+                    attempts.push(Attempt { key, service, asking: true, rank: (place, Effort::Person) });
+                }
+            }
             let rank = services.iter().map(|service| service.effort(key)).min().unwrap_or(Effort::Free);
             keys.push(Key { key, group, rank: (place, rank), causes: Vec::new() });
         }
@@ -100,7 +104,11 @@ impl<'a> Recovery<'a> {
     async fn one_by_one(&mut self, stage: &[Attempt<'a>]) {
         for attempt in stage {
             if self.needs(attempt.key) {
-                let answer = attempt.service.unwrap(self.keys[attempt.key].key).await;
+                let key = self.keys[attempt.key].key;
+                let answer = match attempt.asking {
+                    true => attempt.service.unwrap_asking(key).await,
+                    false => attempt.service.unwrap(key).await,
+                };
                 self.take(attempt, answer);
             }
         }
@@ -140,7 +148,13 @@ impl<'a> Recovery<'a> {
         let key = &mut self.keys[attempt.key];
         match answer {
             Some(Ok(part)) => self.groups[key.group].part = Some(part),
-            Some(Err(error)) => key.causes.push((attempt.service.name(), error)),
+            // Nothing came of asking: the first attempt said as much.
+            Some(Err(KeyError::NoIdentity(_))) if attempt.asking => {}
+            Some(Err(error)) => {
+                let service = attempt.service.name();
+                key.causes.retain(|(name, _)| !attempt.asking || *name != service);
+                key.causes.push((service, error));
+            }
             None => {}
         }
     }
@@ -226,6 +240,15 @@ mod tests {
                 Some(if known { Ok([7; 32][..].into()) } else { Err(denied()) })
             })
         }
+
+        fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(async move {
+                (key.to_string() == "ask").then(|| {
+                    self.note(format!("{key}??"));
+                    Err(ServiceError::new(Cause::Denied, "no again").into())
+                })
+            })
+        }
     }
 
     fn group(keys: &[&str]) -> KeyGroup {
@@ -301,6 +324,16 @@ mod tests {
             [(false, "a p".to_owned()), (true, "g".to_owned())]
         );
         assert_eq!((error.recovered, error.required), (1, 2));
+    }
+
+    #[test]
+    fn a_person_helps_once_all_else_failed() {
+        let groups = [group(&["age:ask", "gcp_kms:g"])];
+        let helpless = service(&[]);
+        let error = run(&helpless, &groups, 1, BY_EFFORT).expect("nobody knows the keys");
+        assert_eq!(helpless.log(), "ask? ask! g? g! ask??");
+        let causes: Vec<_> = error.groups[0].failures.iter().map(|failure| failure.causes.len()).collect();
+        assert_eq!(causes, [1, 1], "a second answer takes the place of the first");
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     match &args.action {
         Action::Add(add) => {
             let group = add.keys.group()?;
+            context.named.note_keys(&group.0);
             if group.0.is_empty() {
                 return Err(Failure::Usage("a group needs a key, such as --age age1…".to_owned()));
             }

@@ -100,7 +100,9 @@ impl Args {
             group.0.retain(|key| !removed.0.contains(key));
         }
         if let Some(first) = metadata.groups.first_mut() {
-            first.0.extend(self.add.group()?.0);
+            let added = self.add.group()?;
+            context.named.note_keys(&added.0);
+            first.0.extend(added.0);
             first.deduplicate();
             first.sort_by_kind();
         }

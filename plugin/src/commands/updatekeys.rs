@@ -109,10 +109,11 @@ fn plan(context: &Context<'_>, target: &Target) -> Result<Plan, Failure> {
     let tree = document.tree()?;
     let metadata = sealing::metadata_of(&tree)?;
     let settings = SettingsFlags::default().resolve(context, document.path.as_deref());
-    let settings = match settings {
+    let mut settings = match settings {
         Err(Failure::NoRule { .. }) if !target.is_named() => return Ok(Plan::Skip("not covered by a rule")),
         settings => settings?,
     };
+    settings.settle(&metadata);
     let changes = KeyChanges::between(&metadata, &settings.groups, settings.shamir_threshold);
     if changes.is_empty() {
         return Ok(Plan::UpToDate);

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::opening::OpeningFlags;
 use crate::report;
-use crate::targets;
+use crate::targets::{self, Target};
 
 /// Show the plaintext of files
 ///
@@ -42,10 +42,9 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     let opener = args.opening.opener(context);
     let is_one = matches!(targets.as_slice(), [target] if target.is_named());
-    // One after the other, so that no more than one plaintext is in memory.
-    Ok(crate::batch::one_by_one(context, &targets, |target| {
+    let shown = |target: &Target| {
         let document = args.reading.input.load(context, target)?;
-        let Some(opened) = args.reading.open(&opener, context, target, &document)? else { return Ok(false) };
+        let Some(opened) = args.reading.open(&opener, context, target, &document)? else { return Ok(None) };
         let plaintext = opened.plaintext()?;
         let mut shown = selkie::secret::SecretBytes::new();
         if !is_one {
@@ -56,7 +55,10 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         if !is_one && !plaintext.expose_secret().ends_with(b"\n") {
             shown.push(b'\n');
         }
+        Ok(Some(shown))
+    };
+    Ok(crate::batch::in_order(context, &targets, shown, |shown| {
         let written = context.session.stdout.write(shown.expose_secret());
-        written.map_err(Failure::io("write", "stdout")).map(|()| true)
+        written.map_err(Failure::io("write", "stdout"))
     }))
 }

@@ -40,6 +40,11 @@ impl Terminal {
     }
 }
 
+/// Returns the name of the terminal that a stream of this process is connected to.
+pub(super) fn name() -> Option<String> {
+    device::name()
+}
+
 /// Reads a line, as a terminal sends it that edits lines itself. One that ends without it was not meant to.
 fn read_line(keys: &mut dyn Read) -> io::Result<String> {
     let mut line = Vec::new();
@@ -81,7 +86,13 @@ mod device {
     use std::fs::File;
     use std::io;
 
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr, ttyname};
+
+    pub(super) fn name() -> Option<String> {
+        let mut names =
+            [ttyname(io::stdin(), []), ttyname(io::stdout(), []), ttyname(io::stderr(), [])].into_iter();
+        names.find_map(Result::ok)?.into_string().ok()
+    }
 
     pub(super) fn open() -> io::Result<File> {
         File::options()
@@ -111,6 +122,10 @@ mod device {
 mod device {
     use std::fs::File;
     use std::io;
+
+    pub(super) fn name() -> Option<String> {
+        None
+    }
 
     pub(super) fn open() -> io::Result<File> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "there is no terminal to ask for it"))

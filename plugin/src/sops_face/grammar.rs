@@ -344,7 +344,7 @@ fn unknown(argument: &OsStr, name: &str) -> UsageError {
 }
 
 /// Reads a truth value as Go does.
-fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

@@ -1,12 +1,21 @@
-//! `sops keyservice`: would let others use the keys of this machine.
+//! `sops keyservice`: lets others use the keys of this machine.
 
-use super::failure::Failure;
+use std::path::Path;
+
+use selkie::keys::Trust;
+use selkie::keyservice::{Address, Peer};
+
+use super::failure::{Failure, cause};
 use super::grammar::Flag;
-use super::{Action, Command};
+use super::log::{Level, Log};
+use super::{Action, Command, Context};
+use crate::key_server::{Asked, KeyServerError, Place, Reach, Voice, serve};
+use crate::key_services::{self, KeyServiceOptions};
+use crate::report::escape;
 
 pub(super) static COMMAND: Command = Command {
     name: "keyservice",
-    about: "serve the keys of this machine to others (not available in this build)",
+    about: "let others use the keys of this machine",
     arguments: "",
     flags: || {
         vec![
@@ -16,5 +25,111 @@ pub(super) static COMMAND: Command = Command {
             Flag::switch("verbose", "say more"),
         ]
     },
-    action: Action::Run(|_| Err(Failure::generic("Error: keyservice is not available in this build"))),
+    action: Action::Run(run),
 };
+
+fn run(context: &Context<'_>) -> Result<(), Failure> {
+    let is_verbose =
+        [Some(&context.given), context.global].into_iter().flatten().any(|given| given.switch("verbose"));
+    let log = Log::new(context.session, is_verbose);
+    let failed = |message: String| {
+        log.error(&format!("Error running keyservice: {message}"), None);
+        Failure::generic(message).logged()
+    };
+    let text = |name, preset: &str| context.given.text(name).unwrap_or_else(|| preset.to_owned());
+    let (network, address) = (text("network", "tcp"), text("address", "127.0.0.1:5000"));
+    let place = address_of(context, &network, &address)
+        .and_then(|place| Place::new(place, &[], true).map_err(|error| describe(&network, &address, &error)));
+    let place = place.map_err(failed)?;
+    if place.reach() == Reach::Network {
+        log.warn(&format!(
+            "whoever reaches {network}://{address} can use your keys, and whoever is in between can read data keys: \
+             nothing is encrypted, and nobody is asked who they are"
+        ));
+    }
+    let options = KeyServiceOptions { trust: Trust::All, ..KeyServiceOptions::default() };
+    let services = key_services::of_server(context.session, &options);
+    log.say(LOGGER, Level::Info, &format!("Listening on {network}://{address}"), &[]);
+    let voice = Sops { context, log: &log };
+    serve(place, services, &voice, context.given.switch("prompt")).map_err(|error| failed(error.to_string()))
+}
+
+/// Returns what the flags name.
+fn address_of(context: &Context<'_>, network: &str, address: &str) -> Result<Address, String> {
+    match network {
+        "tcp" | "tcp4" | "tcp6" => {
+            let (host, port) = address
+                .rsplit_once(':')
+                .ok_or_else(|| format!("listen {network}: address {address}: missing port in address"))?;
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            let port =
+                port.parse().map_err(|_| format!("listen {network}: address {address}: invalid port"))?;
+            Ok(Address::Tcp { host: host.to_owned(), port })
+        }
+        "unix" => Ok(Address::Unix { path: context.session.absolute(Path::new(address)), users: Vec::new() }),
+        _ => Err(format!("listen {network}: unknown network {network}")),
+    }
+}
+
+/// Returns why nobody can listen there, in the words of Go.
+fn describe(network: &str, address: &str, error: &KeyServerError) -> String {
+    let why = match error {
+        KeyServerError::InUse(_) | KeyServerError::NotASocket(_) => "address already in use".to_owned(),
+        KeyServerError::Listen { source, .. } => cause(source),
+        error => error.to_string(),
+    };
+    format!("listen {network} {address}: bind: {why}")
+}
+
+/// Whoever started the command.
+struct Sops<'a> {
+    context: &'a Context<'a>,
+    log: &'a Log<'a>,
+}
+
+impl Voice for Sops<'_> {
+    fn asks(&self, asked: &Asked) -> bool {
+        let session = self.context.session;
+        let question = format!(
+            "\nReceived {} request using {} key {} from {}. Respond to request? (y/n): ",
+            asked.operation,
+            asked.kind,
+            escape(&asked.key),
+            asked.who()
+        );
+        loop {
+            if session.stdout.write(question.as_bytes()).is_err() {
+                return false;
+            }
+            match session.stdin.read_line() {
+                Ok(Some(answer)) if answer == "y" => return true,
+                Ok(Some(answer)) if answer != "n" => {}
+                // Nobody answers any more, or somebody says no.
+                _ => return false,
+            }
+        }
+    }
+
+    fn used(&self, asked: &Asked, how: &str) {
+        let fields = [("key", asked.key.as_str()), ("peer", &asked.who()), ("result", how)];
+        self.log.say(LOGGER, Level::Info, &format!("{} request", asked.operation), &fields);
+    }
+
+    fn turned_away(&self, peer: &Peer) {
+        let message = format!("turned away {peer}: `kubectl seal keyservice --allow-uid` serves other users");
+        self.log.say(LOGGER, Level::Warning, &message, &[]);
+    }
+
+    fn ends(&self, signal: i32) {
+        let name = match signal {
+            2 => "interrupt",
+            15 => "terminated",
+            1 => "hangup",
+            _ => "quit",
+        };
+        self.log.say(LOGGER, Level::Info, &format!("Caught signal {name}: shutting down."), &[]);
+    }
+}
+
+/// The part of sops that says it.
+const LOGGER: &str = "KEYSERVICE";

@@ -46,6 +46,13 @@ impl<'a> Log<'a> {
         self.say(COMMAND, Level::Warning, message, &[]);
     }
 
+    /// Returns what warns in place of this log where that cannot be, with the time of now.
+    pub fn warner(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (stderr, time) = (self.session.stderr.clone(), self.session.now());
+        let is_coloured = Colour::Auto.applies(&stderr, &self.session.environment);
+        move |text| stderr.say(line(COMMAND, Level::Warning, text, &[], &time, is_coloured))
+    }
+
     /// Says what went well.
     pub fn info(&self, message: &str) {
         self.say(COMMAND, Level::Info, message, &[]);

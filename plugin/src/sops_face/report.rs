@@ -68,7 +68,10 @@ fn of_error(error: &KeyError) -> String {
         }
         KeyError::NoIdentity(report) => of_identities("no identity matched any of the recipients", report),
         KeyError::IdentityFailed(report) => of_identities("an identity could not be used", report),
-        error => error.to_string(),
+        error => match error.remedy() {
+            Some(remedy) => format!("{error}\nWhat may help: {remedy}"),
+            None => error.to_string(),
+        },
     }
 }
 

@@ -1,13 +1,19 @@
 //! The key services of a run: the keys of this machine, and those that `--keyservice` names.
 
-use selkie::keys::{Cause, KeyError, KeyFuture, KeyService, MasterKey, ServiceError, Trust};
-use selkie::secret::SecretBytes;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie::keys::{KeyService, Trust};
+use selkie::keyservice::Address;
 use selkie::sops::BY_EFFORT;
 
 use super::failure::Failure;
-use super::{Context, flags};
+use super::log::Level;
+use super::{Context, creation, flags};
 use crate::exit::Exit;
 use crate::key_services::{self, KeyServiceOptions};
+use crate::named_addresses::NamedAddresses;
 
 /// The key services of a run, and which kinds of keys they are to try first.
 pub(super) struct Services {
@@ -18,14 +24,17 @@ pub(super) struct Services {
 impl Services {
     /// Returns the services and the order that the flags name.
     pub fn of(context: &Context<'_>) -> Result<Self, Failure> {
-        let mut services: Vec<Box<dyn KeyService>> = Vec::new();
-        if context.given.switch("enable-local-keyservice") {
+        let options = KeyServiceOptions {
             // As in sops: whatever address a file names is asked.
-            let options = KeyServiceOptions { trust: Trust::All, ..KeyServiceOptions::default() };
-            services.extend(key_services::local(context.session, &options));
-        }
-        let remote = context.given.texts("keyservice").into_iter();
-        services.extend(remote.map(|address| Box::new(Remote(address)) as Box<dyn KeyService>));
+            trust: Trust::All,
+            local: context.given.switch("enable-local-keyservice"),
+            services: addresses(context),
+            service_limit: PATIENCE,
+            named: Some(named_addresses(context)),
+            warn: Arc::new(context.log.warner()),
+            ..KeyServiceOptions::default()
+        };
+        let services = key_services::of_run(context.session, &options);
         Ok(Self { services, order: decryption_order(context)? })
     }
 
@@ -48,6 +57,37 @@ impl Services {
     }
 }
 
+/// Returns the addresses of key servers that the user named.
+fn named_addresses(context: &Context<'_>) -> NamedAddresses {
+    let config = context.global().path("config").map(Path::new);
+    let named = NamedAddresses::new(&context.session.directory, config);
+    for front in ["", "add-"] {
+        // What cannot be read is told by whoever uses it.
+        named.note_keys(&creation::given_keys(context, front).unwrap_or_default());
+    }
+    named
+}
+
+/// Returns where the key services are that the flags name. What is no address is passed over, as in sops.
+fn addresses(context: &Context<'_>) -> Vec<Address> {
+    let mut addresses = Vec::new();
+    for text in context.given.texts("keyservice").iter().filter(|text| !text.is_empty()) {
+        match text.parse::<Address>() {
+            Ok(address) => {
+                let shown = address.to_string();
+                let fields = [("address", shown.as_str())];
+                context.log.say("CMD", Level::Info, "Connecting to key service", &fields);
+                addresses.push(address);
+            }
+            Err(_) => {
+                let message = "Error parsing URI for keyservice, skipping";
+                context.log.say("CMD", Level::Warning, message, &[("uri", text)]);
+            }
+        }
+    }
+    addresses
+}
+
 /// Returns the kinds of keys to try first.
 fn decryption_order(context: &Context<'_>) -> Result<Vec<String>, Failure> {
     let Some(order) = context.given.text(flags::DECRYPTION_ORDER) else {
@@ -60,27 +100,5 @@ fn decryption_order(context: &Context<'_>) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// A key service elsewhere, which this build cannot ask.
-struct Remote(String);
-
-impl Remote {
-    fn unavailable<T>(&self) -> Option<Result<T, KeyError>> {
-        let Self(address) = self;
-        let text = format!("the key service {address} was not asked: this build cannot ask any");
-        Some(Err(ServiceError::new(Cause::Other, text).into()))
-    }
-}
-
-impl KeyService for Remote {
-    fn name(&self) -> String {
-        self.0.clone()
-    }
-
-    fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
-        Box::pin(async { self.unavailable() })
-    }
-
-    fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        Box::pin(async { self.unavailable() })
-    }
-}
+/// How long a key service may take: sops waits without end, as a person may have to answer there.
+const PATIENCE: Duration = Duration::from_secs(300);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use selkie::format::Format;
 use selkie::keys::KeyGroup;
+use selkie::sops::resolve;
 
 use super::config::Configuration;
 use super::document::{Source, recover, rewrap, write_in_place};
@@ -72,7 +73,11 @@ fn update(
         let config = configuration.file().map(|file| file.path.display().to_string()).unwrap_or_default();
         Failure::generic(format!("The config file {config} does not contain any creation rule"))
     })?;
-    let change = Change::new(&encrypted.metadata, &rule.groups);
+    // As sops does: a rule that names no version of a key means the newest one.
+    let mut groups = rule.groups.clone();
+    pollster::block_on(resolve(&mut groups, &services.all()))
+        .map_err(|error| Failure::generic(report::of_wrapping(&error)))?;
+    let change = Change::new(&encrypted.metadata, &groups);
     if change.is_none() {
         note(context, &format!("File {shown} already up to date"));
         return Ok(());
@@ -86,7 +91,7 @@ fn update(
     let recovered = recover(encrypted.metadata.clone(), services, &[]);
     let mut envelope = recovered
         .map_err(|(error, threshold)| Failure::new(Exit::DataKey, report::of_recovery(&error, threshold)))?;
-    rewrap(context, &mut envelope, rule.groups.clone(), change.threshold.1, services).map_err(|error| {
+    rewrap(context, &mut envelope, groups, change.threshold.1, services).map_err(|error| {
         Failure::generic(format!("error updating one or more master keys: {}", report::of_wrapping(&error)))
     })?;
     let expected = Expected::Content(encrypted.tree.source());

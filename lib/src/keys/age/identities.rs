@@ -102,8 +102,22 @@ impl Identities {
     }
 
     /// Returns an identity for the age library that stands for all of these.
-    pub(super) fn search<'a>(&'a self, recipient: &'a str, prompt: &'a Arc<dyn Prompt>) -> Search<'a> {
-        Search { identities: self, recipient, prompt, outcome: RefCell::default() }
+    pub(super) fn search<'a>(
+        &'a self,
+        recipient: &'a str,
+        prompt: &'a Arc<dyn Prompt>,
+        asking: Asking,
+    ) -> Search<'a> {
+        Search { identities: self, recipient, prompt, asking, outcome: RefCell::default() }
+    }
+
+    /// Returns whether an identity that was read may ask a person.
+    pub(super) fn may_ask(&self) -> bool {
+        self.sources.iter().any(|source| {
+            let found = source.found.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_source = found.values().filter_map(|found| found.as_ref().as_ref().ok()?.as_ref());
+            of_source.flatten().any(Identity::needs_prompt)
+        })
     }
 }
 
@@ -181,7 +195,17 @@ pub(super) struct Search<'a> {
     identities: &'a Identities,
     recipient: &'a str,
     prompt: &'a Arc<dyn Prompt>,
+    asking: Asking,
     outcome: RefCell<Outcome>,
+}
+
+/// Who may be asked in a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Nobody: only what opens by itself is tried.
+    Nobody,
+    /// The person who runs the program: what opens by itself was tried before.
+    Person,
 }
 
 /// What is known when no identity unwrapped the file key.
@@ -197,10 +221,10 @@ pub(super) struct Outcome {
 enum Round {
     /// What files hold, as far as nobody needs to be asked.
     Files,
-    /// What needs a passphrase, if it is known to fit.
-    Certain,
     /// What commands give, as far as nobody needs to be asked.
     Commands,
+    /// What needs a passphrase, if it is known to fit.
+    Certain,
     /// What asks a person, perhaps in vain.
     Questions,
 }
@@ -265,7 +289,12 @@ impl Search<'_> {
 }
 
 impl Round {
-    const ALL: [Self; 4] = [Self::Files, Self::Certain, Self::Commands, Self::Questions];
+    const fn of(asking: Asking) -> &'static [Self] {
+        match asking {
+            Asking::Nobody => &[Self::Files, Self::Commands],
+            Asking::Person => &[Self::Certain, Self::Questions],
+        }
+    }
 
     fn takes(self, identity: &Identity) -> bool {
         match self {
@@ -282,6 +311,6 @@ impl ::age::Identity for Search<'_> {
     }
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
-        Round::ALL.into_iter().find_map(|round| self.try_round(round, stanzas)).map(Ok)
+        Round::of(self.asking).iter().find_map(|round| self.try_round(*round, stanzas)).map(Ok)
     }
 }

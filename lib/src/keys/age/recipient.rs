@@ -40,13 +40,14 @@ impl Recipient {
     pub(super) fn parse(text: &str) -> Result<Self, RecipientError> {
         let malformed = |problem: &str| RecipientError::Malformed(problem.to_owned());
         // The data part of Bech32 has no `1`: with a second one, the first is part of the name.
+        let is_plugin = text.starts_with("age1") && text.matches('1').count() > 1;
         if text.starts_with("age1pq1") {
             HybridRecipient::parse(text).map(Box::new).map(Self::Hybrid).map_err(malformed)
         } else if text.starts_with("age1tag1") {
             text.parse().map(Box::new).map(Self::Tag).map_err(malformed)
         } else if text.starts_with("age1tagpq1") {
             text.parse().map(Box::new).map(Self::TagHybrid).map_err(malformed)
-        } else if is_plugin(text) {
+        } else if is_plugin {
             parse_plugin(text)
         } else if text.starts_with("age1") {
             text.parse().map(Self::X25519).map_err(malformed)
@@ -88,11 +89,6 @@ pub(super) fn encrypt(recipient: &dyn ::age::Recipient, secret: &SecretBytes) ->
     };
     let armored = write().map_err(|error: std::io::Error| error.to_string())?;
     String::from_utf8(armored).map_err(|error| error.to_string())
-}
-
-/// Returns whether a recipient is one of a plugin.
-pub(super) fn is_plugin(text: &str) -> bool {
-    text.starts_with("age1") && text.matches('1').count() > 1
 }
 
 #[cfg(feature = "age-plugin")]

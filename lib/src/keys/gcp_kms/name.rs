@@ -3,20 +3,11 @@
 
 use std::fmt;
 
-use reqwest::Url;
-
+use crate::keys::rest::Endpoint;
 use crate::keys::{Cause, KeyParseError, KeySetup, ServiceError};
 
 /// The name of a key: `projects/P/locations/L/keyRings/R/cryptoKeys/K`.
 pub(super) struct KeyName(String);
-
-/// Where requests go.
-pub(super) struct Endpoint {
-    /// The URL, without a slash at the end.
-    pub url: String,
-    /// The host, for people.
-    pub server: String,
-}
 
 impl KeyName {
     /// Reads the name of a key.
@@ -58,39 +49,18 @@ impl fmt::Display for KeyName {
     }
 }
 
-impl Endpoint {
-    /// Finds the address: `SOPS_GCP_KMS_ENDPOINT`, a host and port or a URL; else that of
-    /// `SOPS_GCP_KMS_UNIVERSE_DOMAIN`; else Google's.
-    pub fn find(setup: &KeySetup) -> Result<Self, ServiceError> {
-        if let Some(given) = setup.variable("SOPS_GCP_KMS_ENDPOINT") {
-            return Self::parse(&given).ok_or_else(|| {
-                ServiceError::new(
-                    Cause::Untrusted,
-                    "SOPS_GCP_KMS_ENDPOINT is not an address that is fit for tokens",
-                )
-                .with_remedy("write HOST:PORT or an https URL; http is for this machine only")
-            });
-        }
-        let domain = setup.variable("SOPS_GCP_KMS_UNIVERSE_DOMAIN");
-        let domain = domain.as_deref().unwrap_or("googleapis.com");
-        Self::parse(&format!("https://cloudkms.{domain}")).filter(|_| !domain.contains('/')).ok_or_else(
-            || ServiceError::new(Cause::Untrusted, "SOPS_GCP_KMS_UNIVERSE_DOMAIN is not a domain"),
-        )
+/// Finds the address of the service: `SOPS_GCP_KMS_ENDPOINT`, a host and port or a URL; else that of
+/// `SOPS_GCP_KMS_UNIVERSE_DOMAIN`; else Google's.
+pub(super) fn endpoint(setup: &KeySetup) -> Result<Endpoint, ServiceError> {
+    if let Some(given) = setup.variable("SOPS_GCP_KMS_ENDPOINT") {
+        return Endpoint::given("SOPS_GCP_KMS_ENDPOINT", &given);
     }
-
-    fn parse(text: &str) -> Option<Self> {
-        let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let url = Url::parse(&text).ok()?;
-        let host = url.host_str()?;
-        let is_here = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-        let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_here);
-        let is_plain = url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none();
-        (is_safe && is_plain)
-            .then(|| Self { server: host.to_owned(), url: url.as_str().trim_end_matches('/').to_owned() })
+    let domain = setup.variable("SOPS_GCP_KMS_UNIVERSE_DOMAIN");
+    let domain = domain.as_deref().unwrap_or("googleapis.com");
+    if domain.contains('/') {
+        return Err(ServiceError::new(Cause::Untrusted, "SOPS_GCP_KMS_UNIVERSE_DOMAIN is not a domain"));
     }
+    Endpoint::given("SOPS_GCP_KMS_UNIVERSE_DOMAIN", &format!("https://cloudkms.{domain}"))
 }
 
 fn is_word_byte(byte: u8) -> bool {
@@ -138,7 +108,7 @@ mod tests {
                 "SOPS_GCP_KMS_UNIVERSE_DOMAIN" => Some(universe.to_owned()),
                 _ => None,
             });
-            Endpoint::find(&setup).map(|endpoint| endpoint.url).map_err(|error| error.cause)
+            super::endpoint(&setup).map(|endpoint| endpoint.url).map_err(|error| error.cause)
         };
         assert_eq!(find("", "").as_deref(), Ok("https://cloudkms.googleapis.com"));
         assert_eq!(find("", "s3nsapis.fr").as_deref(), Ok("https://cloudkms.s3nsapis.fr"));

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::KIND;
 use super::crc32c::crc32c;
 use super::credentials::{Credentials, LOG_IN};
-use super::name::{Endpoint, KeyName};
+use super::name::{KeyName, endpoint};
 use crate::keys::http::{Answer, Http};
 use crate::keys::rest::{no_answer, object, overloaded, said_at, strange_answer, take_text};
 use crate::keys::{Cause, Effort, KeyError, KeyFuture, KeyService, KeySetup, MasterKey, ServiceError};
@@ -102,7 +102,7 @@ impl Client {
         verb: Verb,
         body: Zeroizing<Vec<u8>>,
     ) -> Result<(String, Json), KeyError> {
-        let endpoint = Endpoint::find(&self.setup)?;
+        let endpoint = endpoint(&self.setup)?;
         let find = async || Ok::<_, ServiceError>((Http::new()?, Credentials::find(&self.setup)?));
         let (http, credentials) = self.credentials.get_or_try_init(find).await?;
         let method = if verb == Verb::Encrypt { "encrypt" } else { "decrypt" };
@@ -184,5 +184,118 @@ fn check(server: &str, answer: &Json, field: &str, bytes: &[u8]) -> Result<bool,
         Ok(true)
     } else {
         Err(strange_answer(server, "the answer was damaged on its way"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::keys::rest::server;
+
+    const ID: &str = "projects/p/locations/global/keyRings/r/cryptoKeys/k";
+
+    fn service(answers: &[(u16, &str)]) -> (Box<dyn KeyService>, std::thread::JoinHandle<Vec<String>>) {
+        let answers = answers.iter().map(|&(status, body)| (status, body.to_owned())).collect();
+        let (address, requests) = server(answers);
+        let setup = KeySetup::new(move |name| match name {
+            "GOOGLE_OAUTH_ACCESS_TOKEN" => Some("t".to_owned()),
+            "SOPS_GCP_KMS_ENDPOINT" => Some(address.clone()),
+            _ => None,
+        });
+        (connect(&setup), requests)
+    }
+
+    fn key(wrapped: &str) -> MasterKey {
+        let mut key = MasterKey::parse_list(&KIND, ID).expect("a key").remove(0);
+        key.set_wrapped(wrapped.to_owned(), "");
+        key
+    }
+
+    fn failure<T>(result: Option<Result<T, KeyError>>) -> ServiceError {
+        match result.expect("it is ours") {
+            Err(KeyError::Service(error)) => error,
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it succeeds"),
+        }
+    }
+
+    #[test]
+    fn requests_are_those_of_the_interface() {
+        let answer = r#"{"ciphertext": "d3JhcHBlZA==", "ciphertextCrc32c": "1098444173", "verifiedPlaintextCrc32c": true}"#;
+        let (service, requests) = service(&[
+            (200, answer),
+            (200, r#"{"plaintext": "MTIzNDU2Nzg5", "plaintextCrc32c": "3808858755"}"#),
+        ]);
+        let wrapped = block_on(service.wrap(&key(""), &SecretBytes::from("123456789")));
+
+        assert_eq!(wrapped.expect("it is ours").expect("wrapped"), "d3JhcHBlZA==");
+        let secret = block_on(service.unwrap(&key("d3JhcHBlZA=="))).expect("it is ours").expect("a secret");
+        assert_eq!(secret.expose_secret(), b"123456789");
+        let requests = requests.join().expect("no panic");
+        assert!(requests[0].starts_with(&format!("POST /v1/{ID}:encrypt HTTP/1.1\r\n")), "{requests:?}");
+        assert!(requests[0].contains("\r\nauthorization: Bearer t\r\n"), "{requests:?}");
+        assert!(
+            requests[0].ends_with(r#"{"plaintext":"MTIzNDU2Nzg5","plaintextCrc32c":"3808858755"}"#),
+            "{requests:?}"
+        );
+        assert!(requests[1].starts_with(&format!("POST /v1/{ID}:decrypt HTTP/1.1\r\n")), "{requests:?}");
+        assert!(requests[1].contains(r#"{"ciphertext":"d3JhcHBlZA==","#), "{requests:?}");
+    }
+
+    #[test]
+    fn damage_on_the_way_is_noticed() {
+        for (answer, detail) in [
+            (r#"{"ciphertext": "QUI=", "ciphertextCrc32c": "1"}"#, "the answer was damaged"),
+            (r#"{"ciphertext": "QUI=", "ciphertextCrc32c": "3180610794"}"#, "damaged on its way"),
+            (r#"{"ciphertext": "?"}"#, "ciphertext is not base64"),
+            (r"{}", "the answer has no ciphertext"),
+            ("[", "the answer is not JSON"),
+        ] {
+            let (service, _requests) = service(&[(200, answer)]);
+            let error = failure(block_on(service.wrap(&key(""), &SecretBytes::from("x"))));
+            assert_eq!(error.cause, Cause::Answer, "{error}");
+            assert!(error.detail.contains(detail), "{error}");
+        }
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let error = |status: &str| format!(r#"{{"error": {{"message": "said", "status": "{status}"}}}}"#);
+        let disabled = r#"{"error": {"message": "said", "details": [{"reason": "SERVICE_DISABLED"}]}}"#;
+        for (status, body, cause, remedy) in [
+            (401, error("UNAUTHENTICATED"), Cause::Credentials, "gcloud auth application-default login"),
+            (403, error("PERMISSION_DENIED"), Cause::Denied, "roles/cloudkms.cryptoKeyDecrypter"),
+            (
+                403,
+                disabled.to_owned(),
+                Cause::Key,
+                "gcloud services enable cloudkms.googleapis.com --project=p",
+            ),
+            (404, error("NOT_FOUND"), Cause::Key, "--keyring=projects/p/locations/global/keyRings/r`"),
+            (400, error("FAILED_PRECONDITION"), Cause::Key, "gcloud kms keys versions list"),
+            (400, error("INVALID_ARGUMENT"), Cause::Ciphertext, "git checkout HEAD"),
+            (429, error("RESOURCE_EXHAUSTED"), Cause::Other, "wait a little"),
+            (503, error("UNAVAILABLE"), Cause::Other, "wait a little"),
+            (307, String::new(), Cause::Answer, "a proxy, say"),
+        ] {
+            let (service, _requests) = service(&[(status, &body)]);
+            let error = failure(block_on(service.unwrap(&key("QUI="))));
+            assert_eq!(error.cause, cause, "{status} {body}: {error}");
+            assert!(error.detail.starts_with("127.0.0.1: "), "{error}");
+            assert!(error.remedy.as_ref().is_some_and(|text| text.contains(remedy)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_is_not() {
+        let setup = KeySetup::new(|_| panic!("nothing is looked for"));
+        let service = connect(&setup);
+        let failed = block_on(service.unwrap(&key("?"))).expect("it is ours").err();
+        assert!(matches!(failed, Some(KeyError::Malformed(_))), "{failed:?}");
+        let fields = [("resource_id".to_owned(), "projects/p".into())].into_iter().collect();
+        let failed = block_on(service.unwrap(&MasterKey::new(&KIND, fields))).expect("it is ours").err();
+        assert!(matches!(failed, Some(KeyError::Parse(_))), "{failed:?}");
     }
 }

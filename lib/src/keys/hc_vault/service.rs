@@ -115,3 +115,252 @@ impl Data {
 
 /// How long a data key is, or a share of one.
 const LENGTHS: std::ops::RangeInclusive<usize> = 1..=256;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use super::*;
+    use crate::keys::Trust;
+    use crate::keys::http::Http;
+
+    /// A server that gives answers in turn, the last one again and again, and writes down what it is asked.
+    struct Server {
+        address: String,
+        requests: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Server {
+        fn start(answers: Vec<String>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = format!("http://{}", listener.local_addr().expect("an address"));
+            let requests = Arc::new(Mutex::new(Vec::new()));
+            let log = Arc::clone(&requests);
+            thread::spawn(move || {
+                let mut answers = answers.into_iter().peekable();
+                while let Ok((mut stream, _)) = listener.accept() {
+                    log.lock().expect("no panic").push(read_request(&stream));
+                    let Some(answer) = answers.peek().cloned() else { return };
+                    // The client may have gone, as it does when an answer is too long.
+                    let _ = stream.write_all(answer.as_bytes());
+                    answers.next_if(|_| true);
+                    if answers.peek().is_none() {
+                        answers = vec![answer].into_iter().peekable();
+                    }
+                }
+            });
+            Self { address, requests }
+        }
+
+        fn requests(&self) -> Vec<String> {
+            self.requests.lock().expect("no panic").clone()
+        }
+
+        fn key(&self, name: &str) -> MasterKey {
+            key(&self.address, "transit", name)
+        }
+    }
+
+    fn read_request(stream: &TcpStream) -> String {
+        let mut reader = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) <= 2 {
+                break;
+            }
+            if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = text.trim().parse().unwrap_or(0);
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        let _ = reader.read_exact(&mut body);
+        head + &String::from_utf8_lossy(&body)
+    }
+
+    fn answer(status: u16, body: &str) -> String {
+        answer_with(status, "", body)
+    }
+
+    fn answer_with(status: u16, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+    }
+
+    fn key(address: &str, engine: &str, name: &str) -> MasterKey {
+        let fields = crate::keys::text_fields(&[
+            ("vault_address", address),
+            ("engine_path", engine),
+            ("key_name", name),
+        ]);
+        let mut key = MasterKey::new(&KIND, fields);
+        key.set_wrapped("vault:v1:abc".to_owned(), "");
+        key
+    }
+
+    fn setup(trust: Trust) -> KeySetup {
+        let mut setup = KeySetup::new(|name| match name {
+            "VAULT_TOKEN" => Some("s.secret".to_owned()),
+            "VAULT_NAMESPACE" => Some("team/a".to_owned()),
+            _ => None,
+        });
+        setup.trust = trust;
+        setup
+    }
+
+    fn unwrap(trust: Trust, key: &MasterKey) -> Result<Vec<u8>, ServiceError> {
+        let service = VaultService::new(&setup(trust));
+        match pollster::block_on(service.unwrap(key)).expect("a key of Vault") {
+            Ok(secret) => Ok(secret.expose_secret().to_vec()),
+            Err(KeyError::Service(error)) => {
+                assert!(!format!("{error:?}").contains("s.secret"), "{error:?}");
+                Err(error)
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_unwrapped_as_sops_does() {
+        let server = Server::start(vec![answer(200, r#"{"data":{"plaintext":"a2V5"}}"#)]);
+        assert_eq!(unwrap(Trust::All, &server.key("k")), Ok(b"key".to_vec()));
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("PUT /v1/transit/decrypt/k HTTP/1.1\r\n"), "{request}");
+        for line in
+            ["x-vault-token: s.secret\r\n", "x-vault-request: true\r\n", "x-vault-namespace: team/a\r\n"]
+        {
+            assert!(request.to_ascii_lowercase().contains(line), "{request}");
+        }
+        assert!(request.ends_with(r#"{"ciphertext":"vault:v1:abc"}"#), "{request}");
+    }
+
+    #[test]
+    fn a_key_is_wrapped_as_sops_does() {
+        let server =
+            Server::start(vec![answer(200, r#"{"data":{"ciphertext":"vault:v1:x","key_version":1}}"#)]);
+        let service = VaultService::new(&setup(Trust::All));
+        let secret = SecretBytes::from(&b"key"[..]);
+        let key = key(&server.address, "a/b/c", "k");
+        let wrapped = pollster::block_on(service.wrap(&key, &secret)).expect("a key of Vault");
+        assert_eq!(wrapped, Ok("vault:v1:x".to_owned()));
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("PUT /v1/a/b/c/encrypt/k HTTP/1.1\r\n"), "{request}");
+        assert!(request.ends_with(r#"{"plaintext":"a2V5"}"#), "{request}");
+    }
+
+    #[test]
+    fn nobody_is_asked_whom_the_document_alone_names() {
+        let server = Server::start(vec![answer(200, "{}")]);
+        let error = unwrap(Trust::Listed(Vec::new()), &server.key("k")).expect_err("not trusted");
+        assert_eq!(error.cause, Cause::Untrusted);
+        assert!(error.detail.contains(&server.address), "{error}");
+        assert_eq!(server.requests(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let server = Server::start(vec![answer(200, r#"{"data":{"plaintext":"a2V5"}}"#)]);
+        for (engine, name) in
+            [("transit", "../x"), ("transit", ".."), ("transit", ""), ("a/../b", "k"), ("t", "a/b")]
+        {
+            let error = unwrap(Trust::All, &key(&server.address, engine, name)).expect_err(name);
+            assert_eq!(error.cause, Cause::Key, "{engine} {name}: {error}");
+        }
+        assert_eq!(server.requests(), Vec::<String>::new());
+        unwrap(Trust::All, &server.key("..%2fx?y#z")).expect("a name");
+        assert!(server.requests()[0].starts_with("PUT /v1/transit/decrypt/..%252fx%3Fy%23z "));
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_is_asked_again() {
+        let good = answer(200, r#"{"data":{"plaintext":"a2V5"}}"#);
+        let server =
+            Server::start(vec![answer(503, r#"{"errors":["Vault is sealed"]}"#), answer(429, ""), good]);
+        assert_eq!(unwrap(Trust::All, &server.key("k")), Ok(b"key".to_vec()));
+        assert_eq!(server.requests().len(), 3);
+        let sealed = Server::start(vec![answer(503, r#"{"errors":["Vault is sealed"]}"#)]);
+        let error = unwrap(Trust::All, &sealed.key("k")).expect_err("sealed");
+        assert_eq!(error.cause, Cause::Unreachable);
+        assert!(error.detail.ends_with("is not ready (status 503): Vault is sealed"), "{error}");
+    }
+
+    #[test]
+    fn a_standby_leads_to_another_server_that_is_trusted() {
+        let active = Server::start(vec![answer(200, r#"{"data":{"plaintext":"a2V5"}}"#)]);
+        let to = format!("Location: {}/v1/transit/decrypt/k\r\n", active.address);
+        let standby = || Server::start(vec![answer_with(307, &to, "")]);
+        let (first, second) = (standby(), standby());
+        let both = Trust::Listed(vec![first.address.clone(), active.address.clone()]);
+        assert_eq!(unwrap(both, &first.key("k")), Ok(b"key".to_vec()));
+        assert_eq!(active.requests().len(), 1);
+        let one = Trust::Listed(vec![second.address.clone()]);
+        let error = unwrap(one, &second.key("k")).expect_err("the other one is not trusted");
+        assert_eq!(error.cause, Cause::Untrusted);
+        assert!(error.detail.contains("redirects") && error.detail.contains(&active.address), "{error}");
+        assert_eq!(active.requests().len(), 1, "no token went there");
+    }
+
+    #[test]
+    fn a_circle_of_servers_ends() {
+        let place = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let server = Server::start(vec![answer_with(307, "Location: /v1/transit/decrypt/k\r\n", "")]);
+        let error = unwrap(Trust::All, &server.key("k")).expect_err("a circle");
+        assert_eq!(error.cause, Cause::Answer, "{error}");
+        assert_eq!(server.requests().len(), 4);
+        let error =
+            unwrap(Trust::All, &key(&format!("http://{place}"), "t", "k")).expect_err("nobody is there");
+        assert_eq!(error.cause, Cause::Unreachable);
+    }
+
+    #[test]
+    fn a_token_that_a_server_refuses_is_looked_up() {
+        let denied = answer(403, r#"{"errors":["permission denied"]}"#);
+        for (lookup, cause) in [
+            (answer(200, "{}"), Cause::Denied),
+            (denied.clone(), Cause::Credentials),
+            (answer(500, ""), Cause::Denied),
+        ] {
+            let server = Server::start(vec![denied.clone(), lookup]);
+            let error = unwrap(Trust::All, &server.key("k")).expect_err("denied");
+            assert_eq!(error.cause, cause, "{error}");
+            assert!(server.requests()[1].starts_with("GET /v1/auth/token/lookup-self "));
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_of_vault_is_told() {
+        let long = "x".repeat(Http::MAX_ANSWER + 1);
+        for (body, what) in [
+            ("<html>", "is not JSON"),
+            ("[]", "has no plaintext in it"),
+            (r#"{"data":null}"#, "has no plaintext in it"),
+            (r#"{"data":{"plaintext":7}}"#, "has no plaintext in it"),
+            (r#"{"data":{"plaintext":"%"}}"#, "has no data key in it"),
+            (r#"{"data":{"plaintext":""}}"#, "has no data key in it"),
+            (&long, "more than 1024 KiB"),
+        ] {
+            let server = Server::start(vec![answer(200, body)]);
+            let error = unwrap(Trust::All, &server.key("k")).expect_err(what);
+            assert_eq!(error.cause, Cause::Answer, "{error}");
+            assert!(error.detail.contains(what) && error.detail.contains(&server.address), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_repeats_the_token_does_not_make_us_tell_it() {
+        let server = Server::start(vec![answer(400, r#"{"errors":["bad token s.secret"]}"#)]);
+        let error = unwrap(Trust::All, &server.key("k")).expect_err("refused");
+        assert!(error.detail.ends_with("bad token (the token)"), "{error}");
+    }
+
+    #[test]
+    fn keys_of_others_are_left_to_others() {
+        let key = MasterKey::new(&crate::keys::pgp::KIND, crate::keys::KeyFields::new());
+        let service = VaultService::new(&setup(Trust::All));
+        assert!(pollster::block_on(service.unwrap(&key)).is_none());
+    }
+}

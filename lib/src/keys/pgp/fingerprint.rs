@@ -1,0 +1,101 @@
+//! What names an OpenPGP key in a document: its fingerprint, or the end of it.
+
+use crate::keys::KeyParseError;
+
+/// The fingerprint of an OpenPGP key or subkey, or the last 16 digits of one, in upper case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    digits: String,
+    is_exact: bool,
+}
+
+impl Fingerprint {
+    /// Reads what a document names a key by.
+    ///
+    /// It becomes an argument of a program: nothing passes that could be an option. sops passes anything on, and gpg
+    /// refuses all that is not a fingerprint or the long ID of a key, names and addresses included.
+    pub fn parse(text: &str) -> Result<Self, KeyParseError> {
+        let (digits, is_exact) = text.strip_suffix('!').map_or((text, false), |digits| (digits, true));
+        let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")).unwrap_or(digits);
+        if !LENGTHS.contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(KeyParseError::new(text, "the fingerprint of an OpenPGP key, of 40 digits"));
+        }
+        Ok(Self { digits: digits.to_ascii_uppercase(), is_exact })
+    }
+
+    /// Returns whether the key with this very fingerprint is meant, and no subkey in its place.
+    #[cfg(feature = "pgp-native")]
+    pub const fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    /// Returns whether this is the fingerprint (as digits in upper case) of a key.
+    #[cfg(feature = "pgp-native")]
+    pub fn is_of(&self, fingerprint: &str) -> bool {
+        fingerprint.ends_with(&self.digits)
+    }
+
+    /// Returns the fingerprint as gpg takes it.
+    #[cfg(feature = "gpg")]
+    pub fn to_argument(&self) -> String {
+        format!("{}{}", self.digits, self.mark())
+    }
+
+    /// Returns the long ID of the key as gpg takes it.
+    #[cfg(feature = "gpg")]
+    pub fn to_long_id(&self) -> String {
+        // The ID of a key of version 4; gpg knows others by the same digits.
+        format!("{}{}", &self.digits[self.digits.len() - LONG_ID..], self.mark())
+    }
+
+    #[cfg(feature = "gpg")]
+    const fn mark(&self) -> &'static str {
+        if self.is_exact { "!" } else { "" }
+    }
+}
+
+/// The length of a long ID, in digits.
+const LONG_ID: usize = 16;
+
+/// The lengths of long IDs, and of fingerprints of keys of version 3, 4, and 5 or 6.
+const LENGTHS: [usize; 4] = [LONG_ID, 32, 40, 64];
+
+#[cfg(all(test, feature = "gpg"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_become_arguments() {
+        let arguments = |text: &str| {
+            let fingerprint = Fingerprint::parse(text).expect("this is a fingerprint");
+            (fingerprint.to_argument(), fingerprint.to_long_id())
+        };
+        let expect = |left: &str, right: &str| (left.to_owned(), right.to_owned());
+        let whole = "743FBB898B33E931C8E7D611BFAD9279BC182E42";
+        assert_eq!(arguments(whole), expect(whole, "BFAD9279BC182E42"));
+        assert_eq!(arguments(&whole.to_lowercase()), expect(whole, "BFAD9279BC182E42"));
+        assert_eq!(arguments(&format!("0x{whole}!")), expect(&format!("{whole}!"), "BFAD9279BC182E42!"));
+        assert_eq!(arguments("BFAD9279BC182E42"), expect("BFAD9279BC182E42", "BFAD9279BC182E42"));
+    }
+
+    #[test]
+    fn what_could_be_an_option_or_a_search_is_refused() {
+        for text in [
+            "",
+            "!",
+            "--output=x",
+            "-o",
+            "BC182E42",
+            "someone@example.com",
+            "<someone@example.com>",
+            "=Some One",
+            "743FBB898B33E931C8E7D611BFAD9279BC182E4",
+            "743FBB898B33E931C8E7D611BFAD9279BC182E42!!",
+            "743FBB898B33E931C8E7D611BFAD9279BC182E4\n",
+            "--8B33E931C8E7D611BFAD9279BC182E42BFAD92",
+        ] {
+            let error = Fingerprint::parse(text).expect_err("this is no fingerprint");
+            assert_eq!(error.text, text);
+        }
+    }
+}
