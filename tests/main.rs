@@ -4,6 +4,7 @@
 //! whose peer is not there is *ignored*, by name, so that nobody takes it for passed. The names of
 //! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
 
+mod aws;
 mod envelope;
 mod generate;
 mod golden;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let tests: Vec<Trial> = [
+        aws::tests(),
         golden::tests(),
         hostile::tests(),
         keyservice::tests(),

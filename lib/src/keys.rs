@@ -127,6 +127,7 @@ pub struct MasterKey {
     fields: Map<String, Json>,
     wrapped: String,
     created_at: String,
+    is_old: bool,
 }
 
 /// Master keys each of which alone recovers the group's share of the data key.
@@ -216,7 +217,7 @@ impl MasterKey {
     /// Returns a key with these fields, which wraps nothing yet.
     #[must_use]
     pub const fn new(kind: &'static KeyKind, fields: Map<String, Json>) -> Self {
-        Self { kind, fields, wrapped: String::new(), created_at: String::new() }
+        Self { kind, fields, wrapped: String::new(), created_at: String::new(), is_old: false }
     }
 
     /// Returns the key that an entry of the metadata describes. Fields that the kind does not have are
@@ -231,6 +232,7 @@ impl MasterKey {
             fields: kind.fields.iter().filter_map(field).collect(),
             wrapped: text("enc"),
             created_at: text("created_at"),
+            is_old: false,
         }
     }
 
@@ -266,6 +268,19 @@ impl MasterKey {
     pub fn set_wrapped(&mut self, wrapped: String, now: &str) {
         self.wrapped = wrapped;
         now.clone_into(&mut self.created_at);
+        self.is_old = false;
+    }
+
+    /// Records that a sops before 3.3.0 may have wrapped the data key: see [`Self::is_old`].
+    pub const fn mark_as_old(&mut self) {
+        self.is_old = true;
+    }
+
+    /// Returns whether a sops before 3.3.0 may have wrapped the data key, which did not always use the encryption
+    /// context that the key names.
+    #[must_use]
+    pub const fn is_old(&self) -> bool {
+        self.is_old
     }
 
     /// Returns the kind of the key.
@@ -454,6 +469,19 @@ mod tests {
         );
         group.deduplicate();
         assert_eq!(texts(&group), ["A", "B", "A", "B", "C"]);
+    }
+
+    #[test]
+    fn what_a_key_leaves_open_is_taken_from_the_same_key() {
+        let settled = |open: &str, known: &str| {
+            let mut group = KeyGroup(keys(&azure_kv::KIND, open));
+            group.settle(&KeyGroup([keys(&pgp::KIND, "A"), keys(&azure_kv::KIND, known)].concat()));
+            texts(&group).remove(0)
+        };
+        let (open, other) = ("https://v/keys/k", "https://v/keys/l/1");
+        assert_eq!(settled(open, "https://v/keys/l/1,https://v/keys/k/2"), "https://v/keys/k/2");
+        assert_eq!(settled(open, other), "https://v/keys/k/");
+        assert_eq!(settled("https://v/keys/k/1", "https://v/keys/k/2"), "https://v/keys/k/1");
     }
 
     #[test]

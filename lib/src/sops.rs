@@ -6,6 +6,7 @@
 //! Invariants: nothing of an opened document can be read before its MAC has been checked; nothing that
 //! was sealed is handed out before it has been decrypted again and compared.
 
+pub mod access;
 pub mod audit;
 mod cipher;
 pub mod config;

@@ -1,5 +1,6 @@
 //! The subcommands of `kubectl seal`: one file each, and one line of [`Command`].
 
+mod access;
 mod cert;
 mod completions;
 mod convert;
@@ -69,6 +70,7 @@ pub enum Command {
     Extract(extract::Args),
     Diff(diff::Args),
     Status(status::Args),
+    Access(access::Args),
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
@@ -93,6 +95,7 @@ impl Command {
     /// If it fails before it gets to files; what happens to files is reported one by one.
     pub fn run(&self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self {
+            Self::Access(args) => access::run(args, context),
             Self::Cert(args) => cert::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Convert(args) => convert::run(args, context),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use selkie::format::{Format, WriteOptions};
-use selkie::keys::{KeyService, KeySetup};
+use selkie::keys::KeyService;
 
 use crate::cli::Options;
 use crate::config_file::{ConfigFile, discover};
@@ -99,15 +99,11 @@ impl<'a> Context<'a> {
         Ok(services.iter().map(AsRef::as_ref).collect())
     }
 
-    /// Returns what asks servers other than those of keys.
+    /// Returns how the key services of the run are set up.
     ///
     /// # Errors
-    /// If an option cannot be used.
-    pub fn key_setup(&self) -> Result<KeySetup, Failure> {
-        Ok(key_services::setup(self.session, &self.key_service_options()?))
-    }
-
-    fn key_service_options(&self) -> Result<KeyServiceOptions, Failure> {
+    /// If a key service that is named has no address.
+    pub fn key_service_options(&self) -> Result<KeyServiceOptions, Failure> {
         Ok(KeyServiceOptions {
             named: Some(self.named.clone()),
             warn: Arc::new(self.report.warner()),

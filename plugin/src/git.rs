@@ -1,8 +1,9 @@
 //! What Git knows: files of earlier revisions, and where a repository starts.
 
 use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use selkie::secret::SecretBytes;
 
@@ -146,13 +147,84 @@ pub fn pattern_for(file: &Path) -> String {
 }
 
 /// Returns whether there is no last commit yet.
-fn is_unborn(folder: &Path, revision: &str) -> bool {
+#[must_use]
+pub fn is_unborn(folder: &Path, revision: &str) -> bool {
     let head = || git(folder, &["rev-parse", "--verify", "--quiet", "HEAD"]);
     revision == "HEAD" && head().is_ok_and(|output| output.status.code() == Some(1))
 }
 
+/// Hands out the contents of blobs, in the order of their names; `None` stands for one that is not there, or has more
+/// bytes than a file with secrets.
+///
+/// # Errors
+/// If Git cannot tell.
+pub fn blobs(
+    folder: &Path,
+    names: &[String],
+    mut take: impl FnMut(usize, Option<Vec<u8>>),
+) -> Result<(), Failure> {
+    let failed = || Failure::io("read", "the Git history");
+    let mut child = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(["cat-file", "--batch"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed())?;
+    let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else { return Ok(()) };
+    let asked: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+    let read = std::thread::scope(|scope| {
+        // What cannot be asked is not answered, and missed below.
+        scope.spawn(move || drop(input.write_all(asked.as_bytes())));
+        let mut output = BufReader::with_capacity(1 << 16, output);
+        (0..names.len()).try_for_each(|index| {
+            take(index, blob(&mut output)?);
+            Ok(())
+        })
+    });
+    // It has said what it had to say, or is of no use.
+    drop(child.kill());
+    drop(child.wait());
+    read.map_err(failed())
+}
+
+/// Reads one answer of `git cat-file --batch`.
+fn blob(output: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut head = String::new();
+    output.read_line(&mut head)?;
+    let malformed = || io::Error::other("git cat-file broke off");
+    let mut words = head.split_ascii_whitespace().skip(1);
+    let (Some(kind), size) = (words.next(), words.next()) else { return Err(malformed()) };
+    // `missing`, say.
+    let Some(size) = size else { return Ok(None) };
+    let size: u64 = size.parse().map_err(|_| malformed())?;
+    let mut rest = output.take(size + 1);
+    if kind != "blob" || size > LARGEST_BLOB {
+        io::copy(&mut rest, &mut io::sink())?;
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    rest.read_to_end(&mut content)?;
+    if content.pop() != Some(b'\n') {
+        return Err(malformed());
+    }
+    Ok(Some(content))
+}
+
+/// Returns whether parts of the history are not there.
+#[must_use]
+pub fn is_shallow(folder: &Path) -> bool {
+    let asked = git(folder, &["rev-parse", "--is-shallow-repository"]);
+    asked.is_ok_and(|output| output.stdout.starts_with(b"true"))
+}
+
 /// Returns what Git says when it is asked for something.
-fn said(folder: &Path, arguments: &[&str], what: &str) -> Result<Vec<u8>, Failure> {
+///
+/// # Errors
+/// If it cannot tell.
+pub fn said(folder: &Path, arguments: &[&str], what: &str) -> Result<Vec<u8>, Failure> {
     let output = git(folder, arguments).map_err(Failure::io("read", what))?;
     if output.status.success() {
         return Ok(output.stdout);
@@ -164,6 +236,9 @@ fn said(folder: &Path, arguments: &[&str], what: &str) -> Result<Vec<u8>, Failur
 fn git(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {
     Command::new("git").arg("-C").arg(folder).args(arguments).output()
 }
+
+/// How many bytes a file has at most that is looked at: far more than any with secrets.
+const LARGEST_BLOB: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

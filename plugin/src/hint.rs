@@ -60,7 +60,9 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Json(JsonValueError::Integer) => "put the number in quotes",
         Failure::Json(JsonValueError::Malformed { .. }) => "a text goes without --json",
         Failure::KeyServer(error) => return key_server_hint(error),
-        Failure::LockedOut => "add a recipient of yours to the rule, or pass --lock-out if that is meant",
+        Failure::LockedOut => {
+            "keep a recipient of yours, in the rule if that names the keys, or pass --lock-out if that is meant"
+        }
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
             "run `kubectl seal init` in the root of the repository, or name keys, such as --age age1…"

@@ -10,8 +10,8 @@ use crate::report::{BAD, GOOD, Report, escape};
 pub struct KeyChanges {
     /// The keys of each group, in order: those that stay, those that are added, those that are removed.
     pub groups: Vec<Vec<(Change, String)>>,
-    /// How many groups were needed, and how many will be; 0 stands for all.
-    pub threshold: (usize, usize),
+    /// How many groups were needed, and how many will be.
+    pub needed: (usize, usize),
 }
 
 /// What becomes of one key.
@@ -26,7 +26,8 @@ pub enum Change {
 }
 
 impl KeyChanges {
-    /// Compares the keys of a document with others, group by group.
+    /// Compares the keys of a document with others, group by group: neither the order of keys in a group counts, nor
+    /// how often one is named. Keys are tried by what they take, and one that is named twice opens no more.
     #[must_use]
     pub fn between(metadata: &Metadata, groups: &[KeyGroup], threshold: usize) -> Self {
         let empty = KeyGroup::default();
@@ -44,14 +45,15 @@ impl KeyChanges {
             changes.extend(gone.map(|key| (Change::Removed, name(key))));
             changes
         };
-        Self { groups: (0..count).map(group).collect(), threshold: (metadata.shamir_threshold, threshold) }
+        let needed = (needed(&metadata.groups, metadata.shamir_threshold), needed(groups, threshold));
+        Self { groups: (0..count).map(group).collect(), needed }
     }
 
     /// Returns whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let is_kept = |(change, _): &(Change, String)| *change == Change::Kept;
-        self.threshold.0 == self.threshold.1 && self.groups.iter().flatten().all(is_kept)
+        self.needed.0 == self.needed.1 && self.groups.iter().flatten().all(is_kept)
     }
 
     /// Returns whether somebody loses a key.
@@ -60,17 +62,20 @@ impl KeyChanges {
         self.groups.iter().flatten().any(|(change, _)| *change == Change::Removed)
     }
 
+    /// Returns whether the file may be kept from somebody who could read it: a key is gone, or another number of groups is
+    /// needed.
+    #[must_use]
+    pub fn narrows(&self) -> bool {
+        self.removes() || self.needed.0 != self.needed.1
+    }
+
     /// Returns the changes as people read them, each on a line of its own.
     #[must_use]
     pub fn describe(&self, report: &Report<'_>) -> String {
         let mut lines = Vec::new();
-        if self.threshold.0 != self.threshold.1 {
-            let name = |threshold| if threshold == 0 { "all".to_owned() } else { format!("{threshold}") };
-            lines.push(format!(
-                "  groups needed: {} instead of {}",
-                name(self.threshold.1),
-                name(self.threshold.0)
-            ));
+        let (old, new) = self.needed;
+        if old != new {
+            lines.push(format!("  groups needed: {new} instead of {old}"));
         }
         for (index, group) in self.groups.iter().enumerate() {
             if self.groups.len() > 1 {
@@ -83,6 +88,15 @@ impl KeyChanges {
             }));
         }
         lines.join("\n")
+    }
+}
+
+/// Returns how many groups are needed; a threshold of 0 stands for all.
+const fn needed(groups: &[KeyGroup], threshold: usize) -> usize {
+    match (groups.len(), threshold) {
+        (1, _) => 1,
+        (groups, 0) => groups,
+        (_, threshold) => threshold,
     }
 }
 
@@ -113,9 +127,27 @@ mod tests {
     }
 
     #[test]
-    fn the_same_keys_in_another_order_are_no_change() {
+    fn the_same_keys_in_another_order_or_twice_are_no_change() {
         let metadata = Metadata::new(vec![group("A,B")]);
         assert!(KeyChanges::between(&metadata, &[group("B,A")], 0).is_empty());
-        assert!(!KeyChanges::between(&metadata, &[group("B,A")], 1).is_empty());
+        assert!(KeyChanges::between(&metadata, &[group("A,B,A")], 1).is_empty());
+    }
+
+    #[test]
+    fn all_groups_are_as_many_as_there_are() {
+        let mut metadata = Metadata::new(vec![group("A"), group("B")]);
+        metadata.shamir_threshold = 2;
+        let groups = metadata.groups.clone();
+        assert!(KeyChanges::between(&metadata, &groups, 0).is_empty());
+        assert_eq!(KeyChanges::between(&metadata, &groups, 1).needed, (2, 1));
+    }
+
+    #[test]
+    fn more_groups_to_need_narrow_and_more_keys_do_not() {
+        let metadata = Metadata::new(vec![group("A")]);
+        assert!(!KeyChanges::between(&metadata, &[group("A,B")], 0).narrows());
+        assert!(KeyChanges::between(&metadata, &[group("A"), group("B")], 0).narrows());
+        assert!(!KeyChanges::between(&metadata, &[group("A"), group("B")], 1).narrows());
+        assert!(KeyChanges::between(&metadata, &[group("B")], 0).narrows());
     }
 }

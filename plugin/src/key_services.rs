@@ -1,7 +1,9 @@
 //! What wraps and unwraps data keys in a run: the keys of this machine, and key services elsewhere.
 
-use std::future::poll_fn;
+use std::fs;
+use std::future::{poll_fn, ready};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use selkie::secret::SecretBytes;
 use crate::identities::{age_service, terminal_name};
 use crate::named_addresses::NamedAddresses;
 use crate::parallel::Waiting;
-use crate::session::Session;
+use crate::session::{Environment, Session};
 
 /// How the key services of a run are set up.
 #[derive(Clone)]
@@ -93,15 +95,48 @@ pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let mut setup = KeySetup::new(variable)
         .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
         .with_warnings(move |text| warn(text));
+    let environment = session.environment.clone();
+    setup.set_host(move || host(&environment));
     setup.trust = options.trust.clone();
     setup.remote = Arc::new(Remote::new(options.limit));
     setup
+}
+
+/// Returns what this machine is called.
+fn host(environment: &Environment) -> Option<String> {
+    let of_kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let of_variables = || ["HOSTNAME", "COMPUTERNAME"].iter().find_map(|name| environment.get(name));
+    let of_program = || Command::new("uname").arg("-n").output().ok().map(|output| output.stdout);
+    let name = of_kernel.or_else(|| of_variables().map(str::to_owned));
+    let name = name.or_else(|| String::from_utf8(of_program()?).ok())?;
+    Some(name.trim().to_owned())
 }
 
 /// Returns a service that is asked only once for the same thing, and that others work on beside while it is waited for.
 #[must_use]
 pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
+}
+
+/// A service as it is without a network: a key that needs one is not its business.
+pub struct AtHand<'a>(pub &'a dyn KeyService);
+
+impl KeyService for AtHand<'_> {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn effort(&self, key: &MasterKey) -> Effort {
+        self.0.effort(key)
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.wrap(key, secret) }
+    }
+
+    fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.unwrap(key) }
+    }
 }
 
 /// Lets another thread work while this one waits for an answer.

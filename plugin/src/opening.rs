@@ -8,7 +8,7 @@ use selkie::keys::KeyService;
 use selkie::scheme::{KeySource, Keys, OpenDocument, Scheme, SchemeError, scheme_of};
 use selkie::sealed::{KeyRegistry, SealingCert};
 use selkie::secret::SecretBytes;
-use selkie::sops::{MacCheck, MetadataError};
+use selkie::sops::{MacCheck, Metadata, MetadataError};
 use selkie::template::Surroundings;
 use selkie::tree::Tree;
 
@@ -71,7 +71,9 @@ impl Opener<'_> {
         }
         match self.open_document(document, check) {
             Err(Failure::Metadata(MetadataError::Missing)) if !target.is_named() => Ok(None),
-            opened => opened.map(Some),
+            opened => {
+                opened.inspect(|opened| warn_of_mixed_up_contexts(self.context, target, &**opened)).map(Some)
+            }
         }
     }
 
@@ -177,6 +179,16 @@ impl Opener<'_> {
                 Keys { services: &[], mac, sealing: registry }
             }
         })
+    }
+}
+
+/// Says so if keys of a file may be wrapped otherwise than they say.
+pub fn warn_of_mixed_up_contexts(context: &Context<'_>, target: &Target, opened: &dyn OpenDocument) {
+    if opened.metadata().is_some_and(Metadata::has_mixed_up_contexts) {
+        context.report.warn(format!(
+            "{target}: sops before 3.3.0 mixed up the encryption contexts of AWS KMS; \
+             run `kubectl seal rotate {target}` to put them right"
+        ));
     }
 }
 

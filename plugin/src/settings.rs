@@ -9,6 +9,7 @@ use selkie::sops::{Metadata, Selector};
 use crate::config_file::ConfigFile;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::key_changes::KeyChanges;
 use crate::key_flags::{KeyFlags, Plain, SelectorFlags};
 
 /// What a new document is encrypted with.
@@ -75,17 +76,12 @@ impl Settings {
         metadata
     }
 
-    /// Returns whether a document has these keys, whatever their order within a group.
+    /// Returns what would become of the keys of a document that got these.
     #[must_use]
-    pub fn has_keys_of(&self, metadata: &Metadata) -> bool {
-        let names = |group: &KeyGroup| {
-            let mut names: Vec<_> = group.0.iter().map(|key| (key.kind().name, key.to_string())).collect();
-            names.sort_unstable();
-            names
-        };
+    pub fn key_changes(&self, metadata: &Metadata) -> KeyChanges {
         let mut settled = self.clone();
         settled.settle(metadata);
-        settled.groups.iter().map(names).eq(metadata.groups.iter().map(names))
+        KeyChanges::between(metadata, &settled.groups, self.shamir_threshold)
     }
 
     /// Takes from a document what its own keys have and these leave open, such as a version.
@@ -93,10 +89,17 @@ impl Settings {
         self.groups.iter_mut().zip(&metadata.groups).for_each(|(group, known)| group.settle(known));
     }
 
-    /// Returns whether a document selects values as these settings do.
+    /// Returns whether a document has these keys, as `updatekeys` sees it.
+    #[must_use]
+    pub fn has_keys_of(&self, metadata: &Metadata) -> bool {
+        self.key_changes(metadata).is_empty()
+    }
+
+    /// Returns whether a document selects values as these settings do, for encryption and for the MAC.
     #[must_use]
     pub fn selects_as(&self, metadata: &Metadata) -> bool {
         self.selector.clone().unwrap_or_default() == metadata.selector
+            && self.mac_only_encrypted == metadata.mac_only_encrypted
     }
 }
 

@@ -1,10 +1,27 @@
 //! Keys of the AWS Key Management Service, by their ARN.
 
+#[cfg(feature = "aws")]
+mod arn;
+#[cfg(feature = "aws")]
+mod connections;
+#[cfg(feature = "aws")]
+mod failure;
+#[cfg(feature = "aws")]
+mod limit;
+mod mixed_up;
+#[cfg(feature = "aws")]
+mod service;
+
 use serde_json::{Map, Value as Json};
 
 use super::{
-    KeyField, KeyFields, KeyKind, KeyMessage, KeyOption, KeyParseError, scalar_text, text_fields, text_of,
+    KeyField, KeyFields, KeyKind, KeyMessage, KeyOption, KeyParseError, KeyService, KeySetup, scalar_text,
+    text_fields, text_of,
 };
+
+pub(crate) use mixed_up::{has_several_values, mixed_up};
+#[cfg(feature = "aws")]
+pub use service::KmsService;
 
 /// Keys of AWS KMS.
 pub static KIND: KeyKind = KeyKind {
@@ -40,7 +57,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 1, fields: &[("arn", 1), ("role", 2), ("context", 3), ("aws_profile", 4)] },
-    connect: None,
+    connect: CONNECT,
 };
 
 /// Reads `ARN` or `ARN+ROLE`. Whether it is one, the service that uses it must say.
@@ -111,6 +128,12 @@ fn identify(fields: &KeyFields) -> String {
     };
     format!("{}{role}{rest}", text_of(fields, "arn"))
 }
+
+#[cfg(feature = "aws")]
+const CONNECT: Connect = Some(|setup| Box::new(KmsService::new(setup)));
+#[cfg(not(feature = "aws"))]
+const CONNECT: Connect = None;
+type Connect = Option<fn(&KeySetup) -> Box<dyn KeyService>>;
 
 #[cfg(test)]
 mod tests {

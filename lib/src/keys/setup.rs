@@ -11,6 +11,7 @@ pub struct KeySetup {
     variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
     named: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     warnings: Arc<Warnings>,
+    host: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     /// Which addresses of a document may be sent credentials.
     pub trust: Trust,
     /// What runs requests to servers.
@@ -31,6 +32,7 @@ impl KeySetup {
             variable: Arc::new(variable),
             named: Arc::new(Vec::new),
             warnings: Arc::new(Warnings { said: Mutex::default(), say: Box::new(|_| {}) }),
+            host: Arc::new(|| None),
             trust: Trust::Listed(Vec::new()),
             #[cfg(feature = "remote")]
             remote: Arc::default(),
@@ -50,6 +52,17 @@ impl KeySetup {
     pub fn with_warnings(mut self, say: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.warnings = Arc::new(Warnings { said: Mutex::default(), say: Box::new(say) });
         self
+    }
+
+    /// Says how to find out what this machine is called.
+    pub fn set_host(&mut self, host: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.host = Arc::new(host);
+    }
+
+    /// Returns what this machine is called, empty if nobody knows.
+    #[must_use]
+    pub fn host(&self) -> String {
+        (self.host)().unwrap_or_default()
     }
 
     /// Returns a variable of the environment, unless it is unset or empty.

@@ -43,6 +43,7 @@ impl Envelope {
         let data_key = DataKey::generate(rng);
         groups::wrap(&data_key, &mut metadata.groups, metadata.shamir_threshold, services, now, rng).await?;
         metadata.shamir_threshold = written_threshold(metadata.shamir_threshold, metadata.groups.len());
+        metadata.mark_as_wrapped();
         Ok(Self { metadata, data_key })
     }
 
@@ -77,6 +78,7 @@ impl Envelope {
         groups::wrap(&self.data_key, &mut groups, threshold, services, now, rng).await?;
         self.metadata.shamir_threshold = written_threshold(threshold, groups.len());
         self.metadata.groups = groups;
+        self.metadata.mark_as_wrapped();
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::groups::{self, WrapError};
 use super::sealed::SealError;
 use super::selector::{Selector, SelectorError};
 use crate::format::{Format, MetadataEdit, Rewrite, WriteOptions, parse_timestamp};
-use crate::keys::{KEY_KINDS, KeyGroup, MasterKey};
+use crate::keys::{KEY_KINDS, KeyGroup, MasterKey, kms};
 use crate::secret::SecretBytes;
 use crate::tree::{MetadataEntry, Tree, same_values};
 
@@ -113,8 +113,12 @@ impl Metadata {
         if version.is_empty() {
             return Err(MetadataError::Version);
         }
+        let mut groups = groups(entry)?;
+        if is_before_3_3(&version) {
+            groups.iter_mut().flat_map(|group| &mut group.0).for_each(MasterKey::mark_as_old);
+        }
         Ok(Self {
-            groups: groups(entry)?,
+            groups,
             shamir_threshold: weak_number(entry, "shamir_threshold")?,
             last_modified,
             mac: required("mac")?,
@@ -196,6 +200,22 @@ impl Metadata {
         }
     }
 
+    /// Returns whether keys of AWS KMS may be wrapped under another encryption context than they name, as sops before
+    /// 3.3.0 did. They are unwrapped all the same; wrapped anew they are as they should be.
+    #[must_use]
+    pub fn has_mixed_up_contexts(&self) -> bool {
+        self.groups.iter().flat_map(|group| &group.0).any(|key| !kms::mixed_up(key).is_empty())
+    }
+
+    /// Records that all keys were wrapped just now. A version before 3.3.0 would say that they may be wrapped under
+    /// other contexts than they name.
+    pub(super) fn mark_as_wrapped(&mut self) {
+        let mut keys = self.groups.iter().flat_map(|group| &group.0);
+        if is_before_3_3(&self.version) && keys.any(kms::has_several_values) {
+            VERSION.clone_into(&mut self.version);
+        }
+    }
+
     /// Makes sure that a data key can be wrapped for the groups, as far as no key needs to be asked.
     ///
     /// # Errors
@@ -203,6 +223,13 @@ impl Metadata {
     pub fn check_groups(&self) -> Result<(), WrapError> {
         groups::check(&self.groups, self.shamir_threshold)
     }
+}
+
+/// Returns whether a version is before the first one that uses the encryption contexts that keys of AWS KMS name.
+fn is_before_3_3(version: &str) -> bool {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']).map(str::parse::<u64>);
+    let Some(Ok(major)) = parts.next() else { return false };
+    (major, parts.next().and_then(Result::ok).unwrap_or_default()) < (3, 3)
 }
 
 /// Returns the rules of an entry, by name.
@@ -341,6 +368,28 @@ mod tests {
         let metadata = read(json.clone()).expect("a valid entry");
         json["shamir_threshold"] = 2.into();
         assert_eq!(Json::Object(metadata.to_json()), json);
+    }
+
+    #[test]
+    fn contexts_are_mixed_up_before_3_3_alone() {
+        for (version, is_mixed_up) in [
+            ("3.2.0", true),
+            ("3.0.0", true),
+            ("2.9", true),
+            ("1.x", true),
+            ("3.3.0", false),
+            ("3.13.3", false),
+            ("x", false),
+        ] {
+            let mut json = entry();
+            json["version"] = version.into();
+            json["kms"] = json!([{"arn": "a", "context": {"a": "x", "b": "y"}, "enc": "AQ=="}]);
+            let mut metadata = read(json).expect("a valid entry");
+            assert_eq!(metadata.has_mixed_up_contexts(), is_mixed_up, "{version}");
+            assert_eq!(metadata.version, version);
+            metadata.mark_as_wrapped();
+            assert_eq!(metadata.version, if is_mixed_up { VERSION } else { version });
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::groups::{AT_ONCE, GroupReport, KeyFailure, RecoverError};
-use crate::keys::{DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey};
+use crate::keys::{Cause, DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey, kms};
 use crate::secret::SecretBytes;
 use crate::shamir::{self, ShamirError};
 
@@ -107,7 +107,7 @@ impl<'a> Recovery<'a> {
                 let key = self.keys[attempt.key].key;
                 let answer = match attempt.asking {
                     true => attempt.service.unwrap_asking(key).await,
-                    false => attempt.service.unwrap(key).await,
+                    false => unwrap(attempt.service, key).await,
                 };
                 self.take(attempt, answer);
             }
@@ -123,7 +123,7 @@ impl<'a> Recovery<'a> {
             {
                 if self.needs(attempt.key) {
                     let key = self.keys[attempt.key].key;
-                    requests.push(async move { (attempt, attempt.service.unwrap(key).await) });
+                    requests.push(async move { (attempt, unwrap(attempt.service, key).await) });
                 }
             }
             let Some((attempt, answer)) = requests.next().await else { return };
@@ -185,6 +185,22 @@ impl<'a> Recovery<'a> {
     }
 }
 
+/// Unwraps what a key holds, be it under another encryption context than the key names.
+async fn unwrap(service: &dyn KeyService, key: &MasterKey) -> Answer {
+    let answer = service.unwrap(key).await;
+    // A service elsewhere does not tell causes apart.
+    let may_be_mixed_up = matches!(&answer, Some(Err(KeyError::Service(error)))
+        if matches!(error.cause, Cause::Ciphertext | Cause::Other));
+    if may_be_mixed_up {
+        for key in kms::mixed_up(key) {
+            if let Some(Ok(part)) = service.unwrap(&key).await {
+                return Some(Ok(part));
+            }
+        }
+    }
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -193,7 +209,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::keys::{Cause, KEY_KINDS, KeyFuture, ServiceError};
+    use crate::keys::{KEY_KINDS, KeyFuture, ServiceError};
 
     /// A service that knows keys by their names, and writes down what it is asked.
     #[derive(Default)]

@@ -10,7 +10,7 @@ use crate::document::{self, Document, InputFlags};
 use crate::dotted;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::opening::Opener;
+use crate::opening::{Opener, warn_of_mixed_up_contexts};
 use crate::output::{OutputFlags, Place, Secrecy};
 use crate::targets::{self, Target};
 
@@ -105,6 +105,7 @@ impl ReadingFlags {
         document: &Document,
     ) -> Result<Unlocked, Failure> {
         let unlocked = document.unlock(context, self.check())?;
+        warn_of_mixed_up_contexts(context, target, &unlocked);
         self.look_at(context, target, &unlocked)?;
         Ok(unlocked)
     }

@@ -232,7 +232,7 @@ fn warn_of_other_settings(
     }
     if !settings.selects_as(metadata) {
         context.report.warn(format!(
-            "{target}: the encrypted version keeps its rule {} {:?}; `kubectl seal rotate --rule` brings \
+            "{target}: the encrypted version keeps its rule {} {:?}; `kubectl seal updatekeys --rule` brings \
              it in line",
             metadata.selector.field(),
             metadata.selector.text()

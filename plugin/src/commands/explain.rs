@@ -269,7 +269,7 @@ impl Explanation {
             }
             if !settings.selects_as(metadata) {
                 notes.push(
-                    "the file has another choice of values than its rule; see `kubectl seal rotate --rule`"
+                    "the file has another choice of values than its rule; see `kubectl seal updatekeys --rule`"
                         .to_owned(),
                 );
             }

@@ -1,6 +1,5 @@
 //! `kubectl seal groups`.
 
-use rand::rngs::OsRng;
 use selkie::keys::KeyGroup;
 use selkie::sops::Metadata;
 use serde_json::json;
@@ -11,7 +10,9 @@ use crate::context::Context;
 use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::key_changes::KeyChanges;
 use crate::key_flags::{KeyFlags, Plain};
+use crate::rekeying::{DataKeyFlag, LockOutFlag, rekey};
 use crate::report::escape;
 use crate::sealing;
 use crate::targets::{self, Target};
@@ -19,7 +20,8 @@ use crate::targets::{self, Target};
 /// List, add and delete the key groups of encrypted files
 ///
 /// With one group, each of its keys reads the file. With more, a key of so many groups is needed as the
-/// threshold says: of all, if it says nothing.
+/// threshold says: of all, if it says nothing. A file that is to be kept from somebody who could read it gets a new
+/// data key, and its values are encrypted anew.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -47,7 +49,7 @@ struct Add {
     keys: KeyFlags<Plain>,
 
     #[command(flatten)]
-    threshold: Threshold,
+    change: ChangeFlags,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,7 +63,10 @@ struct Delete {
     group: usize,
 
     #[command(flatten)]
-    threshold: Threshold,
+    change: ChangeFlags,
+
+    #[command(flatten)]
+    lock_out: LockOutFlag,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,10 +81,13 @@ struct List {
 }
 
 #[derive(Debug, clap::Args)]
-struct Threshold {
+struct ChangeFlags {
     /// Need so many groups to decrypt
     #[arg(long = "shamir-threshold", value_name = "NUMBER")]
     threshold: Option<u8>,
+
+    #[command(flatten)]
+    data_key: DataKeyFlag,
 }
 
 const EXAMPLES: &str = "\
@@ -100,17 +108,20 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
             if group.0.is_empty() {
                 return Err(Failure::Usage("a group needs a key, such as --age age1…".to_owned()));
             }
-            change_all(context, &add.files, &add.threshold, |groups| {
+            // Who gives part of a file to others means to need them.
+            change_all(context, &add.files, &add.change, LockOutFlag::given(), |groups| {
                 groups.push(group.clone());
                 Ok(())
             })
         }
-        Action::Delete(delete) => change_all(context, &delete.files, &delete.threshold, |groups| {
-            let index = delete.group.checked_sub(1).filter(|&index| index < groups.len());
-            let missing = || Failure::Check(format!("there is no group {}", delete.group));
-            groups.remove(index.ok_or_else(missing)?);
-            Ok(())
-        }),
+        Action::Delete(delete) => {
+            change_all(context, &delete.files, &delete.change, delete.lock_out, |groups| {
+                let index = delete.group.checked_sub(1).filter(|&index| index < groups.len());
+                let missing = || Failure::Check(format!("there is no group {}", delete.group));
+                groups.remove(index.ok_or_else(missing)?);
+                Ok(())
+            })
+        }
         Action::List(list) => run_list(list, context),
     }
 }
@@ -118,7 +129,8 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 fn change_all(
     context: &Context<'_>,
     files: &[String],
-    threshold: &Threshold,
+    flags: &ChangeFlags,
+    lock_out: LockOutFlag,
     change: impl Fn(&mut Vec<KeyGroup>) -> Result<(), Failure> + Sync,
 ) -> Result<Exit, Failure> {
     let targets = targets::expand(files, context.session)?;
@@ -130,19 +142,18 @@ fn change_all(
             return Ok(Outcome::Skipped("not encrypted"));
         }
         let tree = document.tree()?;
-        let metadata = crate::sealing::metadata_of(&tree)?;
-        let mut groups = metadata.groups.clone();
-        change(&mut groups)?;
-        let wanted = threshold.threshold.map_or(metadata.shamir_threshold, usize::from);
+        let mut wanted = sealing::metadata_of(&tree)?;
+        let old = wanted.clone();
+        change(&mut wanted.groups)?;
+        let threshold = flags.threshold.map_or(wanted.shamir_threshold, usize::from);
         // With one group there is nothing to choose from.
-        let wanted = if groups.len() == 1 { 0 } else { wanted };
-        let mut envelope = sealing::recover(context, metadata)?;
-        let (now, services) = (context.session.now(), context.services()?);
-        pollster::block_on(envelope.rewrap(groups, wanted, &services, &now, &mut OsRng))?;
-        let text = sealing::with_metadata(document.format, &tree, envelope.metadata())?;
+        wanted.shamir_threshold = if wanted.groups.len() == 1 { 0 } else { threshold };
+        let changes = KeyChanges::between(&old, &wanted.groups, wanted.shamir_threshold);
+        let fate = flags.data_key.fate(&changes);
+        let rekeyed = rekey(context, (document.format, tree), wanted, fate, lock_out)?;
         let path = target.path().unwrap_or(std::path::Path::new(""));
-        document::replace(context, path, &document.source, &text)?;
-        Ok(Outcome::Done("updated", String::new()))
+        document::replace(context, path, &document.source, &rekeyed.text)?;
+        Ok(Outcome::Done("updated", rekeyed.detail(fate)))
     }))
 }
 
@@ -154,7 +165,7 @@ fn run_list(list: &List, context: &Context<'_>) -> Result<Exit, Failure> {
         if !target.is_named() && !document.looks_encrypted() {
             return Ok(false);
         }
-        let metadata = crate::sealing::metadata_of(&document.tree()?)?;
+        let metadata = sealing::metadata_of(&document.tree()?)?;
         if list.json {
             listed.push(json!({
                 "file": target.name(),

@@ -14,6 +14,7 @@ use crate::document::{Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::key_changes::KeyChanges;
+use crate::key_services;
 use crate::publish::{
     Arrival, Content, Destinations, Form, Publication, PublishError, Style, Takes, collisions,
     destination_name, recreated,
@@ -80,7 +81,8 @@ struct Planned {
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let targets = targets::expand(&args.files, context.session)?;
     commands::refuse_stdin(&targets)?;
-    let destinations = Destinations::new(context.key_setup()?);
+    let setup = key_services::setup(context.session, &context.key_service_options()?);
+    let destinations = Destinations::new(setup);
     let mut plans = batch::map(context, &targets, |target| plan(args, context, &destinations, target));
     refuse_collisions(&targets, &mut plans);
     let ready = || plans.iter().filter(|plan| matches!(plan, Ok(Plan::Publish(_)))).count();

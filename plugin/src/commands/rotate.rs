@@ -1,7 +1,6 @@
 //! `kubectl seal rotate`.
 
-use rand::rngs::OsRng;
-use selkie::sops::{Envelope, MacCheck, Metadata, Stash};
+use selkie::sops::Metadata;
 
 use crate::batch::{self, Outcome};
 use crate::commands;
@@ -10,13 +9,16 @@ use crate::document::{self, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::key_flags::{Add, KeyFlags, Remove};
+use crate::rekeying::{DataKeyFate, LockOutFlag, rekey};
+use crate::sealing;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
 
 /// Give encrypted files new data keys, and encrypt every value anew
 ///
 /// Do so when someone is to lose access: until then, whoever could read a file still knows its data key.
-/// What they have read they have read: change the secrets themselves, too.
+/// What they have read they have read: change the secrets themselves, too. A file that you could not read any more
+/// stays as it is, unless --lock-out is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -27,6 +29,9 @@ pub struct Args {
     /// Take keys and the choice of values from the rule of .sops.yaml
     #[arg(long)]
     rule: bool,
+
+    #[command(flatten)]
+    lock_out: LockOutFlag,
 
     #[command(flatten, next_help_heading = "Keys to add")]
     add: KeyFlags<Add>,
@@ -61,15 +66,12 @@ fn rotate(args: &Args, context: &Context<'_>, target: &Target) -> Result<Outcome
     if !target.is_named() && !document.looks_encrypted() {
         return Ok(Outcome::Skipped("not encrypted"));
     }
-    let unlocked = document.unlock(context, MacCheck::Require)?;
-    let metadata = args.new_metadata(context, target, unlocked.envelope.metadata().clone())?;
-    let plain = document.format.read(unlocked.opened.plaintext()?)?;
-    let now = context.session.now();
-    let services = context.services()?;
-    let envelope = pollster::block_on(Envelope::create(metadata, &services, &now, &mut OsRng))?;
-    let sealed = envelope.seal(document.format, plain, Stash::new(), &now, &mut OsRng)?;
+    let tree = document.tree()?;
+    let metadata = args.new_metadata(context, target, sealing::metadata_of(&tree)?)?;
+    let tree = (document.format, tree);
+    let rekeyed = rekey(context, tree, metadata, DataKeyFate::Renewed, args.lock_out)?;
     let path = target.path().unwrap_or(std::path::Path::new(""));
-    document::replace(context, path, &document.source, &sealed.in_place()?)?;
+    document::replace(context, path, &document.source, &rekeyed.text)?;
     Ok(Outcome::Done("rotated", String::new()))
 }
 

@@ -5,7 +5,7 @@ use selkie::manifest::Manifest;
 use selkie::sealed::{Candidates, Flaw, KeyRegistry, flaws};
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
-use selkie::sops::{LeafState, MacCheck, Metadata, leaves};
+use selkie::sops::{LeafState, Metadata, leaves};
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
@@ -295,7 +295,7 @@ impl Status {
             differ(
                 "other-rule",
                 format!(
-                    "values are not chosen as {} says: see `kubectl seal rotate --rule`",
+                    "values are not chosen as {} says: see `kubectl seal updatekeys --rule`",
                     settings.source
                 ),
             );
@@ -305,11 +305,12 @@ impl Status {
     /// Opens the file, if the keys at hand fit.
     fn open(&mut self, context: &Context<'_>, format: Format, source: &SecretBytes) -> Result<(), Failure> {
         let tree = format.read(SecretBytes::from(source.expose_secret()))?;
-        match sealing::unlock(context, format, tree, MacCheck::Require) {
-            Ok(unlocked) => {
+        match sealing::unlock_at_hand(context, format, tree) {
+            Ok(Some(unlocked)) => {
                 self.readable = Some(true);
                 self.add_doubts(&inspect_opened(&unlocked.opened));
             }
+            Ok(None) => {}
             Err(Failure::Recover(_)) => self.readable = Some(false),
             Err(Failure::Open(error)) => {
                 let message = error.to_string();

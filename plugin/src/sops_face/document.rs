@@ -189,6 +189,11 @@ impl Encrypted {
             let message = format!("the pattern {text:?} of {field} does not compile: it matches nothing");
             context.log.say("SOPS", Level::Warning, &message, &[]);
         }
+        if opened.metadata().has_mixed_up_contexts() {
+            let message = "The encryption contexts of AWS KMS may be mixed up in this file, as sops before 3.3.0 did; \
+                           the next rotation puts them right";
+            context.log.say("SOPS", Level::Warning, message, &[]);
+        }
         if opened.unreadable_comments() > 0 {
             let count = opened.unreadable_comments();
             let message = format!(

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use selkie::format::{Format, MetadataEdit, Rewrite};
+use selkie::keys::KeyGroup;
 use selkie::secret::SecretBytes;
 use selkie::sops::{Envelope, Metadata, Opened, Stash, VERSION};
 use selkie::tree::{MetadataEntry, Tree};
@@ -160,10 +161,7 @@ impl Session<'_> {
             metadata.groups.iter().flat_map(|group| &group.0).all(|key| !key.wrapped().is_empty());
         if metadata.groups != old.groups || metadata.shamir_threshold != old.shamir_threshold || !are_wrapped
         {
-            let (groups, threshold) = (metadata.groups, metadata.shamir_threshold);
-            rewrap(self.context, envelope, groups, threshold, self.services).map_err(|error| {
-                format!("The data key could not be wrapped: {}.", report::of_wrapping(&error))
-            })?;
+            self.wrap(envelope, metadata.groups, metadata.shamir_threshold)?;
         }
         let kept = envelope.metadata_mut();
         kept.selector = metadata.selector;
@@ -171,7 +169,18 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn wrap(&self, envelope: &mut Envelope, groups: Vec<KeyGroup>, threshold: usize) -> Result<(), String> {
+        rewrap(self.context, envelope, groups, threshold, self.services)
+            .map_err(|error| format!("The data key could not be wrapped: {}.", report::of_wrapping(&error)))
+    }
+
     fn seal(&self, envelope: &mut Envelope, tree: Tree, stash: Stash) -> Result<SecretBytes, String> {
+        if envelope.metadata().has_mixed_up_contexts() {
+            // A newer version says that no context is mixed up.
+            let (groups, threshold) =
+                (envelope.metadata().groups.clone(), envelope.metadata().shamir_threshold);
+            self.wrap(envelope, groups, threshold)?;
+        }
         if is_newer(VERSION, &envelope.metadata().version).unwrap_or_default() {
             VERSION.clone_into(&mut envelope.metadata_mut().version);
         }

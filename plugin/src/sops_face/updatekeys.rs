@@ -97,6 +97,9 @@ fn update(
     let expected = Expected::Content(encrypted.tree.source());
     write_in_place(context, &path, &encrypted.with_metadata(&envelope)?, Audience::Everyone, expected)?;
     note(context, &format!("File {shown} synced with new keys"));
+    if change.removes() {
+        note(context, "The data key is the same: whoever lost a key still knows it, until `sops rotate -i`");
+    }
     Ok(())
 }
 
@@ -163,6 +166,10 @@ impl Change {
     /// Returns whether every group keeps its keys.
     pub(super) fn keeps_keys(&self) -> bool {
         self.groups.iter().all(|group| group.added.is_empty() && group.removed.is_empty())
+    }
+
+    fn removes(&self) -> bool {
+        self.groups.iter().any(|group| !group.removed.is_empty())
     }
 
     fn describe(&self, is_coloured: bool) -> String {
