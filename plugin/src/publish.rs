@@ -241,7 +241,18 @@ fn name_of(target: &Target) -> String {
     }
 }
 
-/// Returns the end of a text that a server said: one line, and not too long.
+/// Returns the host of an address with its port, without what may be a password in front of it.
+fn host_of(address: &str) -> String {
+    let url = reqwest::Url::parse(address).ok();
+    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port())));
+    match host {
+        Some((host, Some(port))) => format!("{host}:{port}"),
+        Some((host, None)) => host.to_owned(),
+        None => "the endpoint".to_owned(),
+    }
+}
+
+/// Returns the beginning of a text that a server said: one line, and not too long.
 fn said(text: &str) -> String {
     let line = escape(text.trim().lines().next().unwrap_or_default());
     match line.char_indices().nth(MAX_SAID) {

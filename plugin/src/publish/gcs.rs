@@ -12,7 +12,7 @@ use selkie::sops::config::Target;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
-use super::{Arrival, Destination, PutFuture, Takes, said};
+use super::{Arrival, Destination, PutFuture, Takes, host_of, said};
 
 /// Returns the bucket that a target names, if it is one.
 pub(super) fn connect(
@@ -73,7 +73,8 @@ impl Destination for Gcs {
                 Some(credentials) => request.headers(credentials.headers().await?),
                 None => request,
             };
-            let answer = connection.http.send(request.body(body)).await?;
+            let answer = connection.http.send(request.body(body)).await;
+            let answer = answer.map_err(|error| endpoint.not_reached(error))?;
             Ok(arrived(&answer, &bucket, length)?)
         }))
     }
@@ -94,6 +95,16 @@ impl Endpoint {
         };
         let url = Url::parse(&text).ok().filter(|url| !url.cannot_be_a_base()).ok_or_else(unusable)?;
         Ok(Self { url, needs_credentials: emulator.is_none() })
+    }
+
+    /// Says which server a request did not get to.
+    fn not_reached(&self, error: ServiceError) -> ServiceError {
+        let detail = format!("{}: {}", host_of(self.url.as_str()), error.detail);
+        let error = ServiceError { detail, ..error };
+        match self.needs_credentials {
+            true => error,
+            false => error.with_remedy(format!("see whether {EMULATOR} names the right one, or unset it")),
+        }
     }
 
     /// Returns the address that an object is sent to.

@@ -16,7 +16,7 @@ use selkie::secret::SecretBytes;
 use selkie::sops::config::Target;
 use tokio::sync::OnceCell;
 
-use super::{Arrival, Destination, PutFuture, Takes, said};
+use super::{Arrival, Destination, PutFuture, Takes, host_of, said};
 
 /// Returns the bucket that a target names, if it is one.
 pub(super) fn connect(
@@ -48,41 +48,49 @@ impl Destination for S3 {
     fn put<'a>(&'a self, name: &'a str, content: &'a SecretBytes) -> PutFuture<'a> {
         let (client, bucket) = (Arc::clone(&self.client), self.bucket.clone());
         let (key, body) = (format!("{}{name}", self.prefix), content.expose_secret().to_vec());
-        let is_local = is_local(&self.setup);
+        let endpoint = endpoint(&self.setup);
         Box::pin(self.setup.remote.run(async move {
-            let client = client.get_or_init(|| connected(is_local)).await;
+            let client = client.get_or_init(|| connected(endpoint.as_deref())).await;
             let request = client.put_object().bucket(&bucket).key(key).body(ByteStream::from(body));
             let sent = request.content_type(CONTENT_TYPE).send().await;
             match sent {
                 Ok(_) => Ok(Arrival::Put),
-                Err(error) => Err(failed(&error, &bucket).into()),
+                Err(error) => Err(failed(&error, &bucket, endpoint.as_deref()).into()),
             }
         }))
     }
 }
 
-async fn connected(is_local: bool) -> Client {
+async fn connected(endpoint: Option<&str>) -> Client {
     let settings = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let is_local = endpoint.is_some_and(is_local);
     Client::from_conf(Builder::from(&settings).force_path_style(is_local).build())
 }
 
-/// Returns whether the endpoint is `localhost`: no bucket has a name below that. The SDK knows as much of numbers.
-fn is_local(setup: &KeySetup) -> bool {
-    let endpoint = setup.variable("AWS_ENDPOINT_URL_S3").or_else(|| setup.variable("AWS_ENDPOINT_URL"));
-    let endpoint = endpoint.unwrap_or_default();
+/// Returns the endpoint that the SDK is told to use, if a variable says so.
+fn endpoint(setup: &KeySetup) -> Option<String> {
+    setup.variable("AWS_ENDPOINT_URL_S3").or_else(|| setup.variable("AWS_ENDPOINT_URL"))
+}
+
+/// Returns whether an endpoint is `localhost`: no bucket has a name below that. The SDK knows as much of numbers.
+fn is_local(endpoint: &str) -> bool {
     let host = endpoint.split("://").nth(1).unwrap_or_default();
     host.split([':', '/']).next() == Some("localhost")
 }
 
-fn failed(error: &SdkError<PutObjectError>, bucket: &str) -> ServiceError {
+fn failed(error: &SdkError<PutObjectError>, bucket: &str, endpoint: Option<&str>) -> ServiceError {
     match error {
         SdkError::TimeoutError(_) => ServiceError::new(Cause::Timeout, "there was no answer in time"),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             ServiceError::new(Cause::Timeout, innermost(error))
         }
         SdkError::DispatchFailure(failure) if failure.is_io() => {
-            ServiceError::new(Cause::Unreachable, innermost(error))
-                .with_remedy("see whether AWS_REGION and AWS_ENDPOINT_URL are those of the bucket")
+            let (server, variable) = match endpoint {
+                Some(endpoint) => (host_of(endpoint), "AWS_ENDPOINT_URL names"),
+                None => ("S3".to_owned(), "AWS_REGION names"),
+            };
+            ServiceError::new(Cause::Unreachable, format!("{server}: {}", innermost(error)))
+                .with_remedy(format!("see whether {variable} the right one, and whether it can be reached"))
         }
         SdkError::ResponseError(_) => ServiceError::new(Cause::Answer, innermost(error)),
         SdkError::ServiceError(answer) => {
@@ -98,9 +106,12 @@ fn not_sent(why: String) -> ServiceError {
     if why.to_lowercase().contains("region") {
         return ServiceError::new(Cause::Other, why).with_remedy("set AWS_REGION to that of the bucket");
     }
-    if why.to_lowercase().contains("credentials") || why.contains("provider") {
-        return ServiceError::new(Cause::Credentials, format!("no AWS credentials were found: {why}"))
-            .with_remedy(LOG_IN);
+    let lower = why.to_lowercase();
+    if ["no credentials", "no providers"].iter().any(|words| lower.contains(words)) {
+        return ServiceError::new(Cause::Credentials, "no AWS credentials were found").with_remedy(LOG_IN);
+    }
+    if lower.contains("credentials") {
+        return ServiceError::new(Cause::Credentials, why).with_remedy(LOG_IN);
     }
     ServiceError::new(Cause::Other, why)
 }
@@ -173,13 +184,17 @@ mod tests {
 
     #[test]
     fn only_localhost_needs_buckets_in_the_path() {
-        let is_local = |name: &'static str, value: &'static str| {
-            is_local(&KeySetup::new(move |asked| (asked == name).then(|| value.to_owned())))
+        assert!(is_local("http://localhost:9000") && is_local("https://localhost/"));
+        assert!(!is_local("https://localhost.example.com") && !is_local("http://127.0.0.1:1"));
+        let named = |known: &'static [(&str, &str)]| {
+            let find = move |name: &str| {
+                known.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            endpoint(&KeySetup::new(find))
         };
-        assert!(is_local("AWS_ENDPOINT_URL", "http://localhost:9000"));
-        assert!(is_local("AWS_ENDPOINT_URL_S3", "https://localhost/"));
-        assert!(!is_local("AWS_ENDPOINT_URL", "https://localhost.example.com"));
-        assert!(!is_local("OTHER", "http://localhost:9000"));
+        assert_eq!(named(&[("AWS_ENDPOINT_URL", "a"), ("AWS_ENDPOINT_URL_S3", "b")]).as_deref(), Some("b"));
+        assert_eq!(named(&[("AWS_ENDPOINT_URL", "a"), ("AWS_ENDPOINT_URL_S3", "")]).as_deref(), Some("a"));
+        assert_eq!(named(&[]), None);
     }
 
     #[test]

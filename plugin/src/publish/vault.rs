@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use selkie::keys::hc_vault::Client;
-use selkie::keys::{Cause, KeyError, KeySetup, ServiceError, Trust};
+use selkie::keys::{Cause, KeyError, KeySetup, ServiceError};
 use selkie::secret::SecretBytes;
 use selkie::sops::config::Target;
 use serde_json::Value as Json;
@@ -24,12 +24,7 @@ pub(super) fn connect(
         let error = ServiceError::new(Cause::Other, "no server is named");
         return Some(Err(error.with_remedy("set VAULT_ADDR, or vault_address in the destination rule")));
     };
-    let mut setup = setup.clone();
-    // The configuration is the user's own: what it names may be sent a token.
-    if let Trust::Listed(trusted) = &mut setup.trust {
-        trusted.push(address.clone());
-    }
-    let client = Client::new(&setup);
+    let client = Client::new(setup);
     Some(Ok(Arc::new(Store { address, place: Place::new(mount, path, *version), client })))
 }
 
