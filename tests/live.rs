@@ -1,6 +1,7 @@
 //! Comparisons with the real tools.
 
 mod aws;
+mod clouds;
 mod cluster;
 mod cluster_access;
 mod controller;
@@ -15,6 +16,7 @@ mod moto;
 mod pgp;
 mod programs;
 mod properties;
+mod publish;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
@@ -32,6 +34,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
     tests.extend(aws::tests());
+    tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
@@ -42,6 +45,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(pgp::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());
+    tests.extend(publish::tests());
     tests.extend(sealed_secrets::tests());
     tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());

@@ -39,6 +39,8 @@ pub enum Peer {
     Openbao,
     /// `openssl` of the system.
     Openssl,
+    /// `python3` of the system.
+    Python,
     /// The controller of Sealed Secrets.
     SealedSecretsController,
     /// The definition of the resource `SealedSecret`.
@@ -87,6 +89,7 @@ impl Peer {
             Self::Moto => "moto",
             Self::Openbao => "openbao",
             Self::Openssl => "openssl",
+            Self::Python => "python",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
             Self::Sops311 => "sops_3_11",
@@ -112,6 +115,7 @@ impl Peer {
             Self::Moto => "SELKIE_PEER_MOTO",
             Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
+            Self::Python => "SELKIE_PEER_PYTHON",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",

@@ -472,6 +472,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_key_leaves_open_is_taken_from_the_same_key() {
+        let settled = |open: &str, known: &str| {
+            let mut group = KeyGroup(keys(&azure_kv::KIND, open));
+            group.settle(&KeyGroup([keys(&pgp::KIND, "A"), keys(&azure_kv::KIND, known)].concat()));
+            texts(&group).remove(0)
+        };
+        let (open, other) = ("https://v/keys/k", "https://v/keys/l/1");
+        assert_eq!(settled(open, "https://v/keys/l/1,https://v/keys/k/2"), "https://v/keys/k/2");
+        assert_eq!(settled(open, other), "https://v/keys/k/");
+        assert_eq!(settled("https://v/keys/k/1", "https://v/keys/k/2"), "https://v/keys/k/1");
+    }
+
+    #[test]
     fn groups_are_sorted_by_kind_alone() {
         let mut group = KeyGroup([keys(&pgp::KIND, "C,A"), keys(&kms::KIND, "Z,B")].concat());
         group.sort_by_kind();

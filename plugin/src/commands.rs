@@ -18,6 +18,7 @@ mod keys;
 mod keyservice;
 mod man;
 mod merge;
+mod publish;
 mod reseal;
 mod rotate;
 mod seal;
@@ -73,6 +74,7 @@ pub enum Command {
     Rotate(rotate::Args),
     Updatekeys(updatekeys::Args),
     Groups(groups::Args),
+    Publish(publish::Args),
     Unseal(unseal::Args),
     Validate(validate::Args),
     Cert(cert::Args),
@@ -111,6 +113,7 @@ impl Command {
             Self::Keyservice(args) => keyservice::run(args, context),
             Self::Man(args) => man::run(args, context),
             Self::Merge(args) => merge::run(args, context),
+            Self::Publish(args) => publish::run(args, context),
             Self::Reseal(args) => reseal::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
             Self::Seal(args) => seal::run(args, context),

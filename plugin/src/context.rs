@@ -89,11 +89,7 @@ impl<'a> Context<'a> {
         let services = match self.services.get() {
             Some(services) => services,
             None => {
-                let options = KeyServiceOptions {
-                    named: Some(self.named.clone()),
-                    warn: Arc::new(self.report.warner()),
-                    ..self.options.key_services(&self.session.environment)?
-                };
+                let options = self.key_service_options()?;
                 self.services.get_or_init(|| key_services::of_run(self.session, &options))
             }
         };
@@ -101,6 +97,18 @@ impl<'a> Context<'a> {
             return Err(Failure::Usage(NO_SERVICES.to_owned()));
         }
         Ok(services.iter().map(AsRef::as_ref).collect())
+    }
+
+    /// Returns how the key services of the run are set up.
+    ///
+    /// # Errors
+    /// If a key service that is named has no address.
+    pub fn key_service_options(&self) -> Result<KeyServiceOptions, Failure> {
+        Ok(KeyServiceOptions {
+            named: Some(self.named.clone()),
+            warn: Arc::new(self.report.warner()),
+            ..self.options.key_services(&self.session.environment)?
+        })
     }
 
     /// Warns of files with identities that everyone can read, once in a run.

@@ -24,6 +24,7 @@ use crate::exit::Exit;
 use crate::fetch::FetchError;
 use crate::json_value::JsonValueError;
 use crate::key_server::KeyServerError;
+use crate::publish::PublishError;
 use crate::report::escape;
 use crate::sealing_keys;
 
@@ -197,6 +198,9 @@ pub enum Failure {
         /// Why not.
         why: &'static str,
     },
+    /// A document is not published.
+    #[error(transparent)]
+    Publish(PublishError),
     /// No key recovered the data key.
     #[error("{}", describe_recovery(.0))]
     Recover(Box<RecoverError>),
@@ -326,6 +330,7 @@ impl Failure {
             | Self::NoRule { .. }
             | Self::NoRules(_)
             | Self::NoSealingKeys
+            | Self::Publish(_)
             | Self::Refused
             | Self::SealedSecret
             | Self::Selector(_)
@@ -363,6 +368,18 @@ impl Failure {
         let text = self.to_string();
         causes.retain(|cause| !text.ends_with(cause));
         causes
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Open(error) => error.into(),
+            PublishError::Parse(error) => error.into(),
+            PublishError::Seal(error) => error.into(),
+            PublishError::Wrap(error) => error.into(),
+            error => Self::Publish(error),
+        }
     }
 }
 

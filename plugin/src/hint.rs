@@ -87,6 +87,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Open(error) => return open_hint(error),
         Failure::Parse(error) => return parse_hint(&error.kind),
         Failure::Path { .. } => r#"write data.password, items[0].name or data["tls.crt"]"#,
+        Failure::Publish(error) => return error.hint(),
         Failure::Recover(error) => return Some(recover_hint(error)),
         Failure::Scheme(error) => return scheme_hint(error),
         Failure::NoSecret => "only Secrets are sealed: `kubectl seal encrypt` encrypts other files",

@@ -118,24 +118,24 @@ pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
 }
 
-/// Unwraps where that takes no server, no device and no other program: with identities of this machine, that is.
-pub struct Costless<'a>(pub &'a dyn KeyService);
+/// A service as it is without a network: a key that needs one is not its business.
+pub struct AtHand<'a>(pub &'a dyn KeyService);
 
-impl KeyService for Costless<'_> {
+impl KeyService for AtHand<'_> {
     fn name(&self) -> String {
         self.0.name()
     }
 
-    fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
-        Box::pin(ready(None))
+    fn effort(&self, key: &MasterKey) -> Effort {
+        self.0.effort(key)
+    }
+
+    fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.wrap(key, secret) }
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        if self.0.effort(key) == Effort::Free { self.0.unwrap(key) } else { Box::pin(ready(None)) }
-    }
-
-    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        if self.0.effort(key) == Effort::Free { self.0.unwrap_asking(key) } else { Box::pin(ready(None)) }
+        if self.effort(key) == Effort::Remote { Box::pin(ready(None)) } else { self.0.unwrap(key) }
     }
 }
 

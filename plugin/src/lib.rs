@@ -38,6 +38,7 @@ mod named_addresses;
 mod opening;
 mod output;
 mod parallel;
+mod publish;
 mod reach;
 mod rekeying;
 mod report;

@@ -2,6 +2,7 @@
 
 use rand::rngs::OsRng;
 use selkie::format::{Format, METADATA_KEY, WriteError};
+use selkie::keys::{Effort, KeyService};
 use selkie::scheme::Scheme;
 use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
@@ -11,6 +12,7 @@ use selkie::tree::Tree;
 use crate::context::Context;
 use crate::document::is_encrypted;
 use crate::failure::Failure;
+use crate::key_services::AtHand;
 
 /// Decrypts a tree.
 ///
@@ -26,6 +28,31 @@ pub fn unlock(
     let envelope = recover(context, metadata)?;
     let opened = envelope.open(format, tree, check)?;
     Ok(Unlocked { envelope, opened })
+}
+
+/// Opens a document as [`unlock()`] does, with what this machine has alone: no server is asked. `None` if one would
+/// have to be.
+///
+/// # Errors
+/// If it is not encrypted, no key fits, or it was changed without one.
+pub fn unlock_at_hand(
+    context: &Context<'_>,
+    format: Format,
+    tree: Tree,
+) -> Result<Option<Unlocked>, Failure> {
+    let metadata = metadata_of(&tree)?;
+    context.warn_of_exposed_identities();
+    let services = context.services()?;
+    let is_remote = |key| services.iter().any(|service| service.effort(key) == Effort::Remote);
+    let has_remote = metadata.groups.iter().flat_map(|group| &group.0).any(is_remote);
+    let at_hand: Vec<_> = services.iter().map(|&service| AtHand(service)).collect();
+    let at_hand: Vec<_> = at_hand.iter().map(|service| service as &dyn KeyService).collect();
+    let envelope = match pollster::block_on(Envelope::recover(metadata, &at_hand, BY_EFFORT)) {
+        Err(_) if has_remote => return Ok(None),
+        recovered => recovered?,
+    };
+    let opened = envelope.open(format, tree, MacCheck::Require)?;
+    Ok(Some(Unlocked { envelope, opened }))
 }
 
 /// Returns the metadata of a document of SOPS.

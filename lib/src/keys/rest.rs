@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+#[cfg(any(feature = "gcp", feature = "hckms"))]
 use reqwest::Url;
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
@@ -12,6 +13,7 @@ use super::said::said;
 use super::service::{Cause, ServiceError};
 
 /// Where requests go: an address that is fit for secrets.
+#[cfg(any(feature = "gcp", feature = "hckms"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The URL, without a slash at the end.
@@ -20,6 +22,7 @@ pub struct Endpoint {
     pub server: String,
 }
 
+#[cfg(any(feature = "gcp", feature = "hckms"))]
 impl Endpoint {
     /// Reads the address that a variable of the environment holds: a host and port, or a URL.
     ///
@@ -118,7 +121,7 @@ pub fn overloaded(server: &str, answer: &Answer, what: &str) -> Option<ServiceEr
 
 /// Starts a server on this machine that answers one request after the other so, each on a connection of its own;
 /// returns its address, and what it was sent.
-#[cfg(test)]
+#[cfg(all(test, any(feature = "gcp", feature = "hckms")))]
 pub fn server(answers: Vec<(u16, String)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     use std::io::{Read, Write};
 

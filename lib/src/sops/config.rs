@@ -167,6 +167,15 @@ impl Config {
         first_match(self.destination_rules.iter(), path)
     }
 
+    /// Returns a field of the destination rule for a path, or of its recreation rule, that sops passes over and that
+    /// looks like one that it reads: whoever publishes by such a rule publishes something else than was meant.
+    #[must_use]
+    pub fn destination_misspelling_for(&self, path: &str) -> Option<&Warning> {
+        let slot = first_slot(self.destination_rules.iter(), path).ok().flatten()?;
+        let below = slot.rule.as_ref().map(|rule| rule.misspelled.as_slice()).unwrap_or_default();
+        slot.misspelled.iter().chain(below).next()
+    }
+
     /// Returns whether there are creation rules at all; a file without them counts as no configuration.
     #[must_use]
     pub const fn has_creation_rules(&self) -> bool {

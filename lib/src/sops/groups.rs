@@ -176,3 +176,64 @@ impl fmt::Display for FailedKeys<'_> {
 
 /// How many requests of a document are under way at once.
 pub(super) const AT_ONCE: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::keys::{Cause, KeyFuture, ServiceError, azure_kv};
+
+    /// Knows the newest version of every key but one that is called `gone`.
+    struct Newest;
+
+    impl KeyService for Newest {
+        fn name(&self) -> String {
+            "newest".to_owned()
+        }
+
+        fn resolve<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, MasterKey> {
+            let mut resolved = key.clone();
+            resolved.set_field("version", "7".into());
+            let answer = match key.field("name") {
+                "gone" => Some(Err(ServiceError::new(Cause::Key, "no such key").into())),
+                _ if !key.field("version").is_empty() => None,
+                _ => Some(Ok(resolved)),
+            };
+            Box::pin(std::future::ready(answer))
+        }
+
+        fn wrap<'a>(&'a self, key: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+            Box::pin(std::future::ready(Some(Ok(format!("wrapped for {key}")))))
+        }
+
+        fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
+    fn wrapped(keys: &str) -> Result<Vec<String>, WrapError> {
+        let mut rng = rand::thread_rng();
+        let key = DataKey::generate(&mut rng);
+        let mut groups = [KeyGroup(MasterKey::parse_list(&azure_kv::KIND, keys).expect("keys"))];
+        block_on(wrap(&key, &mut groups, 0, &[&Newest], "", &mut rng))?;
+        Ok(groups[0].0.iter().map(|key| format!("{key}: {}", key.wrapped())).collect())
+    }
+
+    #[test]
+    fn what_a_key_leaves_open_is_recorded() {
+        let keys = wrapped("https://v/keys/k,https://v/keys/l/1").expect("they wrap");
+        assert_eq!(
+            keys,
+            [
+                "https://v/keys/k/7: wrapped for https://v/keys/k/7",
+                "https://v/keys/l/1: wrapped for https://v/keys/l/1"
+            ]
+        );
+        let error = wrapped("https://v/keys/k,https://v/keys/gone").expect_err("one is gone");
+        assert_eq!(
+            error.to_string(),
+            "the data key could not be wrapped for azure_kv https://v/keys/gone/: no such key"
+        );
+    }
+}

@@ -1,12 +1,11 @@
 //! `kubectl seal status`.
 
 use selkie::format::Format;
-use selkie::keys::{Effort, KeyService, MasterKey};
 use selkie::manifest::Manifest;
 use selkie::sealed::{Candidates, Flaw, KeyRegistry, flaws};
 use selkie::secret::SecretBytes;
 use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
-use selkie::sops::{BY_EFFORT, Envelope, LeafState, MacCheck, Metadata, leaves};
+use selkie::sops::{LeafState, Metadata, leaves};
 use selkie::tree::Tree;
 use serde_json::{Value as Json, json};
 
@@ -14,7 +13,6 @@ use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::key_services::Costless;
 use crate::opening::{Opener, OpeningFlags};
 use crate::report::{BAD, GOOD, STRONG, count, escape};
 use crate::sealed_report::{ItemReport, Outcome, SealedReport};
@@ -304,25 +302,16 @@ impl Status {
         }
     }
 
-    /// Opens the file, if the keys at hand fit. No server is asked, so that a look at many files costs nothing.
+    /// Opens the file, if the keys at hand fit.
     fn open(&mut self, context: &Context<'_>, format: Format, source: &SecretBytes) -> Result<(), Failure> {
-        context.warn_of_exposed_identities();
         let tree = format.read(SecretBytes::from(source.expose_secret()))?;
-        let metadata = sealing::metadata_of(&tree)?;
-        let services = context.services()?;
-        let is_left_out = |key: &MasterKey| services.iter().any(|service| service.effort(key) > Effort::Free);
-        let is_sure = !metadata.groups.iter().flat_map(|group| &group.0).any(is_left_out);
-        let costless: Vec<_> = services.iter().map(|&service| Costless(service)).collect();
-        let costless: Vec<_> = costless.iter().map(|service| service as &dyn KeyService).collect();
-        let Ok(envelope) = pollster::block_on(Envelope::recover(metadata, &costless, BY_EFFORT)) else {
-            self.readable = is_sure.then_some(false);
-            return Ok(());
-        };
-        match envelope.open(format, tree, MacCheck::Require).map_err(Failure::from) {
-            Ok(opened) => {
+        match sealing::unlock_at_hand(context, format, tree) {
+            Ok(Some(unlocked)) => {
                 self.readable = Some(true);
-                self.add_doubts(&inspect_opened(&opened));
+                self.add_doubts(&inspect_opened(&unlocked.opened));
             }
+            Ok(None) => {}
+            Err(Failure::Recover(_)) => self.readable = Some(false),
             Err(Failure::Open(error)) => {
                 let message = error.to_string();
                 self.findings.push(Finding { kind: "broken", line: None, path: None, message });

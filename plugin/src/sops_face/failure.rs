@@ -11,6 +11,7 @@ use crate::config_file::ConfigFileError;
 use crate::editor::{EditError, describe};
 use crate::exec::{ExecError, code_of};
 use crate::exit::Exit;
+use crate::publish::PublishError;
 
 /// Why a run failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,6 +112,24 @@ impl From<ConfigFileError> for Failure {
             }
             error => format!("error loading config: {error}"),
         })
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::NoConfig => Self::generic("config file not found"),
+            PublishError::NoRule { .. } => {
+                Self::generic("error loading config: no matching destination found in config")
+            }
+            PublishError::Nowhere { .. } => Self::generic("no destination configured for this file"),
+            PublishError::Open(error) => error.into(),
+            PublishError::Seal(error) => error.into(),
+            PublishError::Wrap(error) => {
+                Self::generic(format!("Could not generate data key: {}", super::report::of_wrapping(&error)))
+            }
+            error => Self::generic(error.to_string()),
+        }
     }
 }
 

@@ -189,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn what_may_help_is_a_line_of_its_own() {
+        let error =
+            ServiceError::new(Cause::Unreachable, "there is no program gpg").with_remedy("install GnuPG");
+        assert_eq!(of_error(&error.into()), "there is no program gpg\nWhat may help: install GnuPG");
+    }
+
+    #[test]
     fn failures_to_wrap_are_a_list() {
         let error = WrapError::Keys(vec![failure("A", &["no"]), failure("B", &[])]);
         assert_eq!(

@@ -133,7 +133,7 @@ fn note(context: &Context<'_>, message: &str) {
 }
 
 /// How the keys of a file change.
-struct Change {
+pub(super) struct Change {
     groups: Vec<GroupChange>,
     threshold: (usize, usize),
 }
@@ -149,7 +149,7 @@ struct GroupChange {
 impl Change {
     /// Compares the groups of a file with those of a rule, position by position. The file's threshold
     /// stays as far as there are groups enough.
-    fn new(metadata: &selkie::sops::Metadata, wanted: &[KeyGroup]) -> Self {
+    pub(super) fn new(metadata: &selkie::sops::Metadata, wanted: &[KeyGroup]) -> Self {
         let old = &metadata.groups;
         let empty = KeyGroup::default();
         let pair = |at| (old.get(at).unwrap_or(&empty), wanted.get(at).unwrap_or(&empty));
@@ -160,8 +160,12 @@ impl Change {
     }
 
     fn is_none(&self) -> bool {
-        let is_same = |group: &GroupChange| group.added.is_empty() && group.removed.is_empty();
-        self.groups.iter().all(is_same) && self.threshold.0 == self.threshold.1
+        self.keeps_keys() && self.threshold.0 == self.threshold.1
+    }
+
+    /// Returns whether every group keeps its keys.
+    pub(super) fn keeps_keys(&self) -> bool {
+        self.groups.iter().all(|group| group.added.is_empty() && group.removed.is_empty())
     }
 
     fn removes(&self) -> bool {
@@ -169,10 +173,7 @@ impl Change {
     }
 
     fn describe(&self, is_coloured: bool) -> String {
-        let paint = |code: u8, text: String| match is_coloured {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m\n"),
-            false => format!("{text}\n"),
-        };
+        let paint = |code, text| paint(is_coloured, code, text);
         let (green, red) = (|text| paint(32, format!("+++ {text}")), |text| paint(31, format!("--- {text}")));
         let mut text = String::from("The following changes will be made to the file's groups:\n");
         match self.threshold {
@@ -182,13 +183,29 @@ impl Change {
                 text += &if old > 0 { red(format!("shamir_threshold: {old}")) } else { String::new() };
             }
         }
+        text + &self.describe_groups(is_coloured)
+    }
+
+    /// Returns the groups with their keys, each on a line of its own.
+    pub(super) fn describe_groups(&self, is_coloured: bool) -> String {
+        let paint = |code, text| paint(is_coloured, code, text);
+        let (green, red) = (|key| paint(32, format!("+++ {key}")), |key| paint(31, format!("--- {key}")));
+        let mut text = String::new();
         for (at, group) in self.groups.iter().enumerate() {
             text += &paint(4, format!("Group {}", at + 1));
             text.extend(group.common.iter().map(|key| format!("    {key}\n")));
-            text.extend(group.added.iter().cloned().map(green));
-            text.extend(group.removed.iter().cloned().map(red));
+            text.extend(group.added.iter().map(green));
+            text.extend(group.removed.iter().map(red));
         }
         text
+    }
+}
+
+/// Returns a line in a colour, if it is to have one.
+fn paint(is_coloured: bool, code: u8, text: String) -> String {
+    match is_coloured {
+        true => format!("\u{1b}[{code}m{text}\u{1b}[0m\n"),
+        false => format!("{text}\n"),
     }
 }
 

@@ -119,7 +119,7 @@ impl Home {
         let gpg = self.gpg.parent().ok_or("gpg is in a folder")?;
         command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", gpg.display()));
         command.env("HOME", self.folder.path()).env("GNUPGHOME", self.gnupg());
-        command.env("SOPS_DISABLE_VERSION_CHECK", "true").env("SELKIE_NO_TOUR", "1");
+        command.env("SOPS_DISABLE_VERSION_CHECK", "true");
         for (name, value) in variables {
             if value.is_empty() {
                 command.env_remove(name)

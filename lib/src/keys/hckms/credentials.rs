@@ -76,7 +76,8 @@ impl Credentials {
         let section: Vec<_> = lines.take_while(|line| !line.starts_with('[')).collect();
         let field = |name: &str| {
             let values = section.iter().filter_map(|line| line.split_once(['=', ':']));
-            let value = values.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()).last();
+            let mut values = values.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim());
+            let value = values.next_back();
             value.filter(|value| !value.is_empty()).map(str::to_owned)
         };
         Some(Self {

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::{Method, Url};
 use serde_json::Value as Json;
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use super::address::{KeyName, iam_endpoint, is_project, kms_endpoint};
@@ -21,7 +22,12 @@ use crate::secret::SecretBytes;
 
 /// Returns the service for keys of Huawei Cloud KMS.
 pub(super) fn connect(setup: &KeySetup) -> Box<dyn KeyService> {
-    let client = Client { setup: setup.clone(), credentials: Mutex::default(), projects: Mutex::default() };
+    let client = Client {
+        setup: setup.clone(),
+        http: OnceCell::new(),
+        credentials: Mutex::default(),
+        projects: Mutex::default(),
+    };
     Box::new(HckmsService(Arc::new(client)))
 }
 
@@ -29,6 +35,7 @@ struct HckmsService(Arc<Client>);
 
 struct Client {
     setup: KeySetup,
+    http: OnceCell<Http>,
     /// The credentials, and when they were found: temporary ones are found anew before they end.
     credentials: Mutex<Option<(Instant, Arc<Credentials>)>>,
     /// The project of each region that was asked for.
@@ -105,11 +112,11 @@ impl Client {
     async fn ask(&self, name: &KeyName, verb: &str, body: &[u8]) -> Result<(String, Json), ServiceError> {
         let endpoint = kms_endpoint(&self.setup, &name.region)?;
         let credentials = self.credentials().await?;
-        let http = Http::new()?;
-        let project = self.project(&http, &credentials, &name.region).await?;
+        let http = self.http.get_or_try_init(async || Http::new()).await?;
+        let project = self.project(http, &credentials, &name.region).await?;
         let path = format!("/v1.0/{project}/kms/{verb}");
         let extra = [("x-project-id", project.as_str())];
-        let answer = send(&http, Method::POST, &endpoint, &path, &extra, body, &credentials).await?;
+        let answer = send(http, Method::POST, &endpoint, &path, &extra, body, &credentials).await?;
         if answer.status != 200 {
             return Err(refused(&endpoint.server, name, verb, &answer));
         }

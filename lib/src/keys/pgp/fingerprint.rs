@@ -44,8 +44,12 @@ impl Fingerprint {
     /// Returns the long ID of the key as gpg takes it.
     #[cfg(feature = "gpg")]
     pub fn to_long_id(&self) -> String {
-        // The ID of a key of version 4; gpg knows others by the same digits.
-        format!("{}{}", &self.digits[self.digits.len() - LONG_ID..], self.mark())
+        // The end of the fingerprint; since version 5 its beginning, which sops does not know.
+        let id = match self.digits.len() {
+            OF_VERSION_5 => &self.digits[..LONG_ID],
+            length => &self.digits[length - LONG_ID..],
+        };
+        format!("{id}{}", self.mark())
     }
 
     #[cfg(feature = "gpg")]
@@ -57,8 +61,11 @@ impl Fingerprint {
 /// The length of a long ID, in digits.
 const LONG_ID: usize = 16;
 
+/// The length of a fingerprint since version 5, in digits.
+const OF_VERSION_5: usize = 64;
+
 /// The lengths of long IDs, and of fingerprints of keys of version 3, 4, and 5 or 6.
-const LENGTHS: [usize; 4] = [LONG_ID, 32, 40, 64];
+const LENGTHS: [usize; 4] = [LONG_ID, 32, 40, OF_VERSION_5];
 
 #[cfg(all(test, feature = "gpg"))]
 mod tests {
@@ -76,6 +83,8 @@ mod tests {
         assert_eq!(arguments(&whole.to_lowercase()), expect(whole, "BFAD9279BC182E42"));
         assert_eq!(arguments(&format!("0x{whole}!")), expect(&format!("{whole}!"), "BFAD9279BC182E42!"));
         assert_eq!(arguments("BFAD9279BC182E42"), expect("BFAD9279BC182E42", "BFAD9279BC182E42"));
+        let newer = format!("0123456789ABCDEF{}", "7".repeat(48));
+        assert_eq!(arguments(&newer), expect(&newer, "0123456789ABCDEF"));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Gpg {
         let armor = self.run(Operation::Encrypt, &arguments, input, Some(self.limit)).await?;
         let text = str::from_utf8(armor.expose_secret()).map(str::trim);
         match text {
-            Ok(text) if text.starts_with("-----BEGIN PGP MESSAGE-----") => Ok(text.to_owned()),
+            Ok(text) if text.starts_with(ARMOR) => Ok(text.to_owned()),
             _ => Err(self
                 .process
                 .error(Cause::Answer, "wrote something that is not an armored message")
@@ -103,6 +103,10 @@ impl Gpg {
     async fn unwrap_now(&self, key: &MasterKey) -> Result<SecretBytes, KeyError> {
         if key.wrapped().len() > MAX_WRAPPED_LENGTH {
             return Err(KeyError::Malformed(format!("it is longer than {MAX_WRAPPED_LENGTH} bytes")));
+        }
+        // gpg does as well what others would have it do: verify, and fetch keys for that.
+        if !key.wrapped().trim_start().starts_with(ARMOR) {
+            return Err(KeyError::Malformed("it is not an armored OpenPGP message".to_owned()));
         }
         // One question at a time: an agent that asks does not wait long for its own turn.
         let _turn = self.unwrapping.acquire().await.map_err(|_| broken())?;
@@ -158,6 +162,9 @@ impl Holder for Gpg {
 fn broken() -> ServiceError {
     ServiceError::new(Cause::Other, "gpg was given up: this is a bug")
 }
+
+/// How a message begins.
+const ARMOR: &str = "-----BEGIN PGP MESSAGE-----";
 
 /// Variables that a caller may set for a run.
 const PASSED_ON: [&str; 2] = ["GNUPGHOME", "GPG_TTY"];

@@ -146,3 +146,197 @@ impl Holder for PgpKeys {
 }
 
 const REMEDY: &str = "export the key anew into the file, or name another key";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use pollster::block_on;
+
+    use super::*;
+    use crate::keys::{KeyService, pgp};
+
+    const SECRET: &str = "an octopus knows eight passwords";
+
+    /// A case of `testdata/pgp`, which tells how it was made.
+    struct Case {
+        name: String,
+        header: String,
+        keys: SecretBytes,
+        message: String,
+    }
+
+    impl Case {
+        fn all() -> Vec<Self> {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/pgp");
+            let entries = folder.read_dir().expect("the folder can be read");
+            let paths = entries.map(|entry| entry.expect("the entry can be read").path());
+            let cases: Vec<_> =
+                paths.filter(|path| path.extension().is_some_and(|end| end == "case")).collect();
+            assert!(cases.len() > 12, "the cases are missing");
+            cases.iter().map(|path| Self::read(path)).collect()
+        }
+
+        fn named(name: &str) -> Self {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/pgp").join(name);
+            Self::read(&path.with_extension("case"))
+        }
+
+        fn read(path: &Path) -> Self {
+            let text = std::fs::read_to_string(path).expect("the case can be read");
+            let (header, rest) = text.split_once("--- keys\n").expect("the case has keys");
+            let (keys, message) = rest.split_once("--- message\n").expect("the case has a message");
+            Self {
+                name: path.display().to_string(),
+                header: header.to_owned(),
+                keys: SecretBytes::from(keys),
+                message: message.to_owned(),
+            }
+        }
+
+        fn field(&self, wanted: &str) -> Option<&str> {
+            let mut lines = self.header.lines().filter_map(|line| line.split_once(": "));
+            lines.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+        }
+
+        fn expected(&self, wanted: &str) -> &str {
+            self.field(wanted).expect("the header is complete")
+        }
+
+        /// Returns the keys, at a time when some have expired.
+        fn keys(&self) -> PgpKeys {
+            let passphrase = self.field("passphrase").map(SecretBytes::from);
+            let mut keys = PgpKeys::new().with_clock(|| UNIX_EPOCH + Duration::from_secs(2_000_000_000));
+            keys.add(&self.keys, passphrase.as_ref()).expect("the keys can be read");
+            keys
+        }
+
+        fn key(&self) -> MasterKey {
+            let mut key = MasterKey::parse_list(&pgp::KIND, self.expected("fingerprint"))
+                .expect("a fingerprint")
+                .remove(0);
+            key.set_wrapped(self.message.clone(), "");
+            key
+        }
+    }
+
+    fn unwrap(keys: PgpKeys, key: &MasterKey) -> Result<SecretBytes, KeyError> {
+        block_on(pgp::PgpService::new().with_keys(keys).unwrap(key)).expect("an OpenPGP key")
+    }
+
+    #[test]
+    fn messages_come_to_what_is_expected() {
+        for case in Case::all() {
+            let opened = unwrap(case.keys(), &case.key());
+            let outcome = match &opened {
+                Ok(secret) => {
+                    let secret = String::from_utf8_lossy(secret.expose_secret()).escape_default().to_string();
+                    assert_eq!(secret, case.field("secret").unwrap_or(SECRET), "{}", case.name);
+                    "success".to_owned()
+                }
+                Err(KeyError::Service(error)) if error.cause == Cause::Credentials => "no match".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert!(outcome.contains(case.expected("expect")), "{}: {outcome}", case.name);
+        }
+    }
+
+    #[test]
+    fn what_is_wrapped_comes_back() {
+        for case in Case::all() {
+            let mut key = case.key();
+            let secret = SecretBytes::from(SECRET);
+            let wrapped = case.keys().wrap_for(key.field("fp"), &secret).expect("the key is there");
+            match (case.field("wrap"), wrapped) {
+                (None, Ok(wrapped)) => {
+                    assert!(wrapped.starts_with("-----BEGIN PGP MESSAGE-----\n"), "{wrapped}");
+                    assert!(wrapped.ends_with("\n-----END PGP MESSAGE-----"), "{wrapped}");
+                    key.set_wrapped(wrapped, "");
+                    let opened = unwrap(case.keys(), &key).expect("it is for the key");
+                    assert!(opened.is_same(&secret), "{}", case.name);
+                }
+                (Some(expected), Err(error)) => {
+                    assert!(error.to_string().contains(expected), "{}: {error}", case.name);
+                }
+                (_, other) => panic!("{}: {other:?}", case.name),
+            }
+        }
+    }
+
+    #[test]
+    fn files_hold_several_keys_armored_or_not() {
+        let (first, second) = (Case::named("rsa"), Case::named("cv25519"));
+        let mut both = first.keys.expose_secret().to_vec();
+        both.extend_from_slice(b"\nsome words\n");
+        both.extend_from_slice(second.keys.expose_secret());
+        let mut keys = PgpKeys::new();
+        keys.add(&both.into(), None).expect("there are keys");
+        assert_eq!((keys.certificates.len(), keys.secrets.len()), (2, 2));
+        let mut binary = Vec::new();
+        for key in &keys.secrets {
+            ::pgp::ser::Serialize::to_writer(key, &mut binary).expect("it is written");
+        }
+        let mut again = PgpKeys::new();
+        again.add(&binary.into(), None).expect("there are keys");
+        assert_eq!((again.certificates.len(), again.secrets.len()), (2, 2));
+        assert!(unwrap(again, &second.key()).is_ok());
+    }
+
+    #[test]
+    fn what_holds_no_key_is_refused() {
+        let add = |text: &[u8]| PgpKeys::new().add(&text.into(), None).expect_err("there is no key");
+        let malformed = |text: &[u8]| assert!(matches!(add(text), PgpKeyError::Malformed(_)));
+        assert_eq!(add(b""), PgpKeyError::Empty);
+        assert_eq!(add(Case::named("rsa").message.as_bytes()), PgpKeyError::Empty);
+        assert_eq!(
+            add(b"age1lzd99uklcjnc0e7d860axevet2cz99ce9pq6tzuzd05l5nr28ams36nvun"),
+            PgpKeyError::Empty
+        );
+        malformed(&[0x99, 1, 0, 4]);
+        malformed(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n");
+        malformed(b"-----BEGIN PGP PRIVATE KEY BLOCK-----");
+        assert_eq!(add(&vec![0; exported::MAX_LENGTH + 1]), PgpKeyError::TooLong);
+    }
+
+    #[test]
+    fn a_passphrase_must_be_right() {
+        let case = Case::named("passphrase");
+        let add = |passphrase: Option<&str>| {
+            let passphrase = passphrase.map(SecretBytes::from);
+            PgpKeys::new().add(&case.keys, passphrase.as_ref()).err()
+        };
+        assert!(matches!(add(None), Some(PgpKeyError::Locked(_))));
+        assert!(matches!(add(Some("wrong")), Some(PgpKeyError::Passphrase(_))));
+        assert_eq!(add(case.field("passphrase")), None);
+    }
+
+    #[test]
+    fn a_message_without_protection_against_changes_is_refused() {
+        // The recipient of a real one, and before what is encrypted the tag of the unprotected kind.
+        let case = Case::named("rsa");
+        let mut packets = Vec::new();
+        let mut armor = ::pgp::armor::Dearmor::new(case.message.as_bytes());
+        std::io::Read::read_to_end(&mut armor, &mut packets).expect("it is armored");
+        let recipient = 3 + usize::from(u16::from_be_bytes([packets[1], packets[2]]));
+        let mut unprotected = packets[..recipient].to_vec();
+        unprotected.extend_from_slice(&[0xC9, 20]);
+        unprotected.extend_from_slice(&[7; 20]);
+        let mut key = case.key();
+        let armor = pem::encode(&pem::Pem::new("PGP MESSAGE", unprotected));
+        key.set_wrapped(armor.replace("\r\n", "\n").replacen('\n', "\n\n", 1), "");
+        let error = unwrap(case.keys(), &key).err().map(|error| error.to_string());
+        let expected =
+            "the wrapped data key is malformed: it is not protected against changes (it has no MDC)";
+        assert_eq!(error.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_for_others() {
+        let (case, other) = (Case::named("cv25519"), Case::named("stranger"));
+        assert!(case.keys().wrap_for("0123456789ABCDEF", &SecretBytes::from("x")).is_none());
+        assert_eq!(case.keys().effort(&other.key()), None);
+        assert_eq!(case.keys().effort(&case.key()), Some(Effort::Free));
+        assert_eq!(Case::named("hidden").keys().effort(&Case::named("hidden").key()), None);
+    }
+}

@@ -3,7 +3,7 @@
 use crate::sops::Pattern;
 use crate::sops::config::creation::CreationRule;
 use crate::sops::config::entry::Fields;
-use crate::sops::config::{ConfigError, ConfigErrorKind};
+use crate::sops::config::{ConfigError, ConfigErrorKind, Warning};
 
 /// Where a document is published, and how.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct DestinationRule {
     pub recreation_rule: Option<CreationRule>,
     /// Whether the extension of the file's name is left out.
     pub omit_extensions: bool,
+    /// The fields of the recreation rule that nothing reads and that look like one that something does.
+    pub(super) misspelled: Vec<Warning>,
 }
 
 /// A place to publish documents to.
@@ -59,20 +61,22 @@ impl DestinationRule {
         position: usize,
         _: Option<&Pattern>,
     ) -> Result<Self, ConfigError> {
+        let target = Target::read(fields);
+        let omit_extensions = fields.flag("omit_extensions");
+        let (mut recreation_rule, mut misspelled) = (None, Vec::new());
+        if let Some(entry) = fields.take("recreation_rule") {
+            let mut below = fields.below(entry, "recreation_rule")?;
+            let rule = CreationRule::read(&mut below, position, None);
+            misspelled = below.finish();
+            recreation_rule = Some(rule?);
+        }
         Ok(Self {
             position,
             line: fields.line,
-            target: Target::read(fields)?,
-            recreation_rule: match fields.take("recreation_rule") {
-                None => None,
-                Some(entry) => {
-                    let mut below = fields.below(entry, "recreation_rule")?;
-                    let rule = CreationRule::read(&mut below, position, None);
-                    below.finish();
-                    Some(rule?)
-                }
-            },
-            omit_extensions: fields.flag("omit_extensions")?,
+            target: target?,
+            recreation_rule,
+            omit_extensions: omit_extensions?,
+            misspelled,
         })
     }
 }
@@ -142,5 +146,47 @@ mod tests {
         let rule = destination("{s3_bucket: b, recreation_rule: {pgp: A}}").expect("a rule");
         assert_eq!(rule.recreation_rule.expect("keys").groups[0].0[0].to_string(), "A");
         assert!(destination("{s3_bucket: b}").expect("a rule").recreation_rule.is_none());
+    }
+
+    #[test]
+    fn a_recreation_rule_is_a_creation_rule() {
+        let rule = destination(
+            "{s3_bucket: b, recreation_rule: {shamir_threshold: 2, mac_only_encrypted: true, \
+             encrypted_comment_regex: x, key_groups: [{pgp: [A]}, {merge: [{pgp: [B]}], pgp: [C]}]}}",
+        );
+        let rule = rule.expect("a rule").recreation_rule.expect("keys");
+        assert_eq!((rule.groups.len(), rule.groups[1].0.len(), rule.shamir_threshold), (2, 2, Some(2)));
+        assert_eq!(rule.selector.map(|selector| selector.field()), Some("encrypted_comment_regex"));
+        assert!(rule.mac_only_encrypted);
+    }
+
+    #[test]
+    fn a_fault_has_its_line() {
+        for (rule, expected) in [
+            ("s3_bucket: b\n  recreation_rule:\n    encrypted_regex: ^(?!a)", "line 4: encrypted_regex: "),
+            ("vault_path: p\n  vault_kv_version: 3", "line 2: vault_kv_version is out of range"),
+            ("s3_bucket: b\n  omit_extensions: maybe", "line 3: omit_extensions is not true or false"),
+            ("s3_bucket: b\n  vault_path: c", "line 2: one rule has more than one destination: "),
+            ("s3_bucket: b\n  recreation_rule: x", "line 3: recreation_rule is not a map"),
+        ] {
+            let error = destination(rule).expect_err(rule).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn misspelled_fields_are_known() {
+        let misspelt = |rule: &str| {
+            let text = format!("destination_rules:\n- {rule}\n");
+            let config = Config::parse(text.as_bytes()).expect("it parses");
+            config.destination_misspelling_for("a").map(|warning| warning.key.clone())
+        };
+        assert_eq!(
+            misspelt("{s3_bucket: b, recreation_rules: {pgp: A}}").as_deref(),
+            Some("recreation_rules")
+        );
+        let below = misspelt("{s3_bucket: b, recreation_rule: {pgp: A, encrypted_regexp: x}}");
+        assert_eq!(below.as_deref(), Some("encrypted_regexp"));
+        assert_eq!(misspelt("{s3_bucket: b, note: x, recreation_rule: {pgp: A}}"), None);
     }
 }

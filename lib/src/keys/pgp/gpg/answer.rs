@@ -173,3 +173,106 @@ const CARD_NOT_PRESENT: u32 = 112;
 const FULLY_CANCELED: u32 = 198;
 const NOT_A_TERMINAL: u32 = 0x8000 | 102;
 const NO_DEVICE: u32 = 0x8000 | 104;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn outcome(operation: Operation, code: i32, output: &[u8], is_cut: bool) -> Result<usize, ServiceError> {
+        let process = Process { program: "gpg2".to_owned(), environment: Vec::new() };
+        let status = std::process::Command::new("sh").args(["-c", &format!("exit {code}")]).status();
+        let status = status.expect("a shell runs");
+        let ended = Ended { status, output: output.into(), is_cut, complaints: Vec::new() };
+        read(&process, operation, Ok(ended)).map(|output| output.len())
+    }
+
+    #[test]
+    fn success_without_a_data_key_is_none() {
+        let detail = |operation, code, output: &[u8], is_cut| {
+            outcome(operation, code, output, is_cut).map_err(|error| error.detail)
+        };
+        assert_eq!(detail(Operation::Decrypt, 0, &[7; 32], false), Ok(32));
+        assert_eq!(detail(Operation::Encrypt, 0, &[7; 5000], false), Ok(5000));
+        for (operation, code, output, is_cut, expected) in [
+            (Operation::Decrypt, 0, &[][..], false, "gpg2 succeeded, and wrote nothing"),
+            (Operation::Decrypt, 0, &[7; 5000], false, "gpg2 wrote more than a data key"),
+            (Operation::Encrypt, 1, &[7; 9], true, "gpg2 wrote more than a data key"),
+            (Operation::Decrypt, 2, &[7; 9], false, "gpg2 ended with exit status: 2 and said nothing"),
+        ] {
+            assert_eq!(detail(operation, code, output, is_cut), Err(expected.to_owned()));
+        }
+    }
+
+    fn decryption(text: &str) -> (Cause, Option<&'static str>) {
+        Complaints::read(text.as_bytes()).diagnose(Operation::Decrypt)
+    }
+
+    fn encryption(text: &str) -> (Cause, Option<&'static str>) {
+        Complaints::read(text.as_bytes()).diagnose(Operation::Encrypt)
+    }
+
+    #[test]
+    fn the_last_words_of_gpg_are_kept() {
+        let text = "\
+[GNUPG:] ENC_TO B36BBAD3D1F62D08 1 0
+gpg: encrypted with 2048-bit RSA key, ID B36BBAD3D1F62D08, created 2026-11-28
+      \"RSA <rsa@example.com>\"
+[GNUPG:] NO_SECKEY B36BBAD3D1F62D08
+gpg: decryption failed: No \u{1b}[31msecret key
+[GNUPG:] END_DECRYPTION
+";
+        assert_eq!(
+            Complaints::read(text.as_bytes()).words,
+            [
+                "encrypted with 2048-bit RSA key, ID B36BBAD3D1F62D08, created 2026-11-28",
+                "decryption failed: No  [31msecret key",
+            ]
+        );
+        let many: String = (0..9).map(|number| format!("gpg: line {number}\n")).collect();
+        assert_eq!(Complaints::read(many.as_bytes()).words, ["line 5", "line 6", "line 7", "line 8"]);
+        let script = "my-gpg: no such card\n\u{fffd}\n";
+        assert_eq!(Complaints::read(script.as_bytes()).words, ["my-gpg: no such card", "\u{fffd}"]);
+        let long = format!("gpg: {}", "x".repeat(1000));
+        assert_eq!(Complaints::read(long.as_bytes()).words[0].len(), LINE_LENGTH - "gpg: ".len());
+    }
+
+    #[test]
+    fn reports_tell_why_nothing_was_decrypted() {
+        let failed = |code: u32| {
+            // As gpg-agent reports them: with the part of the program in front.
+            decryption(&format!(
+                "[GNUPG:] ERROR pkdecrypt_failed {}\n[GNUPG:] DECRYPTION_FAILED",
+                code | 5 << 24
+            ))
+        };
+        assert_eq!(failed(NOT_A_TERMINAL), (Cause::Credentials, Some(PINENTRY)));
+        assert_eq!(failed(CANCELED), (Cause::Denied, None));
+        assert!(failed(BAD_PASSPHRASE).1.is_some_and(|remedy| remedy.contains("passphrase")));
+        assert!(failed(CARD_NOT_PRESENT).1.is_some_and(|remedy| remedy.contains("card")));
+        assert_eq!(failed(1), (Cause::Ciphertext, None));
+        assert_eq!(
+            decryption("[GNUPG:] NO_SECKEY 12\n[GNUPG:] DECRYPTION_FAILED"),
+            (Cause::Credentials, Some(NO_SECRET_KEY))
+        );
+        assert_eq!(
+            decryption("gpg: no valid OpenPGP data found.\n[GNUPG:] NODATA 1"),
+            (Cause::Ciphertext, None)
+        );
+        assert_eq!(decryption("gpg: NO_SECKEY"), (Cause::Other, None));
+    }
+
+    #[test]
+    fn reports_tell_why_nothing_was_encrypted() {
+        let told = |text: &str, expected: &str| {
+            let (cause, remedy) = encryption(text);
+            assert_eq!(cause, Cause::Key, "{text}");
+            assert!(remedy.is_some_and(|remedy| remedy.contains(expected)), "{text}: {remedy:?}");
+        };
+        told("[GNUPG:] INV_RECP 1 ABC", "import the key");
+        told("[GNUPG:] KEYEXPIRED 1795860621\n[GNUPG:] INV_RECP 0 ABC", "expired");
+        told("[GNUPG:] INV_RECP 4 ABC", "revoked");
+        told("[GNUPG:] INV_RECP 10 ABC", "does not trust");
+        told("[GNUPG:] INV_RECP 0 ABC", "can encrypt");
+        assert_eq!(encryption("[GNUPG:] FAILURE encrypt 53"), (Cause::Other, None));
+    }
+}

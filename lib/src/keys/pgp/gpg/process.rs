@@ -181,3 +181,66 @@ fn read_complaints(mut stream: impl Read) -> io::Result<Vec<u8>> {
 pub const MAX_OUTPUT: usize = 1 << 16;
 
 const MAX_COMPLAINTS: usize = 1 << 14;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, input: &[u8], limit: Option<Duration>) -> Result<Ended, ServiceError> {
+        let environment = vec![("SELKIE_TEST".to_owned(), "set".to_owned())];
+        let process = Process { program: "sh".to_owned(), environment };
+        process.run(&["-c".to_owned(), script.to_owned()], input.into(), limit)
+    }
+
+    fn ended(script: &str, input: &[u8]) -> Ended {
+        run(script, input, None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_program_reads_writes_and_has_its_environment() {
+        let ended = ended("cat; printf $SELKIE_TEST; echo words >&2; exit 3", b"input ");
+        assert_eq!((ended.output.expose_secret(), ended.is_cut), (&b"input set"[..], false));
+        assert_eq!((ended.complaints.as_slice(), ended.status.code()), (&b"words\n"[..], Some(3)));
+    }
+
+    #[test]
+    fn no_stream_waits_for_another() {
+        // More than any pipe holds, before anything is read.
+        let script = "head -c 1000000 /dev/zero | tr '\\0' e >&2; cat | wc -c; echo last >&2";
+        let ended = ended(script, &vec![0; 300_000]);
+        assert_eq!(ended.output.expose_secret().trim_ascii(), b"300000");
+        assert_eq!(ended.complaints.len(), MAX_COMPLAINTS);
+        assert!(ended.complaints.ends_with(b"elast\n"));
+    }
+
+    #[test]
+    fn output_without_end_is_cut() {
+        let ended = ended("yes", b"");
+        assert!(ended.is_cut && ended.output.len() <= MAX_OUTPUT);
+    }
+
+    #[test]
+    fn what_does_not_read_its_input_may_end() {
+        assert!(ended("exit 0", &vec![0; 300_000]).status.success());
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended() {
+        // What it started holds its streams for longer than it lives.
+        let error =
+            run("sleep 20 & wait", b"", Some(Duration::from_millis(50))).err().expect("it takes too long");
+        assert_eq!((error.cause, error.detail.as_str()), (Cause::Timeout, "sh did not end within 0 s"));
+        assert!(error.remedy.is_some());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let process = Process { program: "/nonexistent/gpg".to_owned(), environment: Vec::new() };
+        let error = process.run(&[], SecretBytes::new(), None).err().expect("it is not there");
+        assert_eq!(
+            (error.cause, error.detail.as_str()),
+            (Cause::Unreachable, "there is no program /nonexistent/gpg")
+        );
+        assert!(error.remedy.is_some_and(|remedy| remedy.contains("SOPS_GPG_EXEC")));
+    }
+}

@@ -28,7 +28,8 @@ pub fn read(exported: &SecretBytes) -> Result<(Vec<Key>, Option<PgpKeyError>), P
         }
     };
     let blocks = blocks(bytes);
-    if blocks.is_empty() {
+    // The first byte of a packet is none of a text.
+    if blocks.is_empty() && bytes.first().is_some_and(|first| first & 0x80 != 0) {
         match PublicOrSecret::from_bytes_many(bytes) {
             Ok(parsed) => parsed.take(MAX_KEYS).for_each(&mut take),
             Err(error) => take(Err(error)),

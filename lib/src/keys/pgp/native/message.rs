@@ -6,6 +6,7 @@ use ::pgp::armor::Dearmor;
 use ::pgp::composed::{
     ArmorOptions, DecryptionOptions, Edata, Esk, Message, MessageBuilder, PlainSessionKey, SignedSecretKey,
 };
+use ::pgp::crypto::public_key::PublicKeyAlgorithm;
 use ::pgp::errors::Error;
 use ::pgp::packet::PublicKeyEncryptedSessionKey;
 use ::pgp::types::{DecryptionKey, EskType, Password, PkeskVersion, SecretParams, Seipdv1ReadMode};
@@ -198,7 +199,10 @@ fn parts<'a>(
     recipient: &PublicKeyEncryptedSessionKey,
 ) -> Vec<&'a dyn DecryptionKey> {
     let fits = |part: &dyn DecryptionKey, secret: &SecretParams, is_meant: bool| {
-        is_meant && part.algorithm().can_encrypt() && !secret.is_encrypted()
+        // Elgamal is for gpg: the crate cannot decrypt with it.
+        let is_known = part.algorithm().can_encrypt()
+            && !matches!(part.algorithm(), PublicKeyAlgorithm::Elgamal | PublicKeyAlgorithm::ElgamalEncrypt);
+        is_meant && is_known && !secret.is_encrypted()
     };
     let mut parts: Vec<&dyn DecryptionKey> = Vec::new();
     let primary = &key.primary_key;
