@@ -6,6 +6,7 @@ use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
 use selkie::sops::config::DestinationRule;
 
+use crate::audit::Deed;
 use crate::batch::{self, Outcome};
 use crate::commands;
 use crate::config_file::ConfigFile;
@@ -158,6 +159,9 @@ fn make_ready(
     let unlocked = document.unlock(context, MacCheck::Require)?;
     let (services, now) = (context.services()?, context.session.now());
     let of_rule = metadata.clone();
+    if metadata.is_some() && takes == Takes::Document {
+        context.record(Deed::Encrypt, target.path())?;
+    }
     let content = Content::of(&unlocked.opened, takes, metadata, Style::InPlace, &services, &now)?;
     let changes = of_rule.filter(|_| content.form == Form::Recreated).map(|metadata| {
         KeyChanges::between(unlocked.opened.metadata(), &metadata.groups, metadata.shamir_threshold)

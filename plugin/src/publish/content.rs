@@ -75,6 +75,7 @@ pub fn recreated(rule: Option<&CreationRule>) -> Option<Metadata> {
     Some(metadata)
 }
 
+#[expect(clippy::disallowed_methods, reason = "whoever calls this writes the log")]
 fn recreate(
     opened: &Opened,
     metadata: Metadata,

@@ -16,6 +16,7 @@ use super::log::Level;
 use super::services::Services;
 use super::updatekeys::Change;
 use super::{Action, Command, Context, flags};
+use crate::audit::Deed;
 use crate::batch::exit_of;
 use crate::exit::Exit;
 use crate::key_services::{self, KeyServiceOptions};
@@ -144,6 +145,9 @@ fn make_ready(
         opened => opened?.1,
     };
     let change = metadata.as_ref().map(|metadata| Change::new(opened.metadata(), &metadata.groups));
+    if metadata.is_some() && destination.takes() == Takes::Document {
+        context.record(Deed::Encrypt, Some(&file.path))?;
+    }
     let (style, now) = (Style::Sops(formats.options), context.session.now());
     let content = Content::of(&opened, destination.takes(), metadata, style, &services.all(), &now)?;
     let change = change.filter(|change| content.form == Form::Recreated && !change.keeps_keys());
