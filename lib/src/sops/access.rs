@@ -227,18 +227,16 @@ mod tests {
         Version::Encrypted(Encryption { recipients, share: None, traces: traces.to_vec() })
     }
 
-    /// What is found out of each reader: its name, its periods, and whether it knows the data key.
-    fn told(versions: &[Version]) -> Vec<(String, Vec<(usize, Option<usize>)>, bool)> {
+    /// What is found out of a reader: its name, its periods, and whether it knows the data key.
+    type Told = (String, Vec<(usize, Option<usize>)>, bool);
+
+    fn told(versions: &[Version]) -> Vec<Told> {
         let periods = |periods: &[Period]| periods.iter().map(|it| (it.since, it.until)).collect();
         let told = |reader: Reader| (reader.recipient.key, periods(&reader.periods), reader.knows_data_key);
         Access::over(versions).readers.into_iter().map(told).collect()
     }
 
-    fn reader(
-        name: &str,
-        periods: &[(usize, Option<usize>)],
-        knows: bool,
-    ) -> (String, Vec<(usize, Option<usize>)>, bool) {
+    fn reader(name: &str, periods: &[(usize, Option<usize>)], knows: bool) -> Told {
         (name.to_owned(), periods.to_vec(), knows)
     }
 
