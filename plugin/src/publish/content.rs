@@ -100,6 +100,7 @@ fn values(opened: &Opened) -> Result<SecretBytes, PublishError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "there is no log to go past")]
 mod tests {
     use pollster::block_on;
     use selkie::keys::age::{AgeService, Identities};
