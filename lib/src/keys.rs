@@ -76,6 +76,8 @@ pub struct KeyKind {
     pub identify: fn(&KeyFields) -> String,
     /// The key as a message of the gRPC protocol between key services.
     pub message: KeyMessage,
+    /// Returns the keys that a sops before 3.3.0 may have wrapped for by mistake, in place of this one.
+    pub mistakes: fn(&MasterKey) -> Vec<MasterKey>,
     /// Makes the service that wraps and unwraps with such keys. `None` if this build has none, or if it takes more
     /// than the setup of a run: identities, for age.
     pub connect: Option<fn(&KeySetup) -> Box<dyn KeyService>>,
@@ -269,6 +271,13 @@ impl MasterKey {
         self.wrapped = wrapped;
         now.clone_into(&mut self.created_at);
         self.is_old = false;
+    }
+
+    /// Returns the keys that sops may have wrapped the data key for by mistake, in place of this one: see
+    /// [`KeyKind::mistakes`].
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<Self> {
+        (self.kind.mistakes)(self)
     }
 
     /// Records that a sops before 3.3.0 may have wrapped the data key: see [`Self::is_old`].

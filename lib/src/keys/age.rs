@@ -52,6 +52,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),
     identify,
     message: KeyMessage { tag: 6, fields: &[("recipient", 1)] },
+    mistakes: |_| Vec::new(),
     connect: None,
 };
 

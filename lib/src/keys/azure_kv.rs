@@ -35,6 +35,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 4, fields: &[("vault_url", 1), ("name", 2), ("version", 3)] },
+    mistakes: |_| Vec::new(),
     connect: CONNECT,
 };
 

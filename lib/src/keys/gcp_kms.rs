@@ -38,6 +38,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 3, fields: &[("resource_id", 1)] },
+    mistakes: |_| Vec::new(),
     connect: CONNECT,
 };
 

@@ -47,6 +47,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),
     identify,
     message: KeyMessage { tag: 5, fields: &[("vault_address", 1), ("engine_path", 2), ("key_name", 3)] },
+    mistakes: |_| Vec::new(),
     connect: CONNECT,
 };
 

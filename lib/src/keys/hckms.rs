@@ -35,6 +35,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 7, fields: &[("key_id", 1)] },
+    mistakes: |_| Vec::new(),
     connect: CONNECT,
 };
 

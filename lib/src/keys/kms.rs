@@ -19,7 +19,6 @@ use super::{
     text_fields, text_of,
 };
 
-pub(crate) use mixed_up::{has_several_values, mixed_up};
 #[cfg(feature = "aws")]
 pub use service::KmsService;
 
@@ -57,6 +56,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object,
     identify,
     message: KeyMessage { tag: 1, fields: &[("arn", 1), ("role", 2), ("context", 3), ("aws_profile", 4)] },
+    mistakes: mixed_up::mixed_up,
     connect: CONNECT,
 };
 

@@ -37,6 +37,7 @@ pub static KIND: KeyKind = KeyKind {
     parse_object: |object| Err(KeyParseError::of_object(object, "a fingerprint")),
     identify,
     message: KeyMessage { tag: 2, fields: &[("fp", 1)] },
+    mistakes: |_| Vec::new(),
     connect: CONNECT,
 };
 

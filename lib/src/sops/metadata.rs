@@ -11,7 +11,7 @@ use super::groups::{self, WrapError};
 use super::sealed::SealError;
 use super::selector::{Selector, SelectorError};
 use crate::format::{Format, MetadataEdit, Rewrite, WriteOptions, parse_timestamp};
-use crate::keys::{KEY_KINDS, KeyGroup, MasterKey, kms};
+use crate::keys::{KEY_KINDS, KeyGroup, MasterKey};
 use crate::secret::SecretBytes;
 use crate::tree::{MetadataEntry, Tree, same_values};
 
@@ -204,14 +204,19 @@ impl Metadata {
     /// 3.3.0 did. They are unwrapped all the same; wrapped anew they are as they should be.
     #[must_use]
     pub fn has_mixed_up_contexts(&self) -> bool {
-        self.groups.iter().flat_map(|group| &group.0).any(|key| !kms::mixed_up(key).is_empty())
+        self.groups.iter().flat_map(|group| &group.0).any(|key| !key.mistakes().is_empty())
     }
 
     /// Records that all keys were wrapped just now. A version before 3.3.0 would say that they may be wrapped under
     /// other contexts than they name.
     pub(super) fn mark_as_wrapped(&mut self) {
+        let could_be_mistaken = |key: &MasterKey| {
+            let mut old = key.clone();
+            old.mark_as_old();
+            !old.mistakes().is_empty()
+        };
         let mut keys = self.groups.iter().flat_map(|group| &group.0);
-        if is_before_3_3(&self.version) && keys.any(kms::has_several_values) {
+        if is_before_3_3(&self.version) && keys.any(could_be_mistaken) {
             VERSION.clone_into(&mut self.version);
         }
     }

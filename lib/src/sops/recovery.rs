@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::groups::{AT_ONCE, GroupReport, KeyFailure, RecoverError};
-use crate::keys::{Cause, DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey, kms};
+use crate::keys::{Cause, DataKey, Effort, KeyError, KeyGroup, KeyService, MasterKey};
 use crate::secret::SecretBytes;
 use crate::shamir::{self, ShamirError};
 
@@ -185,14 +185,14 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// Unwraps what a key holds, be it under another encryption context than the key names.
+/// Unwraps what a key holds, be it for another key that an old sops mistook for this one.
 async fn unwrap(service: &dyn KeyService, key: &MasterKey) -> Answer {
     let answer = service.unwrap(key).await;
     // A service elsewhere does not tell causes apart.
-    let may_be_mixed_up = matches!(&answer, Some(Err(KeyError::Service(error)))
+    let may_be_a_mistake = matches!(&answer, Some(Err(KeyError::Service(error)))
         if matches!(error.cause, Cause::Ciphertext | Cause::Other));
-    if may_be_mixed_up {
-        for key in kms::mixed_up(key) {
+    if may_be_a_mistake {
+        for key in key.mistakes() {
             if let Some(Ok(part)) = service.unwrap(&key).await {
                 return Some(Ok(part));
             }

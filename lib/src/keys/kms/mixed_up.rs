@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::KIND;
 use crate::keys::MasterKey;
 
 /// Returns a key with each of the contexts that sops may have wrapped it under in place of the one that it names;
 /// none, unless it was wrapped before 3.3.0.
-pub(crate) fn mixed_up(key: &MasterKey) -> Vec<MasterKey> {
+pub(super) fn mixed_up(key: &MasterKey) -> Vec<MasterKey> {
     let Some(context) = context(key).filter(|_| key.is_old()) else { return Vec::new() };
     let values = values(context);
     if values.len() < 2 {
@@ -27,13 +26,8 @@ pub(crate) fn mixed_up(key: &MasterKey) -> Vec<MasterKey> {
     values.into_iter().map(under).collect()
 }
 
-/// Returns whether sops before 3.3.0 could mix up the context of a key.
-pub(crate) fn has_several_values(key: &MasterKey) -> bool {
-    context(key).is_some_and(|context| values(context).len() > 1)
-}
-
 fn context(key: &MasterKey) -> Option<&Map<String, Json>> {
-    (key.kind().name == KIND.name).then(|| key.fields().get("context")?.as_object())?
+    key.fields().get("context")?.as_object()
 }
 
 fn values(context: &Map<String, Json>) -> BTreeSet<&str> {
@@ -45,6 +39,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::keys::kms::KIND;
 
     fn key(context: Json) -> MasterKey {
         let entry = json!({"arn": "a", "context": context, "enc": "AQ=="});
@@ -73,6 +68,5 @@ mod tests {
         let mut again = old(context);
         again.set_wrapped("Ag==".to_owned(), "");
         assert_eq!(mixed_up(&again), []);
-        assert!(has_several_values(&again));
     }
 }
