@@ -57,6 +57,7 @@ mod spans;
 mod successor;
 mod targets;
 mod turn;
+mod versions;
 
 use std::ffi::OsString;
 use std::path::Path;
