@@ -54,6 +54,7 @@ mod settings;
 pub mod signals;
 pub mod sops_face;
 mod spans;
+mod staleness;
 mod successor;
 mod targets;
 mod turn;
