@@ -10,6 +10,7 @@ pub mod access;
 pub mod audit;
 mod cipher;
 pub mod config;
+pub mod data_keys;
 mod envelope;
 mod forecast;
 mod groups;

@@ -54,9 +54,11 @@ mod settings;
 pub mod signals;
 pub mod sops_face;
 mod spans;
+mod staleness;
 mod successor;
 mod targets;
 mod turn;
+mod versions;
 
 use std::ffi::OsString;
 use std::path::Path;

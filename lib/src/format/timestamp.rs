@@ -10,7 +10,7 @@ use time::{OffsetDateTime, UtcOffset};
 /// Returns `None` for anything else.
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<String> {
-    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
     time.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()
 }
 
@@ -36,5 +36,7 @@ mod tests {
     fn a_lastmodified_is_read_in_any_zone() {
         assert_eq!(parse_timestamp("2024-01-01T01:00:00.5+01:00").as_deref(), Some("2024-01-01T00:00:00Z"));
         assert_eq!(parse_timestamp("yesterday"), None);
+        // There is no such year in UTC.
+        assert_eq!(parse_timestamp("9999-12-31T23:59:59-23:59"), None);
     }
 }

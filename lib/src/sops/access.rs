@@ -99,6 +99,11 @@ impl Encryption {
     pub fn sealed_for(recipient: Recipient) -> Self {
         Self { recipients: [recipient].into(), ..Self::default() }
     }
+
+    /// Returns what tells the data key from others.
+    pub(super) fn traces(&self) -> &[u64] {
+        &self.traces
+    }
 }
 
 impl Recipient {

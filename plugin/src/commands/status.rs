@@ -1,5 +1,7 @@
 //! `kubectl seal status`.
 
+mod report;
+
 use std::path::Path;
 
 use selkie::format::Format;
@@ -9,16 +11,17 @@ use selkie::secret::SecretBytes;
 use selkie::sops::audit::{Doubt, changed_without_key, inspect, inspect_opened};
 use selkie::sops::{LeafState, Metadata, leaves};
 use selkie::tree::Tree;
-use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::document::{self, Document, InputFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::opening::{Opener, OpeningFlags};
-use crate::report::{BAD, GOOD, STRONG, count, escape};
+use crate::report::count;
 use crate::sealed_report::{ItemReport, Outcome, SealedReport};
 use crate::settings::{Settings, SettingsFlags};
+use crate::spans::Span;
+use crate::staleness::{DataKeyAge, Staleness};
 use crate::targets::{self, Target};
 use crate::{batch, commands, dotted, doubts, git, sealed_files, sealed_report, sealing};
 
@@ -33,6 +36,10 @@ use crate::{batch, commands, dotted, doubts, git, sealed_files, sealed_report, s
 /// Of SealedSecrets: whatever `validate` finds without keys, such as values in clear, also of a Secret beside them
 /// (in-clear), and, with private keys at hand, values that were sealed for another name, namespace or scope
 /// (other-scope), for a retired key (retired-key), or for none of the keys (unreadable).
+///
+/// With --stale, also files whose data key is older than that (stale): it was there in a commit that long ago, or was
+/// wrapped then (created_at), or the file was last changed then (lastmodified). A data key may be older than that, where
+/// these do not reach back. SealedSecrets have none, and are not concerned.
 ///
 /// Files are opened with the keys at hand, if they fit; the rest is found out without. No key server is asked, so that
 /// a look at files sends nothing anywhere.
@@ -51,6 +58,10 @@ pub struct Args {
     #[arg(long)]
     strict: bool,
 
+    /// Also look for data keys that are older than this, such as 90d, 12w, 6mo or 1y, and fail if there is one
+    #[arg(long, value_name = "SPAN")]
+    stale: Option<Span>,
+
     /// Do not open files, and ask for no passphrase
     #[arg(long)]
     without_keys: bool,
@@ -66,6 +77,7 @@ const EXAMPLES: &str = "\
 Examples:
   kubectl seal status .                               all files of the folder
   kubectl seal status --strict --without-keys .       for CI
+  kubectl seal status --stale 90d .                   also whose data key is older than 90 days
   kubectl seal status --json . | jq '.[].findings'";
 
 /// What there is to say about a file.
@@ -81,6 +93,8 @@ struct Status {
     clear: usize,
     /// Whether the keys at hand open the file; `None` if that was not tried.
     readable: Option<bool>,
+    /// How old its data key is, if that was asked.
+    age: Option<DataKeyAge>,
     findings: Vec<Finding>,
 }
 
@@ -100,14 +114,17 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let files = if args.files.is_empty() { vec![".".to_owned()] } else { args.files.clone() };
     let targets = targets::expand(&files, context.session)?;
     let opener = args.opening.opener(context);
-    let statuses = batch::map(context, &targets, |target| look_at(args, &opener, context, target));
+    let staleness = args.stale.map(|span| Staleness::read(context, span, &files)).transpose()?;
+    let statuses =
+        batch::map(context, &targets, |target| look_at(args, &opener, staleness.as_ref(), context, target));
     let (mut exits, mut all, mut looked) = (Vec::new(), Vec::new(), false);
     for (target, status) in targets.iter().zip(statuses) {
         match status {
             Ok(None) => {}
             Ok(Some(status)) => {
                 looked = true;
-                if args.strict && !status.findings.is_empty() {
+                let is_stale = status.age.is_some_and(|age| age.is_stale);
+                if is_stale || args.strict && !status.findings.is_empty() {
                     exits.push(Exit::Failure);
                 }
                 if args.json {
@@ -136,6 +153,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 fn look_at(
     args: &Args,
     opener: &Opener<'_>,
+    staleness: Option<&Staleness>,
     context: &Context<'_>,
     target: &Target,
 ) -> Result<Option<Status>, Failure> {
@@ -174,6 +192,9 @@ fn look_at(
     status.add_doubts(&found);
     if let Some(settings) = &settings {
         status.compare(settings, &metadata);
+    }
+    if let Some(staleness) = staleness {
+        status.add_age(staleness.age(document.source.expose_secret(), &metadata));
     }
     if !args.without_keys {
         status.open(context, document.path.as_deref(), document.format, &document.source)?;
@@ -227,6 +248,7 @@ impl Status {
             encrypted: 0,
             clear: 0,
             readable: None,
+            age: None,
             findings: Vec::new(),
         }
     }
@@ -305,6 +327,14 @@ impl Status {
         }
     }
 
+    fn add_age(&mut self, age: Option<DataKeyAge>) {
+        self.age = age;
+        if let Some(age) = age.filter(|age| age.is_stale) {
+            let message = format!("the data key has been in use {age}: see `kubectl seal rotate --stale`");
+            self.findings.push(Finding { kind: "stale", line: None, path: None, message });
+        }
+    }
+
     /// Opens the file, if the keys at hand fit. No server is asked, so that a look at many files costs nothing.
     fn open(
         &mut self,
@@ -328,84 +358,5 @@ impl Status {
             Err(failure) => return Err(failure),
         }
         Ok(())
-    }
-
-    fn to_text(&self, context: &Context<'_>) -> String {
-        let mut text = context.report.paint_data(STRONG, escape(&self.target));
-        match &self.metadata {
-            None if self.is_sealed => {
-                let readable = match self.readable {
-                    Some(true) => ", readable with your keys",
-                    Some(false) => ", not all readable with your keys",
-                    None => "",
-                };
-                let (values, objects) =
-                    (count(self.encrypted, "value"), count(self.sealed.len(), "SealedSecret"));
-                let word = context.report.paint_data(GOOD, "sealed");
-                text.push_str(&format!(": {word}, {values} of {objects}{readable}\n"));
-            }
-            None => text.push_str(&format!(": {}\n", context.report.paint_data(BAD, "in clear"))),
-            Some(metadata) => {
-                let readable = match self.readable {
-                    Some(true) => ", readable with your keys",
-                    Some(false) => ", not readable with your keys",
-                    None => "",
-                };
-                text.push_str(&format!(
-                    ": {}, {} of {} values{readable}, last changed {}\n",
-                    context.report.paint_data(GOOD, "encrypted"),
-                    self.encrypted,
-                    self.encrypted + self.clear,
-                    escape(&metadata.last_modified)
-                ));
-                for key in metadata.groups.iter().flat_map(|group| &group.0) {
-                    text.push_str(&format!("  {} {}\n", key.kind().name, escape(&key.to_string())));
-                }
-            }
-        }
-        for finding in &self.findings {
-            let finding = escape(&finding.to_string());
-            text.push_str(&format!("  {} {finding}\n", context.report.paint_data(BAD, "!")));
-        }
-        text
-    }
-
-    fn to_json(&self) -> Json {
-        let finding = |finding: &Finding| {
-            json!({
-                "kind": finding.kind,
-                "line": finding.line,
-                "path": finding.path,
-                "message": finding.message,
-            })
-        };
-        let metadata = self.metadata.as_ref();
-        json!({
-            "file": self.target,
-            "format": self.format.store().name(),
-            "encrypted": metadata.is_some() || self.is_sealed,
-            "readable": self.readable,
-            "groups": metadata.map(|metadata| commands::groups_json(&metadata.groups)),
-            "threshold": metadata.map(Metadata::required_groups),
-            "selector": metadata.map(|metadata| commands::selector_json(&metadata.selector)),
-            "macOnlyEncrypted": metadata.map(|metadata| metadata.mac_only_encrypted),
-            "lastModified": metadata.map(|metadata| metadata.last_modified.as_str()),
-            "version": metadata.map(|metadata| metadata.version.as_str()),
-            "values": {"encrypted": self.encrypted, "clear": self.clear},
-            "sealedSecrets": self.sealed.iter().map(SealedReport::to_json).collect::<Json>(),
-            "findings": self.findings.iter().map(finding).collect::<Json>(),
-        })
-    }
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(line) = self.line {
-            write!(formatter, "line {line}: ")?;
-        }
-        if let Some(path) = &self.path {
-            write!(formatter, "{path}: ")?;
-        }
-        write!(formatter, "{} ({})", self.message, self.kind)
     }
 }
