@@ -4,9 +4,14 @@
 //! gets a document only after its MAC was checked; a place that keeps documents gets encrypted ones alone.
 
 mod content;
+#[cfg(feature = "gcp")]
 mod gcs;
 mod name;
+#[cfg(feature = "aws")]
 mod s3;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+mod told;
+#[cfg(feature = "vault")]
 mod vault;
 
 use std::future::Future;
@@ -42,6 +47,7 @@ pub trait Destination: Send + Sync {
 pub type PutFuture<'a> = Pin<Box<dyn Future<Output = Result<Arrival, KeyError>> + Send + 'a>>;
 
 /// What a place takes.
+#[cfg_attr(not(feature = "vault"), expect(dead_code, reason = "Vault alone makes use of all"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// The encrypted document.
@@ -51,6 +57,7 @@ pub enum Takes {
 }
 
 /// What became of something that was published.
+#[cfg_attr(not(feature = "vault"), expect(dead_code, reason = "Vault alone makes use of all"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// It is there now.
@@ -170,9 +177,11 @@ impl Destinations {
         if let Some((_, known)) = connected.iter().find(|(known, _)| known == target) {
             return Ok(Some(Arc::clone(known)));
         }
-        let Some(destination) = DESTINATIONS.iter().find_map(|connect| connect(target, &self.setup)) else {
+        if *target == Target::Nowhere {
             return Ok(None);
-        };
+        }
+        let destination = DESTINATIONS.iter().find_map(|connect| connect(target, &self.setup));
+        let destination = destination.unwrap_or_else(|| Err(ServiceError::new(Cause::Other, UNKNOWN)));
         let destination =
             destination.map_err(|error| PublishError::Service { address: name_of(target), error })?;
         connected.push((target.clone(), Arc::clone(&destination)));
@@ -229,7 +238,16 @@ pub fn collisions<'a>(
 type Connect = fn(&Target, &KeySetup) -> Option<Result<Arc<dyn Destination>, ServiceError>>;
 
 /// Every kind of place.
-const DESTINATIONS: &[Connect] = &[gcs::connect, s3::connect, vault::connect];
+const DESTINATIONS: &[Connect] = &[
+    #[cfg(feature = "gcp")]
+    gcs::connect,
+    #[cfg(feature = "aws")]
+    s3::connect,
+    #[cfg(feature = "vault")]
+    vault::connect,
+];
+
+const UNKNOWN: &str = "this build was made without the feature for such places";
 
 /// Returns the name of a place, for one that there is no connection to.
 fn name_of(target: &Target) -> String {
@@ -240,26 +258,3 @@ fn name_of(target: &Target) -> String {
         Target::Vault { path, .. } => format!("Vault ({path})"),
     }
 }
-
-/// Returns the host of an address with its port, without what may be a password in front of it.
-fn host_of(address: &str) -> String {
-    let url = reqwest::Url::parse(address).ok();
-    let host = url.as_ref().and_then(|url| Some((url.host_str()?, url.port())));
-    match host {
-        Some((host, Some(port))) => format!("{host}:{port}"),
-        Some((host, None)) => host.to_owned(),
-        None => "the endpoint".to_owned(),
-    }
-}
-
-/// Returns the beginning of a text that a server said: one line, and not too long.
-fn said(text: &str) -> String {
-    let line = escape(text.trim().lines().next().unwrap_or_default());
-    match line.char_indices().nth(MAX_SAID) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// How many characters of what a server said are told.
-const MAX_SAID: usize = 300;

@@ -75,10 +75,11 @@ impl FromStr for Since {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let format = time::macros::format_description!("[year]-[month]-[day]");
-        match (text.parse(), Date::parse(text, &format)) {
+        let format = time::format_description::parse_borrowed::<2>("[year]-[month]-[day]");
+        let day = format.ok().and_then(|format| Date::parse(text, &format).ok());
+        match (text.parse(), day) {
             (Ok(span), _) => Ok(Self::Ago(span)),
-            (_, Ok(date)) => Ok(Self::Day(date)),
+            (_, Some(day)) => Ok(Self::Day(day)),
             _ => Err("write a day as 2026-01-31, or 30d, 12w, 6mo or 1y".to_owned()),
         }
     }

@@ -12,7 +12,8 @@ use selkie::sops::config::Target;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
-use super::{Arrival, Destination, PutFuture, Takes, host_of, said};
+use super::told::{host_of, said};
+use super::{Arrival, Destination, PutFuture, Takes};
 
 /// Returns the bucket that a target names, if it is one.
 pub(super) fn connect(

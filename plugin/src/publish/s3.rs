@@ -16,7 +16,8 @@ use selkie::secret::SecretBytes;
 use selkie::sops::config::Target;
 use tokio::sync::OnceCell;
 
-use super::{Arrival, Destination, PutFuture, Takes, host_of, said};
+use super::told::{host_of, said};
+use super::{Arrival, Destination, PutFuture, Takes};
 
 /// Returns the bucket that a target names, if it is one.
 pub(super) fn connect(
