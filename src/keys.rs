@@ -1,12 +1,12 @@
-//! Key files of the decryptor: files, or folders as a mounted Secret is, with age identities.
+//! Keys of the decryptor: files, or folders as a mounted Secret is, with age identities; and whatever the
+//! environment gives credentials for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use selkie::keys::age::{Identities, IdentityLayout, IdentityParseError};
+use selkie::keys::age::{AgeService, Identities, IdentityLayout, IdentityParseError};
+use selkie::keys::{KEY_KINDS, KeyService, KeySetup};
 use selkie::secret::SecretBytes;
-
-pub use selkie::keys::age::AgeService;
 
 /// Why the keys could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +32,16 @@ pub enum KeyFileError {
     },
 }
 
-/// Reads identities from files, and from the `*.agekey` files of folders.
-pub fn age_service(paths: &[PathBuf]) -> Result<AgeService, KeyFileError> {
+/// Returns what unwraps data keys: with the age identities of files and of the `*.agekey` files of folders, and with
+/// whatever the environment gives credentials for. Which servers may be sent a token, the environment says, too.
+pub fn services(paths: &[PathBuf]) -> Result<Vec<Box<dyn KeyService>>, KeyFileError> {
+    let setup = KeySetup::new(|name| std::env::var(name).ok());
+    let age: Box<dyn KeyService> = Box::new(age_service(paths)?);
+    let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
+    Ok(std::iter::once(age).chain(of_kinds).collect())
+}
+
+fn age_service(paths: &[PathBuf]) -> Result<AgeService, KeyFileError> {
     let mut identities = Identities::new();
     for path in paths {
         for file in key_files(path)? {

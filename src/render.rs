@@ -58,12 +58,13 @@ pub enum RenderError {
 
 /// Renders all inputs to standard output.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let service = keys::age_service(&args.age_key_file)?;
+    let services = keys::services(&args.age_key_file)?;
+    let services: Vec<_> = services.iter().map(AsRef::as_ref).collect();
     let mut stream = SecretBytes::new();
     for file in &args.files {
         let name = file.display().to_string();
         let source = read(file).map_err(|error| RenderError::Io(name.clone(), error))?;
-        append_document(&mut stream, &render(&name, source, &service)?);
+        append_document(&mut stream, &render(&name, source, &services)?);
     }
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(stream.expose_secret())?;
@@ -80,7 +81,7 @@ fn read(file: &PathBuf) -> std::io::Result<SecretBytes> {
 }
 
 /// Decrypts one input if it is encrypted.
-fn render(name: &str, source: SecretBytes, service: &dyn KeyService) -> Result<SecretBytes, RenderError> {
+fn render(name: &str, source: SecretBytes, services: &[&dyn KeyService]) -> Result<SecretBytes, RenderError> {
     let format = if name == "-" { Format::Yaml } else { Format::from_file_name(name) };
     if !matches!(format, Format::Json | Format::Yaml) {
         return Err(RenderError::NotAManifest(name.to_owned()));
@@ -93,7 +94,7 @@ fn render(name: &str, source: SecretBytes, service: &dyn KeyService) -> Result<S
         }
         tree
     } else {
-        let decrypted = selkie::decrypt(tree.into_source(), format, &[service]);
+        let decrypted = selkie::decrypt(tree.into_source(), format, services);
         parse(decrypted.map_err(|error| RenderError::Decrypt(name.to_owned(), error))?)?
     };
     to_yaml(format, &tree).ok_or_else(|| RenderError::Changed(name.to_owned()))
@@ -157,17 +158,12 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selkie::keys::age::Identities;
-
-    fn service() -> keys::AgeService {
-        keys::AgeService::new(Identities::new())
-    }
 
     /// Returns the stream of plain documents.
     fn stream(documents: &[(&str, &str)]) -> String {
         let mut stream = SecretBytes::new();
         for &(name, text) in documents {
-            append_document(&mut stream, &render(name, text.into(), &service()).expect("plain"));
+            append_document(&mut stream, &render(name, text.into(), &[]).expect("plain"));
         }
         String::from_utf8(stream.expose_secret().to_vec()).expect("text")
     }
@@ -216,13 +212,13 @@ mod tests {
     #[test]
     fn an_encrypted_value_without_metadata_is_refused() {
         let left = "a: 1\nb: ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]\n";
-        let error = render("a.yaml", left.into(), &service()).err().expect("refused");
+        let error = render("a.yaml", left.into(), &[]).err().expect("refused");
         assert!(matches!(error, RenderError::LeftEncrypted(name, 2) if name == "a.yaml"));
     }
 
     #[test]
     fn what_is_no_manifest_is_refused() {
-        let error = render("a.env", "A=1".into(), &service()).err().expect("refused");
+        let error = render("a.env", "A=1".into(), &[]).err().expect("refused");
         assert!(matches!(error, RenderError::NotAManifest(_)));
     }
 }
