@@ -64,7 +64,7 @@ fn the_table_has_the_rows_of_sops(sops: &Path) -> Result<(), Failed> {
         machine.place.write("a.yaml", PLAIN)?;
         machine.place.write("plain.yaml", PLAIN)?;
         machine.place.write("e.env", "a=hunter2\n")?;
-        machine.place.write("editor", "#!/bin/sh\necho 'c: 1' >> \"$1\"\n")?;
+        machine.place.write("editor", "#!/bin/sh\necho \"c: $$\" > \"$1\"\n")?;
         std::fs::set_permissions(
             machine.place.work("editor"),
             std::os::unix::fs::PermissionsExt::from_mode(0o755),
@@ -113,7 +113,7 @@ fn native_rows(machine: &Machine, database: &Database) -> Result<(), Failed> {
         ("set a.yaml a x", &["decrypt"]),
         ("unset a.yaml b", &["decrypt", "encrypt"]),
         ("rotate a.yaml", &["rotate", "decrypt", "encrypt"]),
-        (&format!("groups add a.yaml --age {other} --shamir-threshold 1"), &["rewrap"]),
+        (&format!("groups add a.yaml --age {other}"), &["rotate", "decrypt", "encrypt"]),
         ("exec-env a.yaml -- true", &["decrypt"]),
         ("status a.yaml", &["decrypt"]),
         ("status --without-keys a.yaml", &[]),
@@ -160,7 +160,7 @@ fn nothing_is_done_without_the_database(sops: &Path) -> Result<(), Failed> {
     };
     machine.succeeds(sops, ["decrypt", "a.yaml"])?;
     database.query("ALTER TABLE audit_event RENAME TO elsewhere")?;
-    refuse("relation \"audit_event\" does not exist")?;
+    refuse("does not exist")?;
     database.query("ALTER TABLE elsewhere RENAME TO audit_event; REVOKE INSERT ON audit_event FROM sops")?;
     refuse("permission denied for table audit_event")?;
     database.query("GRANT INSERT ON audit_event TO sops")?;
