@@ -1,6 +1,6 @@
 //! The audit log, which an administrator turns on for all users of a machine.
 //!
-//! Whatever is encrypted or decrypted is written to every log that `/etc/sops/audit.yaml` names, before a plaintext or
+//! Whatever document of SOPS is encrypted or decrypted is written to every log that `/etc/sops/audit.yaml` names, before a plaintext or
 //! ciphertext is handed out; if one of them does not take it, nothing is. No option and no variable turns it off.
 
 mod configuration;

@@ -14,8 +14,10 @@ use super::machine::{Machine, test};
 use crate::keyservice::text;
 use crate::peer::Peer;
 
+type Test = fn() -> Result<(), Failed>;
+
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Result<(), Failed>); 6] = [
+    let tests: [(&str, Test); 6] = [
         ("many_processes_write_one_chain", many_processes_write_one_chain),
         ("threads_of_a_process_write_one_chain", threads_of_a_process_write_one_chain),
         ("who_is_killed_leaves_a_log_to_go_on_with", who_is_killed_leaves_a_log_to_go_on_with),
@@ -192,14 +194,13 @@ fn what_was_done_to_a_log_is_found() -> Result<(), Failed> {
                 assert!(error.contains("its end does not verify"), "{error}");
             }
         }
-        assert_eq!(fs::read_to_string(&log)?, if is_near_the_end { text } else { fs::read_to_string(&log)? });
+        assert_eq!(fs::read_to_string(&log)?, text, "nobody changes it");
     }
     // Lines that are missing at the end alone are not found, but by who noted down the hash.
     fs::write(&log, lines[..6].concat())?;
     assert!(verify(&machine, &log)?.starts_with("6 entries; "));
     // A log that stopped being one.
     fs::File::create(&log)?.write_all(&[0xff; 70_000])?;
-    verify_fails(&machine, &log).map(drop).or_else(|_| verify(&machine, &log).map(drop))?;
     let error = machine.refuses(machine.command("sops")?.args(["decrypt", "a.yaml"]))?;
     assert!(error.contains("its last line is too long"), "{error}");
     Ok(())

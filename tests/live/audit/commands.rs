@@ -56,8 +56,8 @@ fn uses_of_the_key_service_are_written_down() -> Result<(), Failed> {
         command.output()
     };
     for (program, words, address) in [
-        ("kubectl-seal", ["keyservice", "--listen", &socket], socket.as_str()),
-        ("sops", ["keyservice", "--address", &at_port], &format!("tcp://{at_port}")),
+        ("kubectl-seal", &["keyservice", "--listen", &socket][..], socket.as_str()),
+        ("sops", &["keyservice", "--verbose", "--address", &at_port], &format!("tcp://{at_port}")),
     ] {
         machine.log_to("{file: [{path: /nonexistent/audit.jsonl}]}")?;
         let error = machine.refuses(machine.command(program)?.args(words))?;

@@ -85,10 +85,8 @@ impl Database {
 
     /// Returns the configuration of an audit log in the database.
     pub fn log(&self, settings: &str) -> String {
-        format!(
-            "{{postgres: [{{connection_string: \"{}\"}}]}}",
-            format!("{} {settings}", self.words("localhost"))
-        )
+        let words = self.words("localhost");
+        format!("{{postgres: [{{connection_string: \"{words} {settings}\"}}]}}")
     }
 
     /// Runs statements as an administrator, and returns the rows.

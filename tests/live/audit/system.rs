@@ -12,8 +12,10 @@ use serde_json::Value as Json;
 use super::machine::{Machine, test};
 use crate::keyservice::{free_port, text};
 
+type Test = fn() -> Result<(), Failed>;
+
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Result<(), Failed>); 2] = [
+    let tests: [(&str, Test); 2] = [
         ("a_log_elsewhere_gets_a_line_for_each_event", a_log_elsewhere_gets_a_line_for_each_event),
         ("nothing_is_done_without_the_log_elsewhere", nothing_is_done_without_the_log_elsewhere),
     ];
