@@ -1,7 +1,8 @@
 //! The audit log, which an administrator turns on for all users of a machine.
 //!
-//! Whatever document of SOPS is encrypted or decrypted is written to every log that `/etc/sops/audit.yaml` names, before a plaintext or
-//! ciphertext is handed out; if one of them does not take it, nothing is. No option and no variable turns it off.
+//! Whatever document of SOPS is encrypted or decrypted, and whatever key another program uses by the key service, is
+//! written to every log that `/etc/sops/audit.yaml` names, before a plaintext or ciphertext is handed out; if one of
+//! them does not take it, nothing is. No option and no variable turns it off.
 
 mod configuration;
 mod file;
