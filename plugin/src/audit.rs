@@ -1,7 +1,8 @@
 //! The audit log, which an administrator turns on for all users of a machine.
 //!
-//! Whatever is encrypted or decrypted is written to every log that `/etc/sops/audit.yaml` names, before a plaintext or
-//! ciphertext is handed out; if one of them does not take it, nothing is. No option and no variable turns it off.
+//! Whatever document of SOPS is encrypted or decrypted, and whatever key another program uses by the key service, is
+//! written to every log that `/etc/sops/audit.yaml` names, before a plaintext or ciphertext is handed out; if one of
+//! them does not take it, nothing is. No option and no variable turns it off.
 
 mod configuration;
 mod file;
@@ -12,8 +13,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use selkie::keyservice::Operation;
 use serde_json::{Value as Json, json};
 
+use crate::key_server::Asked;
 use crate::session::Session;
 use configuration::BackendConfig;
 
@@ -42,6 +45,10 @@ pub enum Deed {
     Rewrap,
     /// It gets a new data key.
     Rotate,
+    /// The key service unwraps a data key for another program. Sops does not write that down.
+    Unwrap,
+    /// The key service wraps a data key for another program. Sops does not write that down.
+    Wrap,
 }
 
 /// What is written down.
@@ -49,7 +56,7 @@ pub enum Deed {
 pub struct Event {
     /// What happens.
     pub deed: Deed,
-    /// The absolute path of the document.
+    /// The absolute path of the document. Of the key service, the key and who asks: it never sees documents.
     pub file: String,
     /// Who does it.
     pub user: String,
@@ -102,14 +109,30 @@ impl AuditLog {
     /// # Errors
     /// If a log does not take it: then it must not happen.
     pub fn record(&self, session: &Session, deed: Deed, file: Option<&Path>) -> Result<(), AuditError> {
+        let file = file.map_or_else(|| PathBuf::from("<stdin>"), |file| session.absolute(file));
+        self.write(session, deed, file.display().to_string())
+    }
+
+    /// Writes down that another program is about to use a key by the key service.
+    ///
+    /// # Errors
+    /// If a log does not take it: then the key must not be used.
+    pub fn record_use(&self, session: &Session, asked: &Asked) -> Result<(), AuditError> {
+        let deed = match asked.operation {
+            Operation::Decrypt => Deed::Unwrap,
+            Operation::Encrypt => Deed::Wrap,
+        };
+        self.write(session, deed, format!("<key service>: {} {}, for {}", asked.kind, asked.key, asked.who()))
+    }
+
+    fn write(&self, session: &Session, deed: Deed, file: String) -> Result<(), AuditError> {
         let backends = self.open(session)?;
         if backends.is_empty() {
             return Ok(());
         }
-        let file = file.map_or_else(|| PathBuf::from("<stdin>"), |file| session.absolute(file));
         let event = Event {
             deed,
-            file: file.display().to_string(),
+            file,
             user: user(),
             host: ::syslog::Formatter3164::default().hostname.unwrap_or_default(),
             time: session.now(),
@@ -133,6 +156,8 @@ impl Deed {
             Self::Encrypt => "encrypt",
             Self::Rewrap => "rewrap",
             Self::Rotate => "rotate",
+            Self::Unwrap => "unwrap",
+            Self::Wrap => "wrap",
         }
     }
 }

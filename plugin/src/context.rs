@@ -12,6 +12,7 @@ use crate::audit::{AuditLog, Deed};
 use crate::cli::Options;
 use crate::config_file::{ConfigFile, discover};
 use crate::failure::Failure;
+use crate::key_server::Asked;
 use crate::key_services::KeyServiceOptions;
 use crate::named_addresses::NamedAddresses;
 use crate::report::Report;
@@ -88,7 +89,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// If the administrator of the machine wants to know of it and cannot be told, or if there is nobody to ask.
     pub fn services(&self) -> Result<Vec<&dyn KeyService>, Failure> {
-        self.audit.open(self.session)?;
+        self.audit_is_there()?;
         let services = match self.services.get() {
             Some(services) => services,
             None => {
@@ -120,6 +121,22 @@ impl<'a> Context<'a> {
     /// If the administrator wants to know of it, and cannot be told: then it must not happen.
     pub fn record(&self, deed: Deed, file: Option<&Path>) -> Result<(), Failure> {
         Ok(self.audit.record(self.session, deed, file)?)
+    }
+
+    /// Makes sure that the administrator of the machine can be told, before there is anything to tell.
+    ///
+    /// # Errors
+    /// If the administrator wants to know of everything, and cannot be told.
+    pub fn audit_is_there(&self) -> Result<(), Failure> {
+        Ok(self.audit.open(self.session).map(drop)?)
+    }
+
+    /// Tells the administrator of the machine that another program is about to use a key.
+    ///
+    /// # Errors
+    /// As of [`record()`](Self::record).
+    pub fn record_use(&self, asked: &Asked) -> Result<(), Failure> {
+        Ok(self.audit.record_use(self.session, asked)?)
     }
 
     /// Warns of files with identities that everyone can read, once in a run.

@@ -80,6 +80,9 @@ pub trait Voice {
     /// Returns whether a key may be used.
     fn asks(&self, asked: &Asked) -> bool;
 
+    /// Returns whether the audit log takes it that a key is about to be used.
+    fn records(&self, asked: &Asked) -> bool;
+
     /// Hears how a use of a key ended, in a few words.
     fn used(&self, asked: &Asked, how: &str);
 
@@ -239,13 +242,15 @@ fn attend(
             }
         };
         match event {
-            Some(Event::Asks(asked, answer)) => {
-                let is_admitted = deadline.is_none() && {
-                    is_asking.store(true, Ordering::SeqCst);
-                    let is_admitted = voice.asks(&asked);
-                    is_asking.store(false, Ordering::SeqCst);
-                    is_admitted
-                };
+            Some(Event::Asks { asked, by_person, answer }) => {
+                let is_admitted = deadline.is_none()
+                    && (!by_person || {
+                        is_asking.store(true, Ordering::SeqCst);
+                        let is_admitted = voice.asks(&asked);
+                        is_asking.store(false, Ordering::SeqCst);
+                        is_admitted
+                    })
+                    && voice.records(&asked);
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(is_admitted);
             }
@@ -265,7 +270,7 @@ fn attend(
 
 /// What happens while others are served.
 enum Event {
-    Asks(Asked, Sender<bool>),
+    Asks { asked: Asked, by_person: bool, answer: Sender<bool> },
     Ended(Result<(), String>),
     Signal(i32),
     TurnedAway(Peer),
@@ -288,13 +293,12 @@ impl Desk {
 
 impl Gate for Desk {
     fn admits(&self, asked: &Use<'_>) -> bool {
-        let Some(questions) = &self.questions else { return true };
-        let _turn = lock(questions);
+        let _turn = self.questions.as_ref().map(lock);
         if !asked.is_awaited() {
             return false;
         }
         let (answer, answered) = mpsc::channel();
-        self.tell(Event::Asks(Asked::new(asked), answer));
+        self.tell(Event::Asks { asked: Asked::new(asked), by_person: self.questions.is_some(), answer });
         answered.recv().unwrap_or_default()
     }
 

@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::{AuditError, AuditLog, Deed};
 use crate::exit::Exit;
+use crate::key_server::Asked;
 use crate::report::escape_lines;
 use crate::session::Session;
 
@@ -206,6 +207,11 @@ impl<'a> Context<'a> {
     /// Tells the administrator what is about to happen to a document, which stdin may be.
     fn record(&self, deed: Deed, file: Option<&Path>) -> Result<(), Failure> {
         self.audit.record(self.session, deed, file).map_err(audit_failure)
+    }
+
+    /// Tells the administrator that another program is about to use a key.
+    fn record_use(&self, asked: &Asked) -> Result<(), Failure> {
+        self.audit.record_use(self.session, asked).map_err(audit_failure)
     }
 
     /// Returns the configuration; it is read once.

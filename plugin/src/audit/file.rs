@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use super::{AuditError, Backend, Event};
 /// A file.
 pub struct ChainedFile {
     path: PathBuf,
-    file: File,
+    /// Held by one thread at a time: the lock of the system keeps other processes away, and no thread of this one.
+    file: Mutex<File>,
 }
 
 impl ChainedFile {
@@ -37,7 +39,7 @@ impl ChainedFile {
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(failed(io::Error::other("it is no regular file")));
         }
-        let this = Self { path, file };
+        let this = Self { path, file: Mutex::new(file) };
         this.locked(|file| this.chain(file).map(drop))?;
         Ok(this)
     }
@@ -48,9 +50,10 @@ impl ChainedFile {
 
     /// Works on the file while nobody else does.
     fn locked<T>(&self, work: impl FnOnce(&File) -> Result<T, AuditError>) -> Result<T, AuditError> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
         loop {
-            match self.file.try_lock() {
+            match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
@@ -59,8 +62,8 @@ impl ChainedFile {
                 Err(TryLockError::Error(error)) => return Err(self.failed(error)),
             }
         }
-        let done = work(&self.file);
-        self.file.unlock().map_err(|error| self.failed(error))?;
+        let done = work(&file);
+        file.unlock().map_err(|error| self.failed(error))?;
         done
     }
 
@@ -162,6 +165,22 @@ mod tests {
             }
         });
         assert_eq!(verified(&fs::read_to_string(&path).expect("a log")).entries(), 100);
+    }
+
+    #[test]
+    fn threads_with_one_log_take_turns_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let log = ChainedFile::open(path.clone()).expect("a log");
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let log = &log;
+                scope.spawn(move || {
+                    (0..20).for_each(|_| log.record(&event(&number.to_string())).expect("written"))
+                });
+            }
+        });
+        assert_eq!(verified(&fs::read_to_string(&path).expect("a log")).entries(), 160);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::report::count;
 ///
 /// An administrator turns it on in /etc/sops/audit.yaml, where `backends` names one log or more: `file: [{path: …}]`,
 /// `syslog: [{address: tcp:HOST:PORT, facility: authpriv}]`, the socket of the machine if there is no address, and
-/// `postgres: [{connection_string: …}]`, with the table of sops. Whatever is encrypted or decrypted is written to each
-/// of them before; if one does not take it, nothing is done.
+/// `postgres: [{connection_string: …}]`, with the table of sops. Whatever document of SOPS is encrypted or decrypted,
+/// and whatever key another program uses by the key service, is written to each of them before; if one does not take
+/// it, nothing is done. SealedSecrets are not written down, but the backups of their keys that SOPS encrypts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -133,6 +133,8 @@ fn create(
     path: &Path,
 ) -> Result<&'static str, Failure> {
     // Before anything is typed that then could not be written.
+    // Not once somebody has written something.
+    context.audit_is_there()?;
     files::check_creation(&context.session.absolute(path))
         .map_err(Failure::io("write", path.display().to_string()))?;
     let absolute = input.path(context, target);

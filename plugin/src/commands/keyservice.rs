@@ -44,6 +44,7 @@ Over SSH, a program on another machine uses the keys of this one:
   ssh -R /tmp/keys.sock:/tmp/keys.sock HOST";
 
 pub(super) fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
+    context.audit_is_there()?;
     let address = match args.listen.clone() {
         None => default_address(context)?,
         Some(Address::Unix { path, users }) => Address::Unix { path: context.session.absolute(&path), users },
@@ -111,6 +112,10 @@ impl Voice for Terminal<'_> {
                 answer
                     .is_some_and(|answer| ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
             })
+    }
+
+    fn records(&self, asked: &Asked) -> bool {
+        self.context.record_use(asked).inspect_err(|failure| self.log(&failure.to_string())).is_ok()
     }
 
     fn used(&self, asked: &Asked, how: &str) {

@@ -29,6 +29,7 @@ pub(super) static COMMAND: Command = Command {
 };
 
 fn run(context: &Context<'_>) -> Result<(), Failure> {
+    context.audit_is_there()?;
     let is_verbose =
         [Some(&context.given), context.global].into_iter().flatten().any(|given| given.switch("verbose"));
     let log = Log::new(context.session, is_verbose);
@@ -112,6 +113,11 @@ impl Voice for Sops<'_> {
                 _ => return false,
             }
         }
+    }
+
+    fn records(&self, asked: &Asked) -> bool {
+        let recorded = self.context.record_use(asked);
+        recorded.inspect_err(|failure| self.log.error(&failure.message, None)).is_ok()
     }
 
     fn used(&self, asked: &Asked, how: &str) {

@@ -3,11 +3,12 @@
 use std::fs;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// What is asked of the certificate.
@@ -28,18 +29,20 @@ impl Verification {
     /// If the authorities cannot be read.
     pub fn client(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let of_roots = |root: &Option<String>| {
-            let roots = Arc::new(authorities(root.as_deref())?);
-            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            verifier.map_err(|error| error.to_string())
+        let of = |root: &Option<String>, full| {
+            let certificates = authorities(root.as_deref())?;
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates.iter().cloned());
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+            let verifier = verifier.build().map_err(|error| error.to_string())?;
+            Ok::<_, String>(Authorities { certificates, verifier, full })
         };
-        let verifier: Arc<dyn ServerCertVerifier> = match self {
-            Self::Full(root) => of_roots(root)?,
-            Self::Authority(root) => {
-                Arc::new(Lenient { authority: Some(of_roots(root)?), provider: Arc::clone(&provider) })
-            }
-            Self::None => Arc::new(Lenient { authority: None, provider: Arc::clone(&provider) }),
+        let authorities = match self {
+            Self::Authority(root) => Some(of(root, false)?),
+            Self::Full(root) => Some(of(root, true)?),
+            Self::None => None,
         };
+        let verifier = Arc::new(Verifier { authorities, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| error.to_string())?;
         Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
@@ -47,24 +50,41 @@ impl Verification {
 }
 
 /// Reads certificates of authorities.
-fn authorities(file: Option<&str>) -> Result<RootCertStore, String> {
+fn authorities(file: Option<&str>) -> Result<Vec<CertificateDer<'static>>, String> {
     let is_there = |path: &&str| fs::exists(path).unwrap_or_default();
     let path = file.or_else(|| SYSTEM.into_iter().find(is_there));
     let path = path.ok_or("no certificates of authorities are found: name them with sslrootcert")?;
-    let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| format!("{path}: {error}"))?;
-    roots.add_parsable_certificates(certificates.filter_map(Result::ok));
-    if roots.is_empty() { Err(format!("there is no certificate in {path}")) } else { Ok(roots) }
+    let certificates: Vec<_> = certificates.filter_map(Result::ok).collect();
+    if certificates.is_empty() { Err(format!("there is no certificate in {path}")) } else { Ok(certificates) }
 }
 
-/// Looks at no host name, and at no authority if there is none.
+/// Asks as much of a certificate as is wanted.
 #[derive(Debug)]
-struct Lenient {
-    authority: Option<Arc<WebPkiServerVerifier>>,
+struct Verifier {
+    authorities: Option<Authorities>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Lenient {
+/// Who has to have issued the certificate.
+#[derive(Debug)]
+struct Authorities {
+    certificates: Vec<CertificateDer<'static>>,
+    verifier: Arc<WebPkiServerVerifier>,
+    /// Whether it has to name the host as well.
+    full: bool,
+}
+
+impl Authorities {
+    /// Returns whether one of them is the server itself: a certificate that signs itself. That it has not expired is
+    /// known by then.
+    fn include(&self, error: &CertificateError, certificate: &CertificateDer<'_>) -> bool {
+        matches!(error, CertificateError::Other(why) if why.to_string() == "CaUsedAsEndEntity")
+            && self.certificates.contains(certificate)
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -73,11 +93,18 @@ impl ServerCertVerifier for Lenient {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
-        match authority.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
+        let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
+        let verifier = &authorities.verifier;
+        match verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !authorities.full => Ok(ServerCertVerified::assertion()),
+            Err(Error::InvalidCertificate(error)) if authorities.include(&error, end_entity) => {
+                if authorities.full {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             result => result,
         }
     }
