@@ -29,7 +29,7 @@ pub enum WrapError {
 
 /// Why a data key could not be recovered: what became of each key of each group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{recovered} of {required} required key groups recovered their part of the data key")]
+#[error("{recovered} of {required} required key groups recovered their part of the data key{}", Causes(.groups))]
 pub struct RecoverError {
     /// How many groups recovered their part.
     pub recovered: usize,
@@ -154,6 +154,19 @@ pub(crate) fn check(groups: &[KeyGroup], threshold: usize) -> Result<(), WrapErr
     match groups.len() {
         1 => Ok(()),
         shares => Ok(shamir::check(shares, if threshold == 0 { shares } else { threshold })?),
+    }
+}
+
+/// Prints what became of keys that failed, behind what failed because of them.
+struct Causes<'a>(&'a [GroupReport]);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failed = |group: &&GroupReport| !group.failures.is_empty();
+        self.0
+            .iter()
+            .filter(failed)
+            .try_for_each(|group| write!(formatter, "; {}", FailedKeys(&group.failures)))
     }
 }
 
