@@ -30,7 +30,7 @@ pub(super) fn headers(
     let signature = {
         let mut signed = headers.clone();
         signed.push(("host", Zeroizing::new(authority(url))));
-        signed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        signed.sort_unstable_by_key(|(name, _)| *name);
         let names = signed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let request = canonical_request(method, url, &signed, &names, body);
         let text = format!("{ALGORITHM}\n{date}\n{}", hex(&Sha256::digest(request.as_bytes())));
