@@ -19,7 +19,6 @@ mod remembering;
 mod remote;
 #[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
 mod rest;
-#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
 mod said;
 mod service;
 mod setup;
@@ -37,6 +36,7 @@ pub use kinds::KEY_KINDS;
 pub use remembering::Remembering;
 #[cfg(feature = "remote")]
 pub use remote::Remote;
+pub use said::said;
 pub use service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
 pub use setup::KeySetup;
 pub use trust::Trust;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::http::Answer;
-use super::said::said;
+use super::said;
 use super::service::{Cause, ServiceError};
 
 /// Where requests go: an address that is fit for secrets.

@@ -6,7 +6,7 @@ use std::io;
 use tonic::{Code, Status, TimeoutExpired};
 
 use super::Address;
-use crate::keys::{Cause, KeyError, ServiceError};
+use crate::keys::{Cause, KeyError, ServiceError, said};
 
 /// Returns what a client is told of a failure.
 pub(super) fn status_of(error: &KeyError) -> Status {
@@ -24,7 +24,7 @@ pub(super) fn status_of(error: &KeyError) -> Status {
         },
         KeyError::IdentityFailed(_) => Code::Unknown,
     };
-    Status::new(code, clean(&error.to_string()))
+    Status::new(code, said(&error.to_string()))
 }
 
 /// Returns why a key service did not do what it was asked for.
@@ -38,7 +38,7 @@ pub(super) fn error_of(address: &Address, status: &Status) -> ServiceError {
     let (cause, what) = if timed_out {
         (Cause::Timeout, "did not answer in time".to_owned())
     } else if let Some(error) = broke_off {
-        (Cause::Unreachable, format!("broke off the connection: {}", clean(&error.to_string())))
+        (Cause::Unreachable, format!("broke off the connection: {}", said(&error.to_string())))
     } else if status.source().is_some() {
         (Cause::Answer, "does not speak gRPC, or not any more".to_owned())
     } else {
@@ -64,7 +64,7 @@ fn told(status: &Status) -> (Cause, String) {
         Code::Unimplemented => (Cause::Key, "is none, or does not know this operation"),
         _ => (Cause::Other, "failed"),
     };
-    match clean(status.message()) {
+    match said(status.message()) {
         text if text.is_empty() => (cause, what.to_owned()),
         text => (cause, format!("{what}: {text}")),
     }
@@ -81,19 +81,6 @@ fn remedy(cause: Cause) -> Option<&'static str> {
         _ => None,
     }
 }
-
-/// Returns a text as one short line without anything that a terminal would act on.
-fn clean(text: &str) -> String {
-    let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
-    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST_TEXT) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// How long a text of another side may be, in letters.
-const LONGEST_TEXT: usize = 400;
 
 #[cfg(test)]
 mod tests {

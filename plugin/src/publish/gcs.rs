@@ -6,13 +6,13 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Url};
 use selkie::keys::gcp_kms::Credentials;
 use selkie::keys::http::{Answer, Http};
-use selkie::keys::{Cause, KeySetup, ServiceError};
+use selkie::keys::{Cause, KeySetup, ServiceError, said};
 use selkie::secret::SecretBytes;
 use selkie::sops::config::Target;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
-use super::told::{host_of, said};
+use super::told::host_of;
 use super::{Arrival, Destination, PutFuture, Takes};
 
 /// Returns the bucket that a target names, if it is one.

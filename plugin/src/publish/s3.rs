@@ -11,12 +11,12 @@ use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::primitives::ByteStream;
-use selkie::keys::{Cause, KeySetup, ServiceError};
+use selkie::keys::{Cause, KeySetup, ServiceError, said};
 use selkie::secret::SecretBytes;
 use selkie::sops::config::Target;
 use tokio::sync::OnceCell;
 
-use super::told::{host_of, said};
+use super::told::host_of;
 use super::{Arrival, Destination, PutFuture, Takes};
 
 /// Returns the bucket that a target names, if it is one.

@@ -1,7 +1,5 @@
 //! What is told of servers.
 
-use crate::report::escape;
-
 /// Returns the host of an address with its port, without what may be a password in front of it.
 pub(super) fn host_of(address: &str) -> String {
     let url = reqwest::Url::parse(address).ok();
@@ -12,15 +10,3 @@ pub(super) fn host_of(address: &str) -> String {
         None => "the endpoint".to_owned(),
     }
 }
-
-/// Returns the beginning of a text that a server said: one line, and not too long.
-pub(super) fn said(text: &str) -> String {
-    let line = escape(text.trim().lines().next().unwrap_or_default());
-    match line.char_indices().nth(MAX_SAID) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// How many characters of what a server said are told.
-const MAX_SAID: usize = 300;

@@ -15,7 +15,7 @@ use azure_identity::{
 use reqwest::{Client, Method};
 
 use crate::keys::http::Http;
-use crate::keys::said::said;
+use crate::keys::said;
 use crate::keys::{Cause, KeySetup, ServiceError};
 
 /// Azure credentials of a run.

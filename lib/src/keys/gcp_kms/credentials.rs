@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use crate::keys::http::Http;
-use crate::keys::said::said;
+use crate::keys::said;
 use crate::keys::{Cause, KeySetup, ServiceError};
 
 /// Google credentials of a run.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
+pub(super) use crate::keys::said as cleaned;
 use crate::keys::service::{Cause, ServiceError};
 
 /// A server of Vault, or an agent in front of one.
@@ -127,20 +128,6 @@ fn parts(path: &str) -> Result<Vec<&str>, ServiceError> {
     Ok(parts)
 }
 
-/// Returns what somebody else wrote as a part of a message.
-pub(super) fn cleaned(text: &str) -> String {
-    let words: Vec<_> = text.split(|letter: char| letter.is_control() || letter == ' ').collect();
-    let text = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let mut short: String = text.chars().take(MAX_TEXT).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
-}
-
-/// How much of what somebody else wrote is told, in letters.
-const MAX_TEXT: usize = 300;
-
 const EXPECTED: &str = "an address of Vault is one like `https://vault.example.com:8200`";
 
 /// What to do about names that no key has.
@@ -239,11 +226,5 @@ mod tests {
         assert!(redirected("https://b:8200/v1/sys/seal").ends_with("to another path"));
         assert!(redirected("https://b:8200/v1/transit/decrypt/k?x").ends_with("to another path"));
         assert!(redirected("https://u@b:8200/v1/transit/decrypt/k").contains("names a user"));
-    }
-
-    #[test]
-    fn what_others_wrote_is_told_in_short() {
-        assert_eq!(cleaned("a\n\t* b \u{1b}[31mc"), "a * b [31mc");
-        assert_eq!(cleaned(&"x".repeat(1000)).chars().count(), MAX_TEXT + 1);
     }
 }

@@ -1,9 +1,11 @@
 //! Credentials of Huawei Cloud: where they are looked for, in the order of the vendor's SDKs.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Method};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
@@ -61,12 +63,16 @@ impl Credentials {
         let Some(path) = named.clone().or_else(home) else { return Ok(None) };
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Self::parse(&Zeroizing::new(text))),
-            Err(_) if named.is_none() => Ok(None),
-            Err(error) => Err(ServiceError::new(
-                Cause::Credentials,
-                format!("HUAWEICLOUD_SDK_CREDENTIALS_FILE names a file that cannot be read: {error}"),
-            )
-            .with_remedy(PROVIDE)),
+            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                let what = if named.is_some() {
+                    "HUAWEICLOUD_SDK_CREDENTIALS_FILE names a file that"
+                } else {
+                    "the file ~/.huaweicloud/credentials is there and"
+                };
+                let detail = format!("{what} cannot be read: {error}");
+                Err(ServiceError::new(Cause::Credentials, detail).with_remedy(PROVIDE))
+            }
         }
     }
 
@@ -98,7 +104,9 @@ impl Credentials {
         let mut request = http.request(Method::GET, &format!("{address}/openstack/latest/securitykey"));
         if token.status == 200 {
             // Older machines have no tokens.
-            request = request.header("X-Metadata-Token", token.body.expose_secret());
+            let mut token = HeaderValue::from_bytes(token.body.expose_secret()).ok()?;
+            token.set_sensitive(true);
+            request = request.header("X-Metadata-Token", token);
         }
         let answer = http.send(request).await.ok().filter(|answer| answer.status == 200)?;
         let mut credential = answer.json().ok()?.get_mut("credential").map(Json::take)?;
@@ -151,6 +159,23 @@ mod tests {
         });
         let found = Credentials::of_environment(&setup).expect("credentials");
         assert_eq!(format!("{found:?} {}", found.secret_key.as_str()), "Credentials(a) SECRET");
+    }
+
+    #[test]
+    fn only_a_default_file_that_is_not_there_is_passed_over() {
+        let home = std::env::temp_dir().join(format!("selkie-hckms-{}", std::process::id()));
+        let text = home.to_string_lossy().into_owned();
+        let setup = KeySetup::new(move |name| (name == "HOME").then(|| text.clone()));
+        assert!(Credentials::of_profile(&setup).expect("nothing is there").is_none());
+        // A folder cannot be read, not even by root.
+        std::fs::create_dir_all(home.join(".huaweicloud/credentials")).expect("a folder");
+        let error = Credentials::of_profile(&setup).expect_err("it cannot be read");
+        std::fs::remove_dir_all(&home).expect("it is removed");
+        assert_eq!(error.cause, Cause::Credentials);
+        assert!(
+            error.detail.starts_with("the file ~/.huaweicloud/credentials is there and cannot"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use reqwest::header::HeaderValue;
 use reqwest::{Method, Url};
 use serde_json::Value as Json;
 use time::OffsetDateTime;
@@ -201,6 +202,10 @@ async fn send(
     let signed = sign::headers(method.as_str(), &url, extra, body, credentials, OffsetDateTime::now_utc());
     let mut request = http.request(method, url.as_str());
     for (name, value) in signed {
+        let value = HeaderValue::from_str(&value);
+        let mut value =
+            value.map_err(|_| ServiceError::new(Cause::Credentials, format!("{name} cannot be sent")))?;
+        value.set_sensitive(sign::SENSITIVE.contains(&name));
         request = request.header(name, value);
     }
     if !body.is_empty() {

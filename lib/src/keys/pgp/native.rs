@@ -103,8 +103,10 @@ impl PgpKeys {
             Ok(wanted) => wanted,
             Err(error) => return Some(Err(error.into())),
         };
-        let certificate =
-            self.certificates.iter().find(|certificate| selection::is_named(certificate, &wanted))?;
+        let certificate = match self.named(&wanted)? {
+            Ok(certificate) => certificate,
+            Err(error) => return Some(Err(error.into())),
+        };
         let chosen = match selection::choose(certificate, &wanted, self.now()) {
             Ok(chosen) => chosen,
             Err(unusable) => {
@@ -113,6 +115,28 @@ impl PgpKeys {
             }
         };
         Some(message::seal(&chosen, secret).map_err(Into::into))
+    }
+
+    /// Returns the one key that is meant, if there is any.
+    ///
+    /// # Errors
+    /// If it may be another one: two keys can be made to have the same long ID, and anybody can bind the subkey of
+    /// another to a key of their own.
+    fn named(&self, wanted: &Fingerprint) -> Option<Result<&SignedPublicKey, ServiceError>> {
+        let is_primary = |certificate: &SignedPublicKey| wanted.is_of(&exported::name(certificate));
+        let named = || self.certificates.iter().filter(|known| selection::is_named(known, wanted));
+        if wanted.is_whole()
+            && let Some(certificate) = named().find(|certificate| is_primary(certificate))
+        {
+            return Some(Ok(certificate));
+        }
+        let first = named().next()?;
+        if named().nth(1).is_none() {
+            return Some(Ok(first));
+        }
+        let names: Vec<_> = named().take(MAX_TOLD).map(exported::name).collect();
+        let detail = format!("it may be any of several keys: {}", names.join(", "));
+        Some(Err(ServiceError::new(Cause::Key, detail).with_remedy(NAME_ONE)))
     }
 
     /// Returns the time in seconds since 1970.
@@ -144,6 +168,11 @@ impl Holder for PgpKeys {
         &self.problems
     }
 }
+
+const NAME_ONE: &str = "name the key by the whole fingerprint of its primary key";
+
+/// How many keys are named that may be meant.
+const MAX_TOLD: usize = 4;
 
 const REMEDY: &str = "export the key anew into the file, or name another key";
 
@@ -329,6 +358,29 @@ mod tests {
         let expected =
             "the wrapped data key is malformed: it is not protected against changes (it has no MDC)";
         assert_eq!(error.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_name_that_fits_several_keys_is_refused() {
+        let mut keys = Case::named("rsa").keys();
+        let (mine, subkey) = {
+            let mine = &keys.certificates[0];
+            (exported::name(mine), mine.public_subkeys[0].clone())
+        };
+        let of_subkey = exported::name(&subkey.key);
+        keys.add(&Case::named("cv25519").keys, None).expect("a key");
+        let wrap = |keys: &PgpKeys, name: &str| {
+            keys.wrap_for(name, &SecretBytes::from("x")).expect("the key is there").err()
+        };
+        assert_eq!(wrap(&keys, &of_subkey[24..]), None);
+        keys.certificates[1].public_subkeys.push(subkey);
+        for name in [&of_subkey, &of_subkey[24..]] {
+            let Some(KeyError::Service(error)) = wrap(&keys, name) else { panic!("{name} is taken") };
+            assert!(error.cause == Cause::Key && error.detail.contains(&mine), "{error}");
+            assert!(error.remedy.is_some_and(|remedy| remedy.contains("whole fingerprint")));
+        }
+        assert_eq!(wrap(&keys, &mine), None);
+        assert_eq!(wrap(&keys, &mine[24..]), None);
     }
 
     #[test]

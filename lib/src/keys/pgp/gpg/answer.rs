@@ -4,7 +4,7 @@
 //! language; what people are told comes from its complaints.
 
 use super::process::{Ended, Process};
-use crate::keys::{Cause, ServiceError};
+use crate::keys::{Cause, ServiceError, said};
 use crate::secret::SecretBytes;
 
 /// What the program was run for.
@@ -61,7 +61,7 @@ impl Complaints {
         let text = String::from_utf8_lossy(text);
         let (reports, lines): (Vec<&str>, Vec<&str>) =
             text.lines().partition(|line| line.starts_with(REPORT));
-        let lines: Vec<String> = lines.into_iter().map(clean).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<String> = lines.into_iter().map(said).filter(|line| !line.is_empty()).collect();
         // What is indented, or comes from a script around it, helps only if there is nothing else.
         let own: Vec<String> =
             lines.iter().filter_map(|line| line.strip_prefix("gpg: ")).map(str::to_owned).collect();
@@ -131,18 +131,10 @@ impl Complaints {
     }
 }
 
-/// Takes out what could change a terminal, and what is too much.
-fn clean(line: &str) -> String {
-    let text: String =
-        line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    text.trim().chars().take(LINE_LENGTH).collect()
-}
-
 const REPORT: &str = "[GNUPG:] ";
 
 /// How many lines are passed on: the last ones say why.
 const LINES: usize = 4;
-const LINE_LENGTH: usize = 200;
 
 /// Far more than a data key, or a share of one, takes.
 const MAX_SECRET_LENGTH: usize = 1 << 10;
@@ -225,7 +217,7 @@ gpg: decryption failed: No \u{1b}[31msecret key
             Complaints::read(text.as_bytes()).words,
             [
                 "encrypted with 2048-bit RSA key, ID B36BBAD3D1F62D08, created 2026-11-28",
-                "decryption failed: No  [31msecret key",
+                "decryption failed: No [31msecret key",
             ]
         );
         let many: String = (0..9).map(|number| format!("gpg: line {number}\n")).collect();
@@ -233,7 +225,10 @@ gpg: decryption failed: No \u{1b}[31msecret key
         let script = "my-gpg: no such card\n\u{fffd}\n";
         assert_eq!(Complaints::read(script.as_bytes()).words, ["my-gpg: no such card", "\u{fffd}"]);
         let long = format!("gpg: {}", "x".repeat(1000));
-        assert_eq!(Complaints::read(long.as_bytes()).words[0].len(), LINE_LENGTH - "gpg: ".len());
+        assert_eq!(
+            Complaints::read(long.as_bytes()).words[0],
+            format!("{}…", "x".repeat(300 - "gpg: ".len()))
+        );
     }
 
     #[test]

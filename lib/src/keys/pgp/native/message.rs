@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::packets;
 use super::selection::{Chosen, Part};
-use crate::keys::{Cause, KeyError, ServiceError};
+use crate::keys::{Cause, KeyError, ServiceError, said};
 use crate::secret::SecretBytes;
 
 /// Returns an armored message with a secret, for one part of a key.
@@ -59,9 +59,7 @@ pub fn open(text: &str, keys: &[SignedSecretKey]) -> Option<Result<SecretBytes, 
 
 /// Returns what a library says of an error, short and on one line.
 pub fn describe(error: &Error) -> String {
-    let text = error.to_string();
-    let printable = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    printable.take(MAX_DESCRIPTION).collect()
+    said(&error.to_string())
 }
 
 /// A message that is not opened yet.
@@ -229,4 +227,3 @@ const MAX_RECIPIENTS: usize = 64;
 const MAX_LAYERS: usize = 2;
 /// Far more than a data key, or a share of one, takes.
 const MAX_SECRET_LENGTH: usize = 1 << 10;
-const MAX_DESCRIPTION: usize = 200;
