@@ -118,7 +118,8 @@ pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
 }
 
-/// A service as it is without servers, devices and other programs: keys that need one are not its business.
+/// A service as it is without people, servers, devices and other programs: keys that need one are not its business. The
+/// commands that the user named as the source of identities are run all the same.
 pub struct AtHand<'a>(pub &'a dyn KeyService);
 
 impl KeyService for AtHand<'_> {
@@ -136,10 +137,6 @@ impl KeyService for AtHand<'_> {
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         if self.0.effort(key) == Effort::Free { self.0.unwrap(key) } else { Box::pin(ready(None)) }
-    }
-
-    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        if self.0.effort(key) == Effort::Free { self.0.unwrap_asking(key) } else { Box::pin(ready(None)) }
     }
 }
 
