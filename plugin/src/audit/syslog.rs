@@ -3,7 +3,6 @@
 //! Its protocol has no receipts: a message that was sent over the network may be lost on its way, and over TCP also in
 //! a server that ends before it has read it.
 
-use std::error::Error;
 use std::io::{self, BufWriter};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::{Mutex, PoisonError};
@@ -112,16 +111,15 @@ fn give_up(backend: &LoggerBackend) {
     ended.unwrap_or(());
 }
 
-/// Returns an error with its causes.
-fn describe(error: &(dyn Error + 'static), limit: Duration) -> String {
-    let is_late =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
-    match error.source() {
-        _ if error.downcast_ref().is_some_and(is_late) => {
+/// Says what happened.
+fn describe(error: &syslog::Error, limit: Duration) -> String {
+    match error {
+        syslog::Error::Write(cause) | syslog::Error::Io(cause)
+            if matches!(cause.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) =>
+        {
             format!("nobody took anything within {} s", limit.as_secs())
         }
-        Some(cause) => format!("{error}: {}", describe(cause, limit)),
-        None => error.to_string(),
+        error => error.to_string(),
     }
 }
 
