@@ -5,7 +5,8 @@
 //! and the entry, byte for byte. Before the first line, the hash is all zeros.
 //!
 //! A line that was cut off, since the machine stopped while it was written, is followed by one whose entry holds its
-//! SHA-256 as `torn`: what was cut off is never part of the chain, and never taken away.
+//! SHA-256 as `torn`: what was cut off is never part of the chain, and never taken away. Of several in a row, `torn` is
+//! what it is of those before the last, a line end, and the last, hashed together.
 
 use std::fmt;
 
@@ -35,8 +36,15 @@ pub enum ChainError {
 pub struct Chain {
     last: Link,
     entries: usize,
-    torn: Option<Link>,
+    torn: Option<Torn>,
     mended: usize,
+}
+
+/// Lines in a row that were cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Torn {
+    hash: Link,
+    lines: usize,
 }
 
 impl Link {
@@ -73,17 +81,21 @@ impl Chain {
         Self { last: Link::FIRST, entries: 0, torn: None, mended: 0 }
     }
 
-    /// Returns the chain of a log whose end alone is at hand: lines without their ends, the first of which is taken
-    /// as it is.
+    /// Returns the chain of a log whose end alone is at hand: lines without their ends. It begins with the first one
+    /// that is whole, which is taken to follow what it says that it follows. `None` if all of them were cut off.
     ///
     /// # Errors
     /// If a line is not as it was written, or does not follow the one above; with its place, from 0.
-    pub fn from_end(lines: &[&[u8]]) -> Result<Self, (usize, ChainError)> {
-        // The first line may be what was cut off, and mended by the next one.
-        let first = lines.iter().find_map(|line| Line::parse(line));
-        let mut chain = Self { last: first.map_or(Link::FIRST, |line| line.previous), ..Self::new() };
-        lines.iter().enumerate().try_for_each(|(at, line)| chain.take(line).map_err(|error| (at, error)))?;
-        Ok(chain)
+    pub fn from_end(lines: &[&[u8]]) -> Result<Option<Self>, (usize, ChainError)> {
+        let first = lines.iter().enumerate().find_map(|(at, line)| Some((at, Line::parse(line)?)));
+        let Some((start, first)) = first else { return Ok(None) };
+        let mut chain = Self { last: first.previous, ..Self::new() };
+        // How many were cut off above it, is not at hand.
+        chain.torn = first.torn().map(|hash| Torn { hash, lines: 1 });
+        for (at, line) in lines.iter().enumerate().skip(start) {
+            chain.take(line).map_err(|error| (at, error))?;
+        }
+        Ok(Some(chain))
     }
 
     /// Takes the next line, without its end.
@@ -92,10 +104,7 @@ impl Chain {
     /// If it is not as it was written, or does not follow the one before.
     pub fn take(&mut self, line: &[u8]) -> Result<(), ChainError> {
         let Some(line) = Line::parse(line) else {
-            if self.torn.is_some() {
-                return Err(ChainError::Malformed);
-            }
-            self.torn = Some(Link::of(line));
+            self.torn = Some(Torn::after(self.torn, line));
             return Ok(());
         };
         if self.last.after(line.entry) != line.hash {
@@ -103,10 +112,10 @@ impl Chain {
             return Err(if is_own { ChainError::Order } else { ChainError::Changed });
         }
         if let Some(torn) = self.torn.take() {
-            if line.torn() != Some(torn) {
+            if line.torn() != Some(torn.hash) {
                 return Err(ChainError::Malformed);
             }
-            self.mended += 1;
+            self.mended += torn.lines;
         }
         self.last = line.hash;
         self.entries += 1;
@@ -116,7 +125,7 @@ impl Chain {
     /// Returns the next line, with its end, and takes it. `entry` is a JSON object in one line, with a field or more.
     pub fn append(&mut self, entry: &str) -> String {
         let entry = match (self.torn.take(), entry.strip_prefix('{')) {
-            (Some(torn), Some(rest)) => format!("{{{TORN}{torn}\",{rest}"),
+            (Some(Torn { hash, .. }), Some(rest)) => format!("{{{TORN}{hash}\",{rest}"),
             _ => entry.to_owned(),
         };
         let previous = self.last;
@@ -125,10 +134,10 @@ impl Chain {
         format!("{PREVIOUS}{previous}{HASH}{}{ENTRY}{entry}}}\n", self.last)
     }
 
-    /// Returns whether the last line was cut off, and no other follows it.
+    /// Returns how many lines at the end were cut off, and no whole one follows them.
     #[must_use]
-    pub const fn is_torn(&self) -> bool {
-        self.torn.is_some()
+    pub fn torn(&self) -> usize {
+        self.torn.map_or(0, |torn| torn.lines)
     }
 
     /// Returns how many lines are part of the chain.
@@ -137,7 +146,7 @@ impl Chain {
         self.entries
     }
 
-    /// Returns how many lines were cut off, and followed by another one.
+    /// Returns how many lines were cut off, and followed by a whole one.
     #[must_use]
     pub const fn mended(&self) -> usize {
         self.mended
@@ -147,6 +156,16 @@ impl Chain {
     #[must_use]
     pub const fn last(&self) -> Link {
         self.last
+    }
+}
+
+impl Torn {
+    /// Returns what was cut off with another line below it.
+    fn after(above: Option<Self>, line: &[u8]) -> Self {
+        match above {
+            None => Self { hash: Link::of(line), lines: 1 },
+            Some(above) => Self { hash: above.hash.after(line), lines: above.lines + 1 },
+        }
     }
 }
 
@@ -226,7 +245,7 @@ mod tests {
             serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
         assert_eq!(last["entry"]["a"], 3);
         let chain = check(&text).expect("whole");
-        assert_eq!((chain.entries(), chain.is_torn()), (3, false));
+        assert_eq!((chain.entries(), chain.torn()), (3, 0));
         assert_eq!(last["hash"], chain.last().to_string());
     }
 
@@ -239,7 +258,7 @@ mod tests {
         assert_eq!(check(&[lines[0], lines[0], lines[1]].join("\n")).err(), Some((1, ChainError::Order)));
         let other = log(&[r#"{"b":1}"#]);
         assert_eq!(check(&format!("{}\n{other}", lines[0])).err(), Some((1, ChainError::Order)));
-        assert_eq!(check(&format!("x\ny\n{text}")).err(), Some((1, ChainError::Malformed)));
+        assert_eq!(check(&format!("x\ny\n{text}")).err(), Some((2, ChainError::Malformed)));
     }
 
     #[test]
@@ -247,10 +266,10 @@ mod tests {
         let text = log(&ENTRIES);
         let cut = &text[..text.len() - 3];
         let mut chain = check(cut).expect("whole but for the end");
-        assert!(chain.is_torn());
+        assert_eq!(chain.torn(), 1);
         let mended = format!("{cut}\n{}", chain.append(r#"{"a":4}"#));
         let chain = check(&mended).expect("whole");
-        assert_eq!((chain.entries(), chain.mended(), chain.is_torn()), (3, 1, false));
+        assert_eq!((chain.entries(), chain.mended(), chain.torn()), (3, 1, 0));
         // The rest may not be changed, nor be put in.
         assert_eq!(check(&mended.replace("\"a\":3", "\"a\":5")).err(), Some((3, ChainError::Malformed)));
         let lines: Vec<_> = text.lines().collect();
@@ -264,7 +283,7 @@ mod tests {
         // Of a line that lacks its end alone, nothing is lost.
         for end in first + 1..text.len() - 1 {
             let mut chain = check(&text[..end]).expect("whole but for the end");
-            assert_eq!((chain.entries(), chain.is_torn()), (1, true), "{}", &text[first..end]);
+            assert_eq!((chain.entries(), chain.torn()), (1, 1), "{}", &text[first..end]);
             let mended = format!("{}\n{}", &text[..end], chain.append(r#"{"a":3}"#));
             let chain = check(&mended).expect("whole");
             assert_eq!((chain.entries(), chain.mended()), (2, 1), "{mended}");
@@ -272,12 +291,36 @@ mod tests {
     }
 
     #[test]
+    fn lines_in_a_row_that_were_cut_off_are_mended_together() {
+        let text = log(&ENTRIES);
+        let cut = format!("{}\n\n{{\"prev\n", &text[..text.len() - 3]);
+        let mut chain = check(&cut).expect("whole but for the end");
+        assert_eq!((chain.entries(), chain.torn()), (2, 3));
+        let mended = format!("{cut}{}{}", chain.append(r#"{"a":4}"#), chain.append(r#"{"a":5}"#));
+        let chain = check(&mended).expect("whole");
+        assert_eq!((chain.entries(), chain.mended(), chain.torn()), (4, 3, 0));
+        // None of them may be changed, dropped or put in.
+        let lines: Vec<_> = mended.lines().collect();
+        for at in 2..5 {
+            let dropped = [&lines[..at], &lines[at + 1..]].concat().join("\n");
+            assert_eq!(check(&dropped).err(), Some((4, ChainError::Malformed)), "{at}");
+        }
+        assert_eq!(check(&mended.replace("\n\n", "\nx\n")).err(), Some((5, ChainError::Malformed)));
+        // Wherever the end begins that is at hand, it can be gone on from.
+        for start in 0..lines.len() {
+            let end: Vec<_> = lines[start..].iter().map(|line| line.as_bytes()).collect();
+            let from_end = Chain::from_end(&end).expect("whole").expect("a whole line");
+            assert_eq!(from_end.last(), chain.last(), "{start}");
+        }
+    }
+
+    #[test]
     fn the_end_alone_is_enough_to_go_on() {
         let text = log(&ENTRIES);
         let lines: Vec<_> = text.lines().skip(1).map(str::as_bytes).collect();
-        let chain = Chain::from_end(&lines).expect("whole");
+        let chain = Chain::from_end(&lines).expect("whole").expect("a whole line");
         assert_eq!(chain.last(), check(&text).expect("whole").last());
-        assert_eq!(Chain::from_end(&[]), Ok(Chain::new()));
+        assert_eq!(Chain::from_end(&[b"x", b"y"]), Ok(None));
         let changed = text.replace("\"a\":3", "\"a\":4");
         let lines: Vec<_> = changed.lines().skip(1).map(str::as_bytes).collect();
         assert_eq!(Chain::from_end(&lines).err(), Some((1, ChainError::Changed)));

@@ -145,6 +145,8 @@ pub struct IdentityReport {
     pub tried: Vec<String>,
     /// Sources in which there were no identities.
     pub empty: Vec<String>,
+    /// Sources with identities that were not tried, since a person would have to be asked, or a program run.
+    pub unasked: Vec<String>,
 }
 
 /// What went wrong with a source of identities.

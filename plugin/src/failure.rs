@@ -124,6 +124,9 @@ pub enum Failure {
     /// The keys that stay are those of others.
     #[error("none of your identities could read the file any more")]
     LockedOut,
+    /// The user's keys could not be tried on what a document would become.
+    #[error("your keys did not open the file as it would be, so that you may not read it any more")]
+    LockOutUnknown(Box<RecoverError>),
     /// A merge left a conflict in the file.
     #[error("line {0}: an unresolved merge conflict")]
     MergeConflict(usize),
@@ -323,6 +326,7 @@ impl Failure {
             | Self::Key(_)
             | Self::KeyServer(_)
             | Self::LockedOut
+            | Self::LockOutUnknown(_)
             | Self::Metadata(_)
             | Self::Misspelled { .. }
             | Self::NoConfig
@@ -348,7 +352,7 @@ impl Failure {
         match self {
             Self::Base { source, .. } => return source.causes(),
             Self::Cluster(error) => return error.causes(),
-            Self::Recover(error) => return recovery_causes(error),
+            Self::LockOutUnknown(error) | Self::Recover(error) => return recovery_causes(error),
             Self::Unsealable { values, .. } => return values.clone(),
             Self::UnusableKeys { what, problems } => {
                 return problems
@@ -540,6 +544,7 @@ mod tests {
             problems: vec![IdentityProblem { location: "key.txt".into(), problem: "no key".into() }],
             tried: vec!["other.txt".into()],
             empty: vec!["SOPS_AGE_KEY".into(), "SOPS_AGE_KEY_FILE".into()],
+            unasked: Vec::new(),
         };
         let keys = MasterKey::parse_list(kind, "A,B").expect("keys");
         let failures = keys.into_iter().map(|key| {

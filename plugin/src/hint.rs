@@ -64,6 +64,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::LockedOut => {
             "keep a recipient of yours, in the rule if that names the keys, or pass --lock-out if that is meant"
         }
+        Failure::LockOutUnknown(error) => {
+            let rest = "pass --lock-out to go on without this check";
+            return Some(format!("{}; or {rest}", recover_hint(error)));
+        }
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
             "run `kubectl seal init` in the root of the repository, or name keys, such as --age age1…"

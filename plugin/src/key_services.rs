@@ -118,7 +118,8 @@ pub fn patient(service: Box<dyn KeyService>) -> Box<dyn KeyService> {
     Box::new(Patient(Remembering::new(service)))
 }
 
-/// A service as it is without servers, devices and other programs: keys that need one are not its business.
+/// A service as it is without people, servers, devices and other programs: keys that need one are not its business. The
+/// commands that the user named as the source of identities are run all the same.
 pub struct AtHand<'a>(pub &'a dyn KeyService);
 
 impl KeyService for AtHand<'_> {
@@ -136,10 +137,6 @@ impl KeyService for AtHand<'_> {
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
         if self.0.effort(key) == Effort::Free { self.0.unwrap(key) } else { Box::pin(ready(None)) }
-    }
-
-    fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        if self.0.effort(key) == Effort::Free { self.0.unwrap_asking(key) } else { Box::pin(ready(None)) }
     }
 }
 
@@ -187,4 +184,47 @@ fn wait<'a, T: Send + 'a>(mut answer: KeyFuture<'a, T>) -> KeyFuture<'a, T> {
         })
         .await
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie::keys::pgp;
+
+    use super::*;
+
+    /// Knows every key, and asks people for nothing else.
+    struct Willing(Effort);
+
+    impl KeyService for Willing {
+        fn name(&self) -> String {
+            "willing".to_owned()
+        }
+
+        fn effort(&self, _: &MasterKey) -> Effort {
+            self.0
+        }
+
+        fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+            Box::pin(ready(None))
+        }
+
+        fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(ready(Some(Ok("secret".into()))))
+        }
+
+        fn unwrap_asking<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            self.unwrap(key)
+        }
+    }
+
+    #[test]
+    fn what_is_at_hand_costs_nothing_and_asks_nobody() {
+        let key = MasterKey::parse_list(&pgp::KIND, "A").expect("a key").remove(0);
+        for (effort, opens) in [(Effort::Free, true), (Effort::Remote, false), (Effort::Person, false)] {
+            let service = Willing(effort);
+            let at_hand = AtHand(&service);
+            assert_eq!(pollster::block_on(at_hand.unwrap(&key)).is_some(), opens, "{effort:?}");
+            assert!(pollster::block_on(at_hand.unwrap_asking(&key)).is_none(), "{effort:?}");
+        }
+    }
 }

@@ -31,8 +31,10 @@ pub fn map_waiting<T: Send, R: Send>(items: Vec<T>, job: impl Fn(T) -> R + Send 
     let work = || {
         let _seat = Seat::take(&desk);
         loop {
+            if !desk.begin() {
+                break;
+            }
             let Some((index, item)) = lock(&items).next() else { break };
-            lock(&desk.state).left -= 1;
             let result = job(item);
             lock(&results)[index] = Some(result);
         }
@@ -122,6 +124,14 @@ impl Desk {
         }
     }
 
+    /// Takes note that a thread begins with an item. Returns `false` if nothing is left to begin.
+    fn begin(&self) -> bool {
+        let mut state = lock(&self.state);
+        let is_left = state.left > 0;
+        state.left = state.left.saturating_sub(1);
+        is_left
+    }
+
     fn pause(&self) {
         lock(&self.state).working -= 1;
         self.changed.notify_all();
@@ -194,18 +204,36 @@ mod tests {
     #[test]
     fn no_more_work_than_there_are_cores() {
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores.min(THREADS_AT_MOST);
+        // So many have what they waited for at the same moment, more than once.
+        let many = cores * (THREADS_AT_MOST / cores).min(4);
+        let (answered, at_work) = (Barrier::new(many), Barrier::new(cores));
         let (working, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        map_waiting((0..200).collect(), |_: usize| {
+        map_waiting((0..many * 8).collect(), |_: usize| {
             {
                 let _waiting = Waiting::new();
                 let _twice = Waiting::new();
-                thread::sleep(std::time::Duration::from_micros(300));
+                answered.wait();
             }
             most.fetch_max(working.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            thread::sleep(std::time::Duration::from_micros(100));
+            // No fewer, either: all cores meet here.
+            at_work.wait();
             working.fetch_sub(1, Ordering::SeqCst);
         });
-        assert!(most.into_inner() <= cores);
+        assert_eq!(most.into_inner(), cores);
+    }
+
+    #[test]
+    fn after_a_panic_nothing_more_is_begun() {
+        let desk = Arc::new(Desk::new(3));
+        assert!(desk.needs_another());
+        let of_thread = Arc::clone(&desk);
+        let thread = thread::spawn(move || {
+            let _seat = Seat::take(&of_thread);
+            assert!(!of_thread.begin(), "the item fails");
+        });
+        assert!(thread.join().is_err());
+        assert!(!desk.begin() && !desk.begin() && !desk.needs_another());
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use rand::rngs::OsRng;
 use selkie::format::Format;
+use selkie::keys::KeyError;
 use selkie::secret::SecretBytes;
-use selkie::sops::{Envelope, LeafState, MacCheck, Metadata, Stash, Unlocked, leaves};
+use selkie::sops::{Envelope, LeafState, MacCheck, Metadata, RecoverError, Stash, Unlocked, leaves};
 use selkie::tree::Tree;
 
 use crate::audit::Deed;
@@ -109,10 +110,12 @@ pub fn rekey(
     let changes = KeyChanges::between(&old, &wanted.groups, wanted.shamir_threshold);
     let guard = |envelope: &Envelope| {
         // Whoever could read the file is to read it still.
-        let is_lost = changes.narrows() && !lock_out.lock_out;
-        match is_lost && sealing::recover(context, envelope.metadata().clone()).is_err() {
-            true => Err(Failure::LockedOut),
-            false => Ok(()),
+        if !changes.narrows() || lock_out.lock_out {
+            return Ok(());
+        }
+        match sealing::recover(context, envelope.metadata().clone()) {
+            Err(Failure::Recover(error)) => Err(locked_out(error)),
+            recovered => recovered.map(drop),
         }
     };
     if fate == DataKeyFate::Kept && selects_alike(&old, &wanted) {
@@ -153,6 +156,50 @@ fn envelope_for(
     Ok((envelope, stash))
 }
 
+/// Returns what it means that the user's keys do not open what a document would become: none of them fits, or one that
+/// may fit could not be tried.
+fn locked_out(error: Box<RecoverError>) -> Failure {
+    let failures = error.groups.iter().flat_map(|group| &group.failures);
+    let mut causes = failures.flat_map(|failure| &failure.causes);
+    let is_told = causes.all(|(_, cause)| matches!(cause, KeyError::NoIdentity(_)));
+    if is_told { Failure::LockedOut } else { Failure::LockOutUnknown(error) }
+}
+
 fn selects_alike(old: &Metadata, new: &Metadata) -> bool {
     old.selector == new.selector && old.mac_only_encrypted == new.mac_only_encrypted
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie::keys::{Cause, MasterKey, ServiceError, pgp};
+    use selkie::sops::{GroupReport, KeyFailure};
+
+    use super::*;
+
+    fn after(causes: &[KeyError]) -> Failure {
+        let key = MasterKey::parse_list(&pgp::KIND, "A").expect("a key").remove(0);
+        let causes = causes.iter().map(|cause| ("a service".to_owned(), cause.clone())).collect();
+        let groups = vec![GroupReport { recovered: false, failures: vec![KeyFailure { key, causes }] }];
+        locked_out(Box::new(RecoverError { recovered: 0, required: 1, groups, combining: None }))
+    }
+
+    #[test]
+    fn who_could_not_be_asked_is_no_proof_of_a_lock_out() {
+        let service = |cause| KeyError::from(ServiceError::new(cause, "that is why").with_remedy("do this"));
+        let no_identity = KeyError::NoIdentity(Box::default());
+        for causes in [vec![], vec![no_identity.clone()]] {
+            assert!(matches!(after(&causes), Failure::LockedOut), "{causes:?}");
+        }
+        for cause in [Cause::Timeout, Cause::Unreachable, Cause::Credentials, Cause::Denied] {
+            let failure = after(&[no_identity.clone(), service(cause)]);
+            assert!(matches!(failure, Failure::LockOutUnknown(_)), "{cause:?}");
+            assert_eq!(
+                failure.causes().first().map(String::as_str),
+                Some("A: no identity matched the key; that is why")
+            );
+            let hint = crate::hint::hint(&failure).expect("a hint");
+            assert!(hint.contains("do this") && hint.contains("--lock-out"), "{hint}");
+        }
+        assert!(matches!(after(&[KeyError::IdentityFailed(Box::default())]), Failure::LockOutUnknown(_)));
+    }
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use rand::rngs::OsRng;
 use selkie::format::{Format, METADATA_KEY, WriteError};
-use selkie::keys::{Effort, KeyService};
+use selkie::keys::{Effort, KeyError, KeyService};
 use selkie::scheme::Scheme;
 use selkie::sealed::SealedSecrets;
 use selkie::secret::SecretBytes;
 use selkie::sops::{
-    BY_EFFORT, Envelope, MacCheck, Metadata, MetadataError, Resealed, SealError, Sealed, Stash, Unlocked,
+    BY_EFFORT, Envelope, MacCheck, Metadata, MetadataError, RecoverError, Resealed, SealError, Sealed, Stash,
+    Unlocked,
 };
 use selkie::tree::Tree;
 
@@ -39,8 +40,8 @@ pub fn unlock(
     Ok(Unlocked { envelope, opened })
 }
 
-/// Opens a document as [`unlock()`] does, with what this machine has alone: no server, device or other program is asked.
-/// `None` if one would have to be.
+/// Opens a document as [`unlock()`] does, with what this machine has alone: no person, server, device or other program is
+/// asked. `None` if one would have to be.
 ///
 /// # Errors
 /// If it is not encrypted, no key fits, or it was changed without one.
@@ -59,12 +60,21 @@ pub fn unlock_at_hand(
     let at_hand: Vec<_> = services.iter().map(|&service| AtHand(service)).collect();
     let at_hand: Vec<_> = at_hand.iter().map(|service| service as &dyn KeyService).collect();
     let envelope = match pollster::block_on(Envelope::recover(metadata, &at_hand, BY_EFFORT)) {
-        Err(_) if is_unsure => return Ok(None),
+        Err(error) if is_unsure || may_open_asking(&error) => return Ok(None),
         recovered => recovered?,
     };
     context.record(Deed::Decrypt, file)?;
     let opened = envelope.open(format, tree, MacCheck::Require)?;
     Ok(Some(Unlocked { envelope, opened }))
+}
+
+/// Returns whether identities were passed over since a person would have to be asked.
+fn may_open_asking(error: &RecoverError) -> bool {
+    let causes = error.groups.iter().flat_map(|group| &group.failures).flat_map(|failure| &failure.causes);
+    causes.into_iter().any(|(_, cause)| match cause {
+        KeyError::IdentityFailed(report) | KeyError::NoIdentity(report) => !report.unasked.is_empty(),
+        _ => false,
+    })
 }
 
 /// Returns the metadata of a document of SOPS.

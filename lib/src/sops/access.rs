@@ -2,7 +2,8 @@
 //!
 //! Whoever was a recipient of a version knows the data key of that version. Two versions have the same data key if
 //! they have anything in common that was encrypted under it, or for a key: each encryption draws a nonce of its own,
-//! so that a new data key leaves nothing as it was.
+//! so that a new data key leaves nothing as it was. The converse does not hold: a change of every value leaves nothing
+//! either, under the same data key. So that somebody knows a data key can be shown, and that somebody does not cannot.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,6 +58,17 @@ pub struct Period {
     pub until: Option<usize>,
 }
 
+/// Whether somebody knows the data key of the last version, as far as that can be told without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// It is no business of theirs: there is no data key, or they never were a recipient of one.
+    No,
+    /// They knew one that may be the same, though nothing shows it.
+    Perhaps,
+    /// They are a recipient of it, or were one of a version that has the same.
+    Yes,
+}
+
 /// What one recipient could read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
@@ -64,8 +76,8 @@ pub struct Reader {
     pub recipient: Recipient,
     /// When.
     pub periods: Vec<Period>,
-    /// Whether it is no recipient any more, and knows the data key of the last version all the same.
-    pub knows_data_key: bool,
+    /// Whether it knows the data key of the last version.
+    pub data_key: Knowledge,
     /// What it had of the last version that it was a recipient of, if it had not all of it.
     pub share: Option<Share>,
 }
@@ -137,13 +149,21 @@ impl Access {
             }
             periods
         };
-        let knowing = knowing(versions);
+        let (knowing, last) = (knowing(versions), versions.last());
+        let has_data_key = last.is_some_and(Version::has_data_key);
+        let keyed = versions.iter().filter(|version| version.has_data_key());
+        let keyed: BTreeSet<_> = keyed.flat_map(Version::recipients).collect();
+        let data_key = |recipient| match (has_data_key, knowing.contains(recipient)) {
+            (true, true) => Knowledge::Yes,
+            (true, false) if keyed.contains(recipient) => Knowledge::Perhaps,
+            _ => Knowledge::No,
+        };
         let mut readers: Vec<_> = periods
             .into_iter()
             .map(|(recipient, periods)| Reader {
                 recipient: recipient.clone(),
                 periods: close(periods),
-                knows_data_key: knowing.contains(recipient),
+                data_key: data_key(recipient),
                 share: shares.get(recipient).copied().flatten(),
             })
             .collect();
@@ -173,6 +193,11 @@ impl Version {
         self.encryption().map_or(&[], |encryption| &encryption.traces)
     }
 
+    /// Returns whether there is a data key, which everything of SOPS that is encrypted leaves a trace of.
+    fn has_data_key(&self) -> bool {
+        !self.traces().is_empty()
+    }
+
     const fn encryption(&self) -> Option<&Encryption> {
         match self {
             Self::Encrypted(encryption) => Some(encryption),
@@ -189,7 +214,7 @@ fn extend(periods: &mut Vec<Period>, at: usize) {
     }
 }
 
-/// Returns who knows the data key of the last version without being a recipient of it.
+/// Returns who certainly knows the data key of the last version.
 fn knowing(versions: &[Version]) -> BTreeSet<&Recipient> {
     let Some(last) = versions.last() else { return BTreeSet::new() };
     let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -205,9 +230,7 @@ fn knowing(versions: &[Version]) -> BTreeSet<&Recipient> {
             }
         }
     }
-    let now: BTreeSet<_> = last.recipients().collect();
-    let known = same.iter().flat_map(|&at| versions[at].recipients());
-    known.filter(|recipient| !now.contains(recipient)).collect()
+    same.iter().flat_map(|&at| versions[at].recipients()).collect()
 }
 
 /// Returns whatever is encrypted under a data key in a text.
@@ -233,28 +256,31 @@ mod tests {
     }
 
     /// What is found out of a reader: its name, its periods, and whether it knows the data key.
-    type Told = (String, Vec<(usize, Option<usize>)>, bool);
+    type Told = (String, Vec<(usize, Option<usize>)>, Knowledge);
 
     fn told(versions: &[Version]) -> Vec<Told> {
         let periods = |periods: &[Period]| periods.iter().map(|it| (it.since, it.until)).collect();
-        let told = |reader: Reader| (reader.recipient.key, periods(&reader.periods), reader.knows_data_key);
+        let told = |reader: Reader| (reader.recipient.key, periods(&reader.periods), reader.data_key);
         Access::over(versions).readers.into_iter().map(told).collect()
     }
 
-    fn reader(name: &str, periods: &[(usize, Option<usize>)], knows: bool) -> Told {
+    fn reader(name: &str, periods: &[(usize, Option<usize>)], knows: Knowledge) -> Told {
         (name.to_owned(), periods.to_vec(), knows)
     }
+
+    use Knowledge::{No, Perhaps, Yes};
 
     #[test]
     fn who_is_removed_without_a_new_data_key_still_knows_it() {
         let versions = [version("ab", &[1, 2]), version("a", &[1, 2, 3])];
-        assert_eq!(told(&versions), [reader("a", &[(0, None)], false), reader("b", &[(0, Some(1))], true)]);
+        assert_eq!(told(&versions), [reader("a", &[(0, None)], Yes), reader("b", &[(0, Some(1))], Yes)]);
     }
 
     #[test]
-    fn a_new_data_key_ends_what_is_known() {
+    fn a_version_that_has_nothing_in_common_clears_nobody() {
+        // One commit that changes every value and wraps anew, be it under a new data key or not.
         let versions = [version("ab", &[1, 2]), version("a", &[3, 4]), version("a", &[4, 5])];
-        assert_eq!(told(&versions), [reader("a", &[(0, None)], false), reader("b", &[(0, Some(1))], false)]);
+        assert_eq!(told(&versions), [reader("a", &[(0, None)], Yes), reader("b", &[(0, Some(1))], Perhaps)]);
     }
 
     #[test]
@@ -264,9 +290,9 @@ mod tests {
         assert_eq!(
             told(&versions),
             [
-                reader("a", &[(0, Some(1)), (2, None)], false),
-                reader("b", &[(0, Some(1))], true),
-                reader("c", &[(1, Some(2))], false),
+                reader("a", &[(0, Some(1)), (2, None)], Yes),
+                reader("b", &[(0, Some(1))], Yes),
+                reader("c", &[(1, Some(2))], Perhaps),
             ]
         );
     }
@@ -275,10 +301,24 @@ mod tests {
     fn what_is_deleted_is_read_by_nobody_any_more() {
         let versions = [Version::Clear, version("a", &[1]), Version::Absent, Version::Clear];
         let access = Access::over(&versions);
-        assert_eq!(told(&versions), [reader("a", &[(1, Some(2))], false)]);
+        assert_eq!(told(&versions), [reader("a", &[(1, Some(2))], No)]);
         let clear = [Period { since: 0, until: Some(1) }, Period { since: 3, until: None }];
         assert_eq!(access.clear, clear);
         assert_eq!(Access::over(&[]), Access::default());
+    }
+
+    #[test]
+    fn who_never_had_a_data_key_has_none_to_know() {
+        let versions = [version("c", &[]), version("a", &[1]), version("b", &[2])];
+        assert_eq!(
+            told(&versions),
+            [
+                reader("b", &[(2, None)], Yes),
+                reader("a", &[(1, Some(2))], Perhaps),
+                reader("c", &[(0, Some(1))], No),
+            ]
+        );
+        assert_eq!(told(&[version("a", &[1]), version("c", &[])])[1], reader("a", &[(0, Some(1))], No));
     }
 
     #[test]

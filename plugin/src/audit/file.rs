@@ -68,11 +68,26 @@ impl ChainedFile {
     }
 
     /// Returns the chain, as far as its end tells.
-    fn chain(&self, mut file: &File) -> Result<Chain, AuditError> {
+    fn chain(&self, file: &File) -> Result<Chain, AuditError> {
+        let mut size = END;
+        loop {
+            if let Some(chain) = self.chain_of_end(file, size)? {
+                return Ok(chain);
+            }
+            // All of it was cut off, or is one line.
+            size = size.checked_mul(8).filter(|&size| size <= END_AT_MOST).ok_or_else(|| {
+                self.failed(format!("none of its last {} MiB is a whole line", END_AT_MOST >> 20))
+            })?;
+        }
+    }
+
+    /// Returns the chain, as far as so many bytes of the end tell; `None` if they have no whole line of a log, and are
+    /// not all there is.
+    fn chain_of_end(&self, mut file: &File, size: u64) -> Result<Option<Chain>, AuditError> {
         let end = file.seek(SeekFrom::End(0)).map_err(|error| self.failed(error))?;
-        let start = end.saturating_sub(END);
+        let start = end.saturating_sub(size);
         let mut text = Vec::new();
-        let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.take(END).read_to_end(&mut text));
+        let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.take(size).read_to_end(&mut text));
         read.map_err(|error| self.failed(error))?;
         let is_torn = text.last().is_some_and(|&last| last != b'\n');
         let mut lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
@@ -81,9 +96,18 @@ impl ChainedFile {
         }
         // Where not all is read, the first line is likely not whole.
         let lines = if start > 0 { lines.get(1..).unwrap_or_default() } else { &lines[..] };
-        let lines = &lines[lines.len().saturating_sub(LINES)..];
-        match Chain::from_end(lines) {
-            Ok(_) if start > 0 && lines.is_empty() => Err(self.failed("its last line is too long")),
+        let last = |count: usize| Chain::from_end(&lines[lines.len().saturating_sub(count)..]);
+        let chain = match last(LINES) {
+            Ok(None) => last(lines.len()),
+            chain => chain,
+        };
+        match chain {
+            Ok(None) if start == 0 => {
+                // No line is whole: nothing can be wrong with it.
+                let mut chain = Chain::new();
+                let taken = lines.iter().try_for_each(|line| chain.take(line));
+                taken.map(|()| Some(chain)).map_err(|error| self.failed(error))
+            }
             Ok(chain) => Ok(chain),
             Err((_, error)) => {
                 let path = self.path.display();
@@ -92,6 +116,15 @@ impl ChainedFile {
                 )))
             }
         }
+    }
+
+    /// Takes away what was written of a text at a place before the disk was full: if nothing else is there. What cannot
+    /// be taken away stays, as a line that was cut off.
+    fn take_back(&self, mut file: &File, place: u64, text: &[u8]) -> io::Result<()> {
+        let mut written = Vec::new();
+        file.seek(SeekFrom::Start(place))?;
+        file.take(text.len() as u64 + 1).read_to_end(&mut written)?;
+        if written.len() < text.len() && text.starts_with(&written) { file.set_len(place) } else { Ok(()) }
     }
 }
 
@@ -102,8 +135,13 @@ impl Backend for ChainedFile {
             // What was cut off gets an end of its own.
             let mut text = if self.ends_with_line(file)? { String::new() } else { "\n".to_owned() };
             text.push_str(&chain.append(&event.to_json().to_string()));
+            let place = file.seek(SeekFrom::End(0)).map_err(|error| self.failed(error))?;
             let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
-            written.map_err(|error| self.failed(error))
+            written.map_err(|error| {
+                // Whether or not that works, the next run goes on from there.
+                self.take_back(file, place, text.as_bytes()).unwrap_or(());
+                self.failed(error)
+            })
         })
     }
 }
@@ -125,6 +163,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 /// How much of the end is read: more than two lines have.
 const END: u64 = 64 << 10;
+/// How much of the end is read if no line is whole.
+const END_AT_MOST: u64 = END << 9;
 /// How many lines are verified before another one is appended.
 const LINES: usize = 8;
 
@@ -201,7 +241,50 @@ mod tests {
             log.record(&event("c")).expect("written");
         }
         let chain = verified(&fs::read_to_string(&path).expect("a log"));
-        assert!(!chain.is_torn() && chain.mended() >= 2, "{chain:?}");
+        assert!(chain.torn() == 0 && chain.mended() >= 2, "{chain:?}");
+    }
+
+    #[test]
+    fn no_number_of_lines_that_were_cut_off_ends_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let log = ChainedFile::open(path.clone()).expect("a log");
+        let add = |text: &str| {
+            let mut file = OpenOptions::new().append(true).open(&path).expect("a log");
+            file.write_all(text.as_bytes()).expect("written");
+        };
+        // Before there is a whole line, between two, and so many that none is near the end.
+        let long = format!("{}\n", "x".repeat(1 << 10));
+        for torn in [2, 1, 2, 3 * LINES, 1, 100] {
+            add(&long.repeat(torn - 1));
+            add("{\"prev");
+            log.record(&event("a")).expect("written");
+            log.record(&event("b")).expect("written");
+            ChainedFile::open(path.clone()).expect("a log that can be gone on with");
+        }
+        let chain = verified(&fs::read_to_string(&path).expect("a log"));
+        assert_eq!((chain.entries(), chain.mended()), (12, 106 + 3 * LINES));
+    }
+
+    #[test]
+    fn what_the_disk_had_no_room_for_is_taken_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let log = ChainedFile::open(path.clone()).expect("a log");
+        log.record(&event("a")).expect("written");
+        let whole = fs::read_to_string(&path).expect("a log");
+        let after = |rest: &str| {
+            fs::write(&path, format!("{whole}{rest}")).expect("written");
+            let file = OpenOptions::new().read(true).append(true).open(&path).expect("a log");
+            log.take_back(&file, whole.len() as u64, b"{\"previous\"}\n").expect("looked at");
+            fs::read_to_string(&path).expect("a log").split_off(whole.len())
+        };
+        assert_eq!(after("{\"prev"), "");
+        assert_eq!(after("{\"previous\"}"), "", "all but the end of the line");
+        // What others wrote, and what is whole, stays.
+        for rest in ["{\"previous\"}\n", "{\"prev\nx", "{\"previous\"}\nx", "x"] {
+            assert_eq!(after(rest), rest);
+        }
     }
 
     #[test]

@@ -14,8 +14,15 @@ use crate::spans::Since;
 ///
 /// Needs no key: it goes by the recipients that are written in each version of a file, in Git and in the folder.
 /// Whoever had a version can read it for good. Who was removed, and left with the data key that the file still has,
-/// also reads every version that comes: such are told as "still knows the data key", and `kubectl seal rotate` puts an
-/// end to it. Files that were moved unchanged are followed, if PATH covers both places.
+/// also reads every version that comes, until `kubectl seal rotate` puts an end to it.
+///
+/// That a recipient "still knows the data key" is certain: a version for it has a ciphertext in common with the present
+/// one. That one does not is never certain: after a rotation nothing is left in common, but nor is it after a commit
+/// that changed every value under the same data key. All others that were removed "may still know" it, and --since
+/// does not leave them out. In JSON, knowsDataKey is true, or null if that is not known, or false where there is no
+/// data key to know: of files that are gone, in clear, or SealedSecrets.
+///
+/// Files that were moved unchanged are followed, if PATH covers both places.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -53,7 +60,7 @@ Examples:
   kubectl seal access                              all files below this folder
   kubectl seal access --key age1… --since 90d      what one recipient could read in the last 90 days
   kubectl seal access --by-key --all secrets/      also what was on other branches
-  kubectl seal access --json | jq '.[] | select(.recipients[].knowsDataKey)'";
+  kubectl seal access --json | jq '.[] | select(any(.recipients[]; .knowsDataKey and (.reads | not)))'";
 
 /// Finds out and prints.
 ///

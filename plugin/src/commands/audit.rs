@@ -43,8 +43,8 @@ Examples:
   kubectl seal audit verify /var/log/sops-audit.jsonl
 
 Who can write the file can write all of it anew. Note down the last hash elsewhere, or let the file be append-only
-(`chattr +a`), and write to a log of another machine as well. A last line that was cut off, since the machine stopped,
-is no fault: nothing was done that it would tell of, and the next run goes on after it.";
+(`chattr +a`), and write to a log of another machine as well. Lines that were cut off, since the machine stopped or
+its disk was full, are no fault: nothing was done that they would tell of, and the next run goes on after them.";
 
 /// Checks the log.
 ///
@@ -53,9 +53,9 @@ is no fault: nothing was done that it would tell of, and the next run goes on af
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let Action::Verify(Verify { file }) = &args.action;
     let chain = verify(&context.session.absolute(file), file)?;
-    let torn = match (chain.mended(), chain.is_torn()) {
-        (0, false) => String::new(),
-        (mended, torn) => format!(", {} cut off", count(mended + usize::from(torn), "line")),
+    let torn = match chain.mended() + chain.torn() {
+        0 => String::new(),
+        torn => format!(", {} cut off", count(torn, "line")),
     };
     let text = format!(
         "{}{torn}; the last hash is {}\n",

@@ -42,7 +42,8 @@ use crate::{batch, commands, dotted, doubts, git, sealed_files, sealed_report, s
 /// these do not reach back. SealedSecrets have none, and are not concerned.
 ///
 /// Files are opened with the keys at hand, if they fit; the rest is found out without. No key server is asked, so that
-/// a look at files sends nothing anywhere.
+/// a look at files sends nothing anywhere, nobody is asked for a passphrase, and no plugin is run. The commands of
+/// SOPS_AGE_KEY_CMD and its like are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -62,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "SPAN")]
     stale: Option<Span>,
 
-    /// Do not open files, and ask for no passphrase
+    /// Do not open files, nor look for keys
     #[arg(long)]
     without_keys: bool,
 
@@ -91,7 +92,7 @@ struct Status {
     sealed: Vec<SealedReport>,
     encrypted: usize,
     clear: usize,
-    /// Whether the keys at hand open the file; `None` if that was not tried.
+    /// Whether the keys at hand open the file; `None` if that was not tried, or only asking would tell.
     readable: Option<bool>,
     /// How old its data key is, if that was asked.
     age: Option<DataKeyAge>,
@@ -335,7 +336,8 @@ impl Status {
         }
     }
 
-    /// Opens the file, if the keys at hand fit. No server is asked, so that a look at many files costs nothing.
+    /// Opens the file, if the keys at hand fit. No server and no person is asked, so that a look at many
+    /// files costs nothing.
     fn open(
         &mut self,
         context: &Context<'_>,

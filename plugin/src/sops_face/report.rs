@@ -176,6 +176,7 @@ mod tests {
             problems: vec![problem],
             tried: Vec::new(),
             empty: vec!["a".into(), "b".into()],
+            unasked: Vec::new(),
         };
         assert_eq!(
             of_error(&KeyError::NoIdentity(Box::new(report.clone()))),

@@ -265,6 +265,9 @@ impl Search<'_> {
         self.identities.sources.iter().filter(is_due).find_map(|source| {
             let found = source.find(self.recipient);
             let identities = found.as_ref().as_ref().ok()?.as_ref()?;
+            if self.asking == Asking::Nobody && identities.iter().any(Identity::needs_prompt) {
+                self.outcome.borrow_mut().report.unasked.push(source.name.clone());
+            }
             identities.iter().filter(|identity| round.takes(identity)).find_map(|identity| {
                 match identity.unwrap_stanzas(stanzas, self.prompt)? {
                     Ok(file_key) => Some(file_key),

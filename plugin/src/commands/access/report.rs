@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selkie::sops::access::{Period, Reader, Recipient};
+use selkie::sops::access::{Knowledge, Period, Reader, Recipient};
 
 use super::versions::{Found, Origin};
 use crate::context::Context;
@@ -63,8 +63,14 @@ fn lines(context: &Context<'_>, file: &Found, reader: &Reader) -> Vec<String> {
     if let Some(share) = reader.share {
         lines.push(format!("with others: keys of {} of {} groups are needed", share.needed, share.groups));
     }
-    if reader.knows_data_key {
-        lines.push(context.report.paint_data(BAD, "removed, and still knows the data key"));
+    match reader.data_key {
+        Knowledge::Yes if !reader.reads_now() => {
+            lines.push(context.report.paint_data(BAD, "removed, and still knows the data key"));
+        }
+        Knowledge::Perhaps => {
+            lines.push("removed, and may still know the data key: nothing shows a new one".to_owned());
+        }
+        _ => {}
     }
     lines
 }

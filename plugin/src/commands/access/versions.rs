@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use selkie::sops::access::{Access, Period, Reader, Version};
+use selkie::sops::access::{Access, Knowledge, Period, Reader, Version};
 use serde_json::{Value as Json, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -164,8 +164,8 @@ impl Found {
         };
         access.clear.retain(|period| key.is_none() && is_late(period));
         access.readers.retain_mut(|reader| {
-            // Who still knows the data key reads what comes, however long ago that was.
-            if !reader.knows_data_key {
+            // Who may still know the data key reads what comes, however long ago that was.
+            if reader.reads_now() || reader.data_key == Knowledge::No {
                 reader.periods.retain(is_late);
             }
             !reader.periods.is_empty() && key.is_none_or(|key| reader.recipient.key.starts_with(key))
@@ -177,12 +177,17 @@ impl Found {
     pub fn to_json(&self) -> Json {
         let periods =
             |periods: &[Period]| periods.iter().map(|period| self.period_json(period)).collect::<Json>();
+        let knows = |knowledge| match knowledge {
+            Knowledge::No => Some(false),
+            Knowledge::Perhaps => None,
+            Knowledge::Yes => Some(true),
+        };
         let reader = |reader: &Reader| {
             json!({
                 "kind": reader.recipient.kind,
                 "key": reader.recipient.key,
                 "reads": reader.reads_now(),
-                "knowsDataKey": reader.knows_data_key,
+                "knowsDataKey": knows(reader.data_key),
                 "share": reader.share.map(|share| json!({"needed": share.needed, "groups": share.groups})),
                 "periods": periods(&reader.periods),
             })
