@@ -6,6 +6,8 @@
 
 pub mod age;
 pub mod azure_kv;
+#[cfg(feature = "endpoint")]
+mod endpoint;
 pub mod gcp_kms;
 pub mod hc_vault;
 pub mod hckms;
@@ -17,11 +19,12 @@ pub mod pgp;
 mod remembering;
 #[cfg(feature = "remote")]
 mod remote;
-#[cfg(any(feature = "azure", feature = "gcp", feature = "hckms"))]
+#[cfg(feature = "rest")]
 mod rest;
 mod said;
 mod service;
 mod setup;
+pub mod shell;
 mod trust;
 
 use std::fmt;
@@ -66,6 +69,9 @@ pub struct KeyKind {
     pub options: &'static [KeyOption],
     /// The fields that the metadata has for such a key, besides `enc` and `created_at`.
     pub fields: &'static [KeyField],
+    /// The field that holds the address of the server that is asked: a document that anybody may have written names it,
+    /// so that it may only be sent credentials if the user named it too.
+    pub address_field: Option<&'static str>,
     /// Whether the metadata says when the data key was wrapped.
     pub has_created_at: bool,
     /// Reads one key as it is written on the command line or in a rule.
@@ -304,6 +310,13 @@ impl MasterKey {
     #[must_use]
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// Returns the address of the server that is asked, if the key names one.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        let address = self.field(self.kind.address_field?);
+        (!address.is_empty()).then_some(address)
     }
 
     /// Returns all fields.

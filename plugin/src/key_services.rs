@@ -87,7 +87,7 @@ fn own(session: &Session, options: &KeyServiceOptions) -> Vec<Box<dyn KeyService
 pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     let environment = session.environment.clone();
     let of_host = session.environment.clone();
-    let (named, warn) = (options.named.clone(), Arc::clone(&options.warn));
+    let (named, doubted, warn) = (options.named.clone(), options.named.clone(), Arc::clone(&options.warn));
     let variable = move |name: &str| {
         let set = environment.get(name).map(str::to_owned);
         // So that the agent of gpg finds where to ask, which it does not by itself.
@@ -95,6 +95,7 @@ pub fn setup(session: &Session, options: &KeyServiceOptions) -> KeySetup {
     };
     let mut setup = KeySetup::new(variable)
         .with_named(move || named.as_ref().map(NamedAddresses::all).unwrap_or_default())
+        .with_doubted(move |address| doubted.as_ref()?.doubted(address))
         .with_warnings(move |text| warn(text))
         .with_host(move || host(&of_host));
     setup.trust = options.trust.clone();

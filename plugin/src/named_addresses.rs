@@ -1,11 +1,11 @@
-//! The addresses of key servers that the user named, on the command line or in a configuration: a document alone
-//! cannot have credentials sent anywhere else.
+//! The addresses of key servers that the user named, on the command line or in a configuration of theirs: a document
+//! cannot have credentials sent anywhere else, nor can a configuration that came with it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selkie::keys::{KeyGroup, MasterKey};
+use selkie::keys::{KeyGroup, MasterKey, Trust};
 use selkie::sops::config::{Config, Target};
 
 use crate::config_file::{ConfigFile, discover};
@@ -37,8 +37,8 @@ impl NamedAddresses {
         Self { directory: directory.to_owned(), config, learned: Arc::default() }
     }
 
-    /// Notes that a file is worked on, by its absolute path: the configuration in its folder or above applies to it if
-    /// none does from the working directory upward.
+    /// Notes that a file is worked on, by its absolute path. The configuration in its folder or above may have come with
+    /// it, and may apply to it: what it names is not what the user named, see [`Self::doubted`].
     pub fn note_file(&self, file: &Path) {
         let Some(folder) = file.parent() else { return };
         self.learn(|learned| {
@@ -59,30 +59,47 @@ impl NamedAddresses {
     pub fn all(&self) -> Vec<String> {
         self.learn(|learned| {
             let mut all = learned.addresses.clone();
-            for path in self.configs(&learned.folders) {
-                let of_config = learned.of_configs.entry(path).or_insert_with_key(|path| {
-                    // One that cannot be read names nothing; whoever needs it is told why.
-                    let file = ConfigFile::load(path, &self.directory);
-                    file.map(|file| addresses_of(&file.config)).unwrap_or_default()
-                });
-                all.extend_from_slice(of_config);
+            if let Some(path) = self.own_config() {
+                all.extend_from_slice(learned.of_config(path, &self.directory));
             }
             all
         })
     }
 
-    /// Returns the configurations that apply, as [`Context::config_for`](crate::context::Context::config_for) finds
-    /// them.
-    fn configs(&self, folders: &[PathBuf]) -> Vec<PathBuf> {
-        let general = self.config.clone().or_else(|| discover(&self.directory).path);
-        match general {
-            Some(path) => vec![path],
-            None => folders.iter().filter_map(|folder| discover(folder).path).collect(),
-        }
+    /// Returns the configuration that names an address and was only found from the folder of a file: whoever made the
+    /// file may have written it.
+    #[must_use]
+    pub fn doubted(&self, address: &str) -> Option<String> {
+        let own = self.own_config();
+        self.learn(|learned| {
+            let found: Vec<_> = learned.folders.iter().filter_map(|folder| discover(folder).path).collect();
+            let mut others = found.into_iter().filter(|path| Some(path) != own.as_ref());
+            let path = others.find(|path| {
+                let named = learned.of_config(path.clone(), &self.directory).to_vec();
+                Trust::Listed(named).admits(address)
+            })?;
+            Some(path.strip_prefix(&self.directory).unwrap_or(&path).display().to_string())
+        })
+    }
+
+    /// Returns the configuration that is the user's own.
+    fn own_config(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| discover(&self.directory).path)
     }
 
     fn learn<T>(&self, use_it: impl FnOnce(&mut Learned) -> T) -> T {
         use_it(&mut self.learned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Learned {
+    /// Returns what a configuration names, by its absolute path.
+    fn of_config(&mut self, path: PathBuf, directory: &Path) -> &[String] {
+        self.of_configs.entry(path).or_insert_with_key(|path| {
+            // One that cannot be read names nothing; whoever needs it is told why.
+            let file = ConfigFile::load(path, directory);
+            file.map(|file| addresses_of(&file.config)).unwrap_or_default()
+        })
     }
 }
 
@@ -104,12 +121,8 @@ fn addresses_of(config: &Config) -> Vec<String> {
 
 /// Returns the address of the server that a key is on, if the key has one.
 fn address_of(key: &MasterKey) -> Option<String> {
-    let addresses = ADDRESS_FIELDS.iter().map(|field| key.field(field));
-    addresses.filter(|address| !address.is_empty()).map(str::to_owned).next()
+    key.address().map(str::to_owned)
 }
-
-/// The fields of keys that hold addresses.
-const ADDRESS_FIELDS: [&str; 2] = ["vault_address", "vault_url"];
 
 #[cfg(test)]
 mod tests {
@@ -149,21 +162,35 @@ destination_rules:
     }
 
     #[test]
-    fn the_configuration_of_a_file_counts_only_if_no_other_applies() {
+    fn the_configuration_of_a_file_is_not_the_users() {
         let place = tempfile::tempdir().expect("a folder");
-        let (work, files) = (place.path().join("work"), place.path().join("files"));
-        for folder in [&work, &files] {
+        let work = place.path().join("work");
+        let (files, below) = (place.path().join("files"), work.join("below"));
+        for folder in [&work, &files, &below] {
             fs::create_dir(folder).expect("a folder");
         }
         let config =
             |name: &str| format!("creation_rules: [{{hc_vault_transit_uri: https://{name}/v1/t/keys/k}}]");
-        fs::write(files.join(".sops.yaml"), config("files")).expect("a file");
+        for folder in [&files, &below] {
+            let name = folder.file_name().expect("a name").to_string_lossy();
+            fs::write(folder.join(".sops.yaml"), config(&name)).expect("a file");
+        }
         let named = NamedAddresses::new(&work, None);
+        for folder in [&files, &below] {
+            named.clone().note_file(&folder.join("a.yaml"));
+        }
         assert_eq!(named.all(), Vec::<String>::new());
-        named.clone().note_file(&files.join("a.yaml"));
-        assert_eq!(named.all(), ["https://files"]);
+        let of_files = files.join(".sops.yaml").display().to_string();
+        assert_eq!(named.doubted("https://files"), Some(of_files));
+        assert_eq!(named.doubted("https://below").as_deref(), Some("below/.sops.yaml"));
+        assert_eq!(named.doubted("https://other"), None);
+        // From the working directory upward is the user's.
+        let above = NamedAddresses::new(&below.join("x"), None);
+        above.note_file(&below.join("a.yaml"));
+        assert_eq!((above.all(), above.doubted("https://below")), (vec!["https://below".to_owned()], None));
         fs::write(work.join(".sops.yaml"), config("work")).expect("a file");
         assert_eq!(named.all(), ["https://work"]);
+        assert!(named.doubted("https://below").is_some());
         let given = NamedAddresses::new(&work, Some(Path::new("../files/.sops.yaml")));
         assert_eq!(given.all(), ["https://files"]);
     }

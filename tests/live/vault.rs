@@ -35,7 +35,7 @@ pub fn tests() -> Vec<Trial> {
         tests.push(with_sops("and_we_share_key_groups", shares_key_groups));
         tests.push(with_sops("opens_what_our_sops_changed", opens_what_our_sops_changed));
     }
-    let alone: [(&str, Run); 12] = [
+    let alone: [(&str, Run); 13] = [
         ("a_token_needs_a_policy", a_token_needs_a_policy),
         ("a_token_expires", a_token_expires),
         ("a_token_comes_from_its_file", a_token_comes_from_its_file),
@@ -46,6 +46,10 @@ pub fn tests() -> Vec<Trial> {
         ("a_certificate_is_checked", a_certificate_is_checked),
         ("a_changed_file_does_not_open", a_changed_file_does_not_open),
         ("no_token_goes_where_the_file_alone_says", no_token_goes_where_the_file_alone_says),
+        (
+            "no_token_goes_where_what_came_with_the_file_says",
+            no_token_goes_where_what_came_with_the_file_says,
+        ),
         ("nothing_is_asked_to_tell_what_is_there", nothing_is_asked_to_tell_what_is_there),
         ("a_store_is_read_and_written", a_store_is_read_and_written),
     ];
@@ -360,6 +364,51 @@ fn no_token_goes_where_the_file_alone_says(server: &Server) -> Result<(), Failed
         return Err(format!("the thief was asked {} times", thief.requests().len()).into());
     }
     Ok(())
+}
+
+fn no_token_goes_where_what_came_with_the_file_says(server: &Server) -> Result<(), Failed> {
+    let place = Place::new(server)?;
+    place.encrypt(server, "transit", "stolen")?;
+    let thief = Thief::start()?;
+    let hostile = place.read("a.yaml")?.replace(&server.address, &thief.address);
+    let config = format!("creation_rules: [{{hc_vault_transit_uri: {}/v1/t/keys/k}}]", thief.address);
+    let seal = place.program("kubectl-seal");
+    let downloads = place.home().join("x");
+    std::fs::create_dir(&downloads)?;
+    std::fs::create_dir(place.home().join("../work/below"))?;
+    for folder in ["../home/x", "below"] {
+        let (evil, plain) = (format!("{folder}/evil.yaml"), format!("{folder}/plain.yaml"));
+        place.write(&evil, &hostile)?;
+        place.write(&plain, PLAIN)?;
+        place.write(&format!("{folder}/.sops.yaml"), &config)?;
+        for arguments in [&["decrypt", &evil][..], &["set", &evil, "a", "x"], &["encrypt", "-i", &plain]] {
+            place.seal_at_home(arguments.iter().copied())?.fails(&[
+                "no token was sent to",
+                &thief.address,
+                "names it, which may have come with the file",
+                "VAULT_ADDR",
+                "SOPS_HC_VAULT_ALLOWLIST",
+                "`--config ",
+            ])?;
+        }
+        place.holds(&evil, &hostile)?;
+        place.holds(&plain, PLAIN)?;
+    }
+    if !thief.requests().is_empty() {
+        return Err(format!("the thief was asked: {:?}", thief.requests()).into());
+    }
+    // Whoever says that it is theirs means it, and what encrypts follows.
+    let config = "below/.sops.yaml";
+    place.seal(["decrypt", "--config", config, "below/evil.yaml"])?.fails(&["is not JSON"])?;
+    place.with(&seal, ["decrypt", "below/evil.yaml"], &[("SOPS_CONFIG", config)])?.fails(&["is not JSON"])?;
+    let rule = format!("creation_rules: [{{hc_vault_transit_uri: {}}}]", server.key("transit", "stolen"));
+    place.write(config, &rule)?;
+    let (uri, file) = (server.address.as_str(), "below/plain.yaml");
+    place.seal(["encrypt", "-i", file])?.fails(&["no token was sent to", uri])?;
+    place.seal(["encrypt", "-i", "--config", config, file])?.succeeds()?;
+    place
+        .with(&seal, ["decrypt", file], &[("VAULT_ADDR", ""), ("SOPS_HC_VAULT_ALLOWLIST", uri)])?
+        .prints(PLAIN)
 }
 
 fn nothing_is_asked_to_tell_what_is_there(server: &Server) -> Result<(), Failed> {

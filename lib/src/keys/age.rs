@@ -47,6 +47,7 @@ pub static KIND: KeyKind = KeyKind {
     group_field: "age",
     options: &[],
     fields: &[KeyField::required("recipient")],
+    address_field: None,
     has_created_at: false,
     parse,
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),

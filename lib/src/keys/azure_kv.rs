@@ -30,6 +30,7 @@ pub static KIND: KeyKind = KeyKind {
     group_field: "azure_keyvault",
     options: &[],
     fields: &[KeyField::required("name"), KeyField::required("vault_url"), KeyField::resolved("version")],
+    address_field: Some("vault_url"),
     has_created_at: true,
     parse,
     parse_object,

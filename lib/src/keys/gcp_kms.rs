@@ -33,6 +33,7 @@ pub static KIND: KeyKind = KeyKind {
     group_field: "gcp_kms",
     options: &[],
     fields: &[KeyField::required("resource_id")],
+    address_field: None,
     has_created_at: true,
     parse,
     parse_object,

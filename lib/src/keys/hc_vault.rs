@@ -23,6 +23,8 @@ use super::{
 };
 
 #[cfg(feature = "vault")]
+pub use address::shown;
+#[cfg(feature = "vault")]
 pub use client::Client;
 #[cfg(feature = "vault")]
 pub use service::VaultService;
@@ -42,6 +44,7 @@ pub static KIND: KeyKind = KeyKind {
         KeyField::required("key_name"),
         KeyField::required("vault_address"),
     ],
+    address_field: Some("vault_address"),
     has_created_at: true,
     parse,
     parse_object: |object| Err(KeyParseError::of_object(object, EXPECTED)),

@@ -30,6 +30,7 @@ pub static KIND: KeyKind = KeyKind {
     group_field: "hckms",
     options: &[],
     fields: &[KeyField::required("key_id")],
+    address_field: None,
     has_created_at: true,
     parse,
     parse_object,

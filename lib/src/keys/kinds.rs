@@ -27,6 +27,14 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_fields() {
+        for kind in KEY_KINDS {
+            let has = |name: &str| kind.fields.iter().any(|field| field.name == name);
+            assert!(kind.address_field.is_none_or(has), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn fields_are_in_alphabetical_order() {
         for kind in KEY_KINDS {
             assert!(kind.fields.is_sorted_by_key(|field| field.name), "{kind:?}");

@@ -51,6 +51,7 @@ pub static KIND: KeyKind = KeyKind {
         KeyField::map("context"),
         KeyField::optional("role"),
     ],
+    address_field: None,
     has_created_at: true,
     parse,
     parse_object,

@@ -32,6 +32,7 @@ pub static KIND: KeyKind = KeyKind {
     group_field: "pgp",
     options: &[],
     fields: &[KeyField::required("fp")],
+    address_field: None,
     has_created_at: true,
     parse: |text| Ok(text_fields(&[("fp", &text.replace(' ', ""))])),
     parse_object: |object| Err(KeyParseError::of_object(object, "a fingerprint")),

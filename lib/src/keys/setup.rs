@@ -10,6 +10,7 @@ use super::Trust;
 pub struct KeySetup {
     variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
     named: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    doubted: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
     warnings: Arc<Warnings>,
     host: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     /// Which addresses of a document may be sent credentials.
@@ -31,6 +32,7 @@ impl KeySetup {
         Self {
             variable: Arc::new(variable),
             named: Arc::new(Vec::new),
+            doubted: Arc::new(|_| None),
             warnings: Arc::new(Warnings { said: Mutex::default(), say: Box::new(|_| {}) }),
             host: Arc::new(|| None),
             trust: Trust::Listed(Vec::new()),
@@ -44,6 +46,14 @@ impl KeySetup {
     #[must_use]
     pub fn with_named(mut self, named: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
         self.named = Arc::new(named);
+        self
+    }
+
+    /// Says what returns the path of a configuration that names an address and is not the user's own: it may have come
+    /// with the document. Such an address is not admitted; people are told how to.
+    #[must_use]
+    pub fn with_doubted(mut self, doubted: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.doubted = Arc::new(doubted);
         self
     }
 
@@ -83,6 +93,12 @@ impl KeySetup {
     #[must_use]
     pub fn admits(&self, address: &str) -> bool {
         self.trust.admits(address) || self.is_named(address)
+    }
+
+    /// Returns the path of a configuration that names an address and is not the user's own.
+    #[must_use]
+    pub fn doubted(&self, address: &str) -> Option<String> {
+        (self.doubted)(address)
     }
 
     /// Tells people what they should know, unless they were told.

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use selkie::keys::hc_vault::Client;
+use selkie::keys::hc_vault::{Client, shown};
 use selkie::keys::{Cause, KeyError, KeySetup, ServiceError};
 use selkie::secret::SecretBytes;
 use selkie::sops::config::Target;
 use serde_json::Value as Json;
+use zeroize::Zeroize;
 
 use super::{Arrival, Destination, PutFuture, Takes};
 
@@ -49,7 +50,7 @@ impl Destination for Store {
     }
 
     fn address(&self, name: &str) -> String {
-        format!("{}/v1/{}", self.address.trim_end_matches('/'), self.place.of(name))
+        format!("{}/v1/{}", shown(&self.address).trim_end_matches('/'), self.place.of(name))
     }
 
     fn put<'a>(&'a self, name: &'a str, content: &'a SecretBytes) -> PutFuture<'a> {
@@ -94,13 +95,32 @@ impl Place {
     /// Returns whether an answer has these values.
     fn holds(&self, answer: &SecretBytes, values: &SecretBytes) -> bool {
         let pointer = if self.has_versions { "/data/data" } else { "/data" };
-        let read = |bytes: &SecretBytes| serde_json::from_slice::<Json>(bytes.expose_secret()).ok();
+        let read = |bytes: &SecretBytes| serde_json::from_slice(bytes.expose_secret()).ok().map(Wiped);
         match (read(answer), read(values)) {
             (Some(answer), Some(values)) => {
-                answer.pointer(pointer).is_some_and(|present| same(present, &values))
+                answer.0.pointer(pointer).is_some_and(|present| same(present, &values.0))
             }
             _ => false,
         }
+    }
+}
+
+/// Values whose texts are wiped when they are dropped.
+struct Wiped(Json);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Json) {
+    match value {
+        Json::Array(values) => values.iter_mut().for_each(wipe),
+        Json::Object(values) => values.values_mut().for_each(wipe),
+        Json::String(text) => text.zeroize(),
+        Json::Number(number) => *number = 0.into(),
+        Json::Bool(_) | Json::Null => *value = Json::Null,
     }
 }
 
@@ -164,6 +184,22 @@ mod tests {
         ] {
             assert!(!holds(2, other.clone()), "{other}");
         }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_wiped() {
+        let mut values = json!({"a": "secret", "b": [{"c": "secret"}, 7, true]});
+        wipe(&mut values);
+        assert_eq!(values, json!({"a": "", "b": [{"c": ""}, 0, null]}));
+    }
+
+    #[test]
+    fn an_address_is_told_without_a_password() {
+        let setup = KeySetup::new(|_| None);
+        let (address, path) = ("https://u:secret@vault/".to_owned(), "app".to_owned());
+        let target = Target::Vault { address, mount: "secret".to_owned(), path, version: 2 };
+        let store = connect(&target, &setup).expect("a store").expect("an address");
+        assert_eq!(store.address("a"), "https://vault/v1/secret/data/app/a");
     }
 
     #[test]

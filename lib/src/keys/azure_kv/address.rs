@@ -3,7 +3,9 @@
 
 use reqwest::Url;
 
-use crate::keys::{Cause, KeyError, KeyParseError, MasterKey, ServiceError, Trust};
+use crate::keys::said::said;
+use crate::keys::shell::word;
+use crate::keys::{Cause, KeyError, KeyParseError, KeySetup, MasterKey, ServiceError};
 
 /// Where a key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub(super) struct KeyAddress {
 
 impl KeyAddress {
     /// Reads the address of a key.
-    pub fn of(key: &MasterKey, trust: &Trust) -> Result<Self, KeyError> {
+    pub fn of(key: &MasterKey, setup: &KeySetup) -> Result<Self, KeyError> {
         let (name, version) = (key.field("name"), key.field("version"));
         let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let malformed =
@@ -41,7 +43,7 @@ impl KeyAddress {
         let domain = host.split_once('.').map(|(_, domain)| domain.to_owned());
         let is_known =
             url.port().is_none() && domain.as_ref().is_some_and(|domain| DOMAINS.contains(&domain.as_str()));
-        match domain.filter(|_| is_known || trust.admits(&vault)) {
+        match domain.filter(|_| is_known || setup.admits(&vault)) {
             // As Azure's own clients do: a token for one domain is never sent to another one.
             Some(domain) => Ok(Self {
                 scope: format!("https://{domain}/.default"),
@@ -50,9 +52,7 @@ impl KeyAddress {
                 name: name.to_owned(),
                 version: version.to_owned(),
             }),
-            None => Err(ServiceError::new(Cause::Untrusted, format!("{host} is not a vault of Azure"))
-                .with_remedy("name the vault with an address such as https://NAME.vault.azure.net")
-                .into()),
+            None => Err(refusal(setup, &vault, &host).into()),
         }
     }
 
@@ -72,7 +72,29 @@ impl KeyAddress {
 
     /// Returns the name of the vault as the command line of Azure has it.
     pub fn vault_name(&self) -> &str {
-        self.server.split('.').next().unwrap_or_default()
+        word(self.server.split('.').next().unwrap_or_default(), "VAULT")
+    }
+
+    /// Returns the name of the key as the command line of Azure has it.
+    pub fn key_name(&self) -> &str {
+        word(&self.name, "KEY")
+    }
+}
+
+fn refusal(setup: &KeySetup, vault: &str, host: &str) -> ServiceError {
+    let what = format!("{host} is not a vault of Azure");
+    match setup.doubted(vault) {
+        Some(config) => {
+            let detail = format!("{what}, and only {} names it, which may have come with the file", said(&config));
+            ServiceError::new(Cause::Untrusted, detail).with_remedy(format!(
+                "if {host} may have your token, say that the configuration is yours: `--config {}`",
+                word(&config, "CONFIG")
+            ))
+        }
+        None => ServiceError::new(Cause::Untrusted, what).with_remedy(
+            "name the vault with an address such as https://NAME.vault.azure.net, or the key in the .sops.yaml of the \
+             working directory",
+        ),
     }
 }
 
@@ -92,12 +114,17 @@ const API_VERSION: &str = "7.4";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Trust;
     use crate::keys::azure_kv::KIND;
 
     fn address(vault: &str, name: &str, version: &str, trust: &Trust) -> Result<KeyAddress, KeyError> {
         let fields = [("vault_url", vault), ("name", name), ("version", version)];
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        KeyAddress::of(&MasterKey::new(&KIND, fields), trust)
+        let mut setup = KeySetup::new(|_| None)
+            .with_named(|| vec!["https://named.vault.example.com".to_owned()])
+            .with_doubted(|address| (address == "https://v.doubted.org").then(|| "x/.sops.yaml".to_owned()));
+        setup.trust = trust.clone();
+        KeyAddress::of(&MasterKey::new(&KIND, fields), &setup)
     }
 
     fn nothing() -> Trust {
@@ -148,6 +175,25 @@ mod tests {
         {
             assert_eq!(cause(vault, &Trust::All), Err(None), "{vault}");
         }
+    }
+
+    #[test]
+    fn what_the_user_named_is_admitted_and_what_came_with_the_file_is_not() {
+        let named = address("https://named.vault.example.com", "k", "1", &nothing()).expect("an address");
+        assert_eq!(named.scope, "https://vault.example.com/.default");
+        let Err(KeyError::Service(error)) = address("https://v.doubted.org", "k", "1", &nothing()) else {
+            panic!("it is admitted")
+        };
+        assert_eq!(error.cause, Cause::Untrusted);
+        assert!(error.detail.contains("only x/.sops.yaml names it"), "{error}");
+        assert!(error.remedy.is_some_and(|remedy| remedy.contains("`--config x/.sops.yaml`")));
+    }
+
+    #[test]
+    fn what_a_shell_could_run_is_no_name_of_a_vault() {
+        let hostile =
+            address("https://a`rm`$(rm).vault.azure.net", "-k", "1", &nothing()).expect("an address");
+        assert_eq!((hostile.vault_name(), hostile.key_name()), ("VAULT", "KEY"));
     }
 
     #[test]

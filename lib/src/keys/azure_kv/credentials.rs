@@ -14,7 +14,7 @@ use azure_identity::{
 };
 use reqwest::{Client, Method};
 
-use crate::keys::http::Http;
+use crate::keys::http::{Http, set_up_tls};
 use crate::keys::said;
 use crate::keys::{Cause, KeySetup, ServiceError};
 
@@ -33,7 +33,7 @@ impl Credentials {
     /// identity, the login of `az`, that of `azd`. `AZURE_TOKEN_CREDENTIALS` chooses some of them.
     pub async fn find(setup: &KeySetup) -> Result<Self, ServiceError> {
         // Azure's library uses the TLS that is set up by it.
-        Http::new()?;
+        set_up_tls();
         let wanted = setup.variable("AZURE_TOKEN_CREDENTIALS").map(|name| name.to_lowercase());
         let wants = |name: &str, group: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == group || wanted == format!("{name}credential"))

@@ -68,7 +68,7 @@ fn is_ours(key: &MasterKey) -> bool {
 
 impl AzureService {
     async fn resolve_ours(&self, key: &MasterKey) -> Result<MasterKey, KeyError> {
-        let address = KeyAddress::of(key, &self.0.setup.trust)?;
+        let address = KeyAddress::of(key, &self.0.setup)?;
         let client = Arc::clone(&self.0);
         let version =
             self.0.setup.remote.run(async move { Ok(client.newest_version(&address).await?) }).await?;
@@ -91,7 +91,7 @@ impl AzureService {
     }
 
     async fn use_key(&self, key: &MasterKey, verb: Verb, value: &str) -> Result<SecretBytes, KeyError> {
-        let address = KeyAddress::of(key, &self.0.setup.trust)?;
+        let address = KeyAddress::of(key, &self.0.setup)?;
         let body = object(&[("alg", "RSA-OAEP-256"), ("value", value)]);
         let client = Arc::clone(&self.0);
         self.0.setup.remote.run(async move { Ok(client.use_key(&address, verb, &body).await?) }).await
@@ -171,7 +171,7 @@ async fn ask(
 
 /// Returns why a vault refused a request.
 fn refused(address: &KeyAddress, verb: Verb, answer: &Answer) -> ServiceError {
-    let KeyAddress { server, name, .. } = address;
+    let (server, name) = (&address.server, address.key_name());
     let json = answer.json().unwrap_or_default();
     let said = said_at(&json, "/error/message");
     let inner = json.pointer("/error/innererror/code").and_then(Json::as_str).unwrap_or_default();

@@ -15,7 +15,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
-use crate::keys::http::Http;
+use crate::keys::http::set_up_tls;
 use crate::keys::said;
 use crate::keys::{Cause, KeySetup, ServiceError};
 
@@ -43,7 +43,7 @@ impl Credentials {
     /// If what is found cannot be used.
     pub fn find(setup: &KeySetup) -> Result<Self, ServiceError> {
         // Google's library uses the TLS that is set up by it.
-        Http::new()?;
+        set_up_tls();
         let project = setup.variable("GOOGLE_CLOUD_QUOTA_PROJECT");
         let universe = setup.variable("SOPS_GCP_KMS_UNIVERSE_DOMAIN");
         let source = if let Some(given) = setup.variable("GOOGLE_CREDENTIALS") {

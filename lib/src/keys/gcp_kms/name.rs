@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::keys::rest::Endpoint;
+use crate::keys::endpoint::Endpoint;
 use crate::keys::{Cause, KeyParseError, KeySetup, ServiceError};
 
 /// The name of a key: `projects/P/locations/L/keyRings/R/cryptoKeys/K`.

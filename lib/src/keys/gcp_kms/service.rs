@@ -192,7 +192,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::keys::rest::server;
+    use crate::keys::endpoint::server;
 
     const ID: &str = "projects/p/locations/global/keyRings/r/cryptoKeys/k";
 

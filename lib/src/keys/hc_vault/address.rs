@@ -1,11 +1,11 @@
 //! Addresses of servers, and paths below them. Both may come from a hostile file: nothing in them leads to another
 //! server, or to another place on it, than they say.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use reqwest::Url;
 
+use crate::keys::http;
 pub(super) use crate::keys::said as cleaned;
 use crate::keys::service::{Cause, ServiceError};
 
@@ -20,7 +20,7 @@ impl Server {
     /// Reads an address that a document or a user named.
     pub fn parse(address: &str) -> Result<Self, ServiceError> {
         let refuse = |why: &str| {
-            let detail = format!("the address {} {why}", cleaned(address));
+            let detail = format!("the address {} {why}", shown(address));
             Err(ServiceError::new(Cause::Other, detail).with_remedy(EXPECTED))
         };
         let Ok(url) = Url::parse(address) else { return refuse("is no URL") };
@@ -76,11 +76,7 @@ impl Server {
 
     /// Returns whether the server is on this machine.
     pub fn is_loopback(&self) -> bool {
-        let host = self.host().0;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        self.socket.is_some()
-            || host == "localhost"
-            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        self.socket.is_some() || http::is_loopback(self.host().0)
     }
 
     /// Returns the URL of a path below the interface's root.
@@ -126,6 +122,16 @@ fn parts(path: &str) -> Result<Vec<&str>, ServiceError> {
         return Err(ServiceError::new(Cause::Key, detail).with_remedy(NO_NAME));
     }
     Ok(parts)
+}
+
+/// Returns an address of Vault as people may see it: what stands in front of the host may be a secret.
+#[must_use]
+pub fn shown(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    let front = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    cleaned(&format!("{front}{host}{}", &rest[end..]))
 }
 
 const EXPECTED: &str = "an address of Vault is one like `https://vault.example.com:8200`";
@@ -226,5 +232,19 @@ mod tests {
         assert!(redirected("https://b:8200/v1/sys/seal").ends_with("to another path"));
         assert!(redirected("https://b:8200/v1/transit/decrypt/k?x").ends_with("to another path"));
         assert!(redirected("https://u@b:8200/v1/transit/decrypt/k").contains("names a user"));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        for (address, expected) in [
+            ("https://vault:8200/x/", "https://vault:8200/x/"),
+            ("https://user:secret@vault/x@y", "https://vault/x@y"),
+            ("https://a@secret@vault", "https://vault"),
+            ("user:secret@vault", "vault"),
+        ] {
+            assert_eq!(shown(address), expected);
+        }
+        let error = Server::parse("https://u:secret@vault:99999").expect_err("no port");
+        assert_eq!(error.detail, "the address https://vault:99999 is no URL");
     }
 }

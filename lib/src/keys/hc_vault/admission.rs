@@ -1,7 +1,8 @@
 //! Whether a token may go to an address.
 
-use super::address::Server;
+use super::address::{Server, cleaned};
 use crate::keys::service::{Cause, ServiceError};
+use crate::keys::shell::word;
 use crate::keys::{KeySetup, Trust};
 
 /// What `SOPS_HC_VAULT_ALLOWLIST` says.
@@ -30,7 +31,7 @@ pub(super) fn admit(setup: &KeySetup, server: &Server) -> Result<(), ServiceErro
         (Allowlist::Unset, _) => is_named || setup.admits(address),
     };
     if !is_admitted {
-        return Err(refusal(server, &allowlist));
+        return Err(refusal(setup, server, &allowlist));
     }
     if !is_named && matches!((&allowlist, &setup.trust), (Allowlist::Unset, Trust::All)) {
         setup.warn(&format!(
@@ -52,7 +53,7 @@ pub(super) fn admit_by_agent(setup: &KeySetup, server: &Server) -> Result<(), Se
         (Allowlist::Listed(listed), Trust::All) => Trust::Listed(listed.clone()).admits(server.address()),
         _ => true,
     };
-    if is_admitted { Ok(()) } else { Err(refusal(server, &allowlist)) }
+    if is_admitted { Ok(()) } else { Err(refusal(setup, server, &allowlist)) }
 }
 
 /// Says that others can read what is sent to a server, if they can.
@@ -76,14 +77,26 @@ fn is_named(setup: &KeySetup, address: &str) -> bool {
     Trust::Listed(own).admits(address) || setup.is_named(address)
 }
 
-fn refusal(server: &Server, allowlist: &Allowlist) -> ServiceError {
+fn refusal(setup: &KeySetup, server: &Server, allowlist: &Allowlist) -> ServiceError {
     let name = server.name();
+    let is_for_users = !matches!((allowlist, &setup.trust), (Allowlist::Nobody, _) | (_, Trust::All));
+    if let Some(config) = setup.doubted(server.address()).filter(|_| is_for_users) {
+        let detail = format!(
+            "no token was sent to {name}: only {} names it, which may have come with the file",
+            cleaned(&config)
+        );
+        return ServiceError::new(Cause::Untrusted, detail).with_remedy(format!(
+            "if {name} may have your token, name it in VAULT_ADDR or {ALLOWLIST}, or say that the configuration is \
+             yours: `--config {}`",
+            word(&config, "CONFIG")
+        ));
+    }
     let (why, places) = match allowlist {
         Allowlist::Nobody => (format!("{ALLOWLIST} admits nobody"), ALLOWLIST.to_owned()),
         Allowlist::Listed(_) => (format!("it is not in {ALLOWLIST}"), ALLOWLIST.to_owned()),
         Allowlist::All | Allowlist::Unset => (
             "the file names it, and neither VAULT_ADDR nor .sops.yaml".to_owned(),
-            format!("VAULT_ADDR, .sops.yaml or {ALLOWLIST}"),
+            format!("VAULT_ADDR, {ALLOWLIST}, or the .sops.yaml of the working directory"),
         ),
     };
     ServiceError::new(Cause::Untrusted, format!("no token was sent to {name}: {why}"))
@@ -152,6 +165,31 @@ mod tests {
         for address in ["https://own", "https://evil", "http://bao", "https://bao.evil"] {
             assert_eq!(admitted(listed(), own, address), (false, 0), "{address}");
         }
+    }
+
+    #[test]
+    fn a_configuration_that_may_have_come_with_the_file_is_named() {
+        let refused = |config: &'static str, variables: &'static [(&str, &str)], trust: Trust| {
+            let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+            let mut setup = KeySetup::new(move |name| find(name).map(|(_, value)| (*value).to_owned()))
+                .with_doubted(move |address| {
+                    Trust::Listed(vec!["https://evil".to_owned()]).admits(address).then(|| config.to_owned())
+                });
+            setup.trust = trust;
+            let error = admit(&setup, &Server::parse("https://evil").expect("an address")).expect_err("no");
+            (error.detail, error.remedy.expect("a remedy"))
+        };
+        let none = || Trust::Listed(Vec::new());
+        for variables in [&[][..], &[(ALLOWLIST, "https://a")], &[("VAULT_ADDR", "https://own")]] {
+            let (detail, remedy) = refused("x/.sops.yaml", variables, none());
+            assert!(detail.contains("only x/.sops.yaml names it"), "{detail}");
+            for way in ["VAULT_ADDR", ALLOWLIST, "`--config x/.sops.yaml`"] {
+                assert!(remedy.contains(way), "{remedy}");
+            }
+        }
+        assert!(refused("$(rm)/.sops.yaml", &[], none()).1.ends_with("`--config CONFIG`"));
+        assert!(refused("x", &[(ALLOWLIST, "none")], none()).0.ends_with("admits nobody"));
+        assert!(refused("x", &[(ALLOWLIST, "https://a")], Trust::All).0.contains("it is not in"));
     }
 
     #[test]

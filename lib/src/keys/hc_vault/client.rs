@@ -214,7 +214,7 @@ fn location(answer: &Answer) -> Option<&str> {
 fn pause(answer: &Answer, retries: u32) -> Duration {
     let wanted = answer.headers.get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
     let own = FIRST_PAUSE * 2_u32.pow(retries);
-    wanted.map_or(own, |seconds| own.max(Duration::from_secs(seconds)).min(LONGEST_PAUSE))
+    wanted.map_or(own, |seconds| own.max(Duration::from_secs(seconds))).min(LONGEST_PAUSE)
 }
 
 const fn is_success(answer: &Answer) -> bool {
@@ -254,3 +254,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// However long a server wants to be left alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pause_is_longer_than_people_wait() {
+        let pause = |after: &'static str, retries| {
+            let mut headers = reqwest::header::HeaderMap::new();
+            headers.insert("Retry-After", reqwest::header::HeaderValue::from_static(after));
+            pause(&Answer { status: 429, headers, body: SecretBytes::new() }, retries)
+        };
+        assert_eq!(pause("", 0), FIRST_PAUSE);
+        assert_eq!(pause("1", 0), Duration::from_secs(1));
+        assert_eq!(pause("3600", 0), LONGEST_PAUSE);
+        assert_eq!(pause("", MAX_RETRIES - 1), LONGEST_PAUSE);
+    }
+}

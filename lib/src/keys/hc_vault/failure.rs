@@ -4,6 +4,7 @@ use super::address::cleaned;
 use super::settings::LOG_IN;
 use crate::keys::http::Answer;
 use crate::keys::service::{Cause, ServiceError};
+use crate::keys::shell::word;
 
 /// What a request was for.
 #[derive(Clone, Copy)]
@@ -64,8 +65,9 @@ pub(super) fn of_answer(answer: &Answer, purpose: Purpose<'_>, token: Token) -> 
     let error = |cause, what: &str| ServiceError::new(cause, format!("{server} {what}{told}"));
     let path = cleaned(path);
     match answer.status {
-        400 | 500 if text.contains("key not found") => error(Cause::Key, "has no such key")
-            .with_remedy(format!("compare the key's name with `vault list {}/keys`", engine(&path))),
+        400 | 500 if text.contains("key not found") => error(Cause::Key, "has no such key").with_remedy(
+            format!("compare the key's name with `vault list {}/keys`", word(engine(&path), "ENGINE")),
+        ),
         400 | 500 if is_of_ciphertext(&text) => error(
             Cause::Ciphertext,
             "cannot decrypt what the file holds",
@@ -90,7 +92,8 @@ pub(super) fn of_answer(answer: &Answer, purpose: Purpose<'_>, token: Token) -> 
                 "see `vault token lookup` whether the token is valid; "
             };
             error(Cause::Denied, &format!("does not permit this token {path}")).with_remedy(format!(
-                "{doubt}a policy of the token must say `path \"{path}\" {{ capabilities = [{capability}] }}`"
+                "{doubt}a policy of the token must say `path \"{}\" {{ capabilities = [{capability}] }}`",
+                word(&path, "PATH")
             ))
         }
         404 => error(Cause::Key, &format!("has nothing at {path}")).with_remedy(
@@ -186,6 +189,17 @@ mod tests {
             error.remedy.as_deref(),
             Some(r#"a policy of the token must say `path "a/b/decrypt/k" { capabilities = ["update"] }`"#)
         );
+    }
+
+    #[test]
+    fn what_the_file_says_is_no_part_of_a_command() {
+        for (status, text) in [(400, "encryption key not found"), (403, "permission denied")] {
+            let hostile = "a`rm -r ~`/\"x/decrypt/k";
+            let purpose = Purpose { server: "https://v", path: hostile, capability: r#""update""# };
+            let body = serde_json::json!({ "errors": [text] }).to_string();
+            let remedy = of_answer(&answer(status, &body), purpose, Token::Known).remedy.expect("a remedy");
+            assert!(!remedy.contains("rm -r") && !remedy.contains("x/"), "{remedy}");
+        }
     }
 
     #[test]

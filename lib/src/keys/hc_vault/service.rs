@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::KIND;
-use super::address::NO_NAME;
+use super::address::{NO_NAME, shown};
 use super::client::Client;
 use super::failure::of_content;
 use crate::keys::service::{Cause, Effort, KeyError, KeyFuture, KeyService, ServiceError};
@@ -64,7 +64,7 @@ impl VaultService {
         body.push_str("}");
         let answer = self.client.compute(address, &path, body).await?;
         Ok(Data {
-            json: answer.json().map_err(|_| of_content(address, "is not JSON"))?,
+            json: answer.json().map_err(|_| of_content(&shown(address), "is not JSON"))?,
             server: address.to_owned(),
         })
     }
@@ -104,8 +104,7 @@ impl Data {
     }
 
     fn lacks(&self, what: &str) -> KeyError {
-        let server = super::address::cleaned(&self.server);
-        of_content(&server, &format!("has {what} in it")).into()
+        of_content(&shown(&self.server), &format!("has {what} in it")).into()
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use crate::format::Format;
-use crate::keys::rest::Endpoint;
+use crate::keys::endpoint::Endpoint;
 use crate::keys::{Cause, KeyParseError, KeySetup, ServiceError};
 
 /// The name of a key: `REGION:IDENTIFIER`.

@@ -137,7 +137,7 @@ const METADATA_LIMIT: Duration = Duration::from_secs(3);
 mod tests {
     use super::*;
     use crate::keys::KeyError;
-    use crate::keys::rest::server;
+    use crate::keys::endpoint::server;
 
     #[test]
     fn profiles_are_read() {

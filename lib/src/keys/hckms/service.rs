@@ -16,8 +16,9 @@ use zeroize::Zeroizing;
 use super::address::{KeyName, iam_endpoint, is_project, kms_endpoint};
 use super::credentials::{Credentials, PROVIDE};
 use super::{KIND, sign};
+use crate::keys::endpoint::Endpoint;
 use crate::keys::http::{Answer, Http};
-use crate::keys::rest::{Endpoint, no_answer, object, overloaded, said_at, strange_answer, take_text};
+use crate::keys::rest::{no_answer, object, overloaded, said_at, strange_answer, take_text};
 use crate::keys::{Cause, Effort, KeyError, KeyFuture, KeyService, KeySetup, MasterKey, ServiceError};
 use crate::secret::SecretBytes;
 
@@ -263,7 +264,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::keys::rest::server;
+    use crate::keys::endpoint::server;
 
     /// Returns a service that has credentials, and whose region is answered for so; `None` has no project.
     fn service(
