@@ -16,7 +16,7 @@ use selkie::keys::{Effort, KeyFuture, KeyService, MasterKey, Remote};
 use selkie::keyservice::{KeyServer, Listener, Open};
 use selkie::secret::SecretBytes;
 
-pub use place::{Place, Service, free_port, text};
+pub use place::{Place, Service, text};
 
 type Test = fn() -> Result<(), Failed>;
 
@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Trial> {
     let tests: [(&str, Test); 10] = [
         ("a_socket_serves_whoever_runs_it", a_socket_serves_whoever_runs_it),
         ("a_living_service_is_not_replaced", a_living_service_is_not_replaced),
-        ("other_users_are_turned_away", other_users_are_turned_away),
+        ("peers_cannot_have_tokens_sent_anywhere", peers_cannot_have_tokens_sent_anywhere),
         ("other_machines_are_served_on_request_alone", other_machines_are_served_on_request_alone),
         ("who_is_asked_first_may_refuse", who_is_asked_first_may_refuse),
         ("nobody_has_to_answer", nobody_has_to_answer),
@@ -33,7 +33,9 @@ pub fn tests() -> Vec<Trial> {
         ("many_files_wait_together", many_files_wait_together),
         ("equal_questions_are_asked_once", equal_questions_are_asked_once),
     ];
-    tests.into_iter().map(|(name, test)| Trial::test(format!("keyservice::{name}"), test)).collect()
+    let tests = tests.into_iter().map(|(name, test)| Trial::test(format!("keyservice::{name}"), test));
+    let with_users = Trial::test("keyservice::other_users_are_turned_away", other_users_are_turned_away);
+    tests.chain([with_users.with_ignored_flag(!can_be_nobody())]).collect()
 }
 
 fn a_socket_serves_whoever_runs_it() -> Result<(), Failed> {
@@ -57,8 +59,8 @@ fn a_socket_serves_whoever_runs_it() -> Result<(), Failed> {
         elsewhere.command("sops").args(["decrypt", "a.yaml"]).env("SOPS_KEYSERVICE", &address).output()?;
     assert_eq!(text(&by_variable.stdout), "a: one\n", "{}", text(&by_variable.stderr));
     let log = service.end()?;
-    let line = format!("decrypt with age {}, for process ", place.recipient);
-    assert!(log.contains(&line) && log.contains(": done"), "{log}");
+    let line = format!(": decrypt with age {}: done", place.recipient);
+    assert!(log.contains(&line) && log.contains(" process "), "{log}");
     assert!(!socket.exists(), "the socket goes with the service");
     Ok(())
 }
@@ -73,10 +75,10 @@ fn a_living_service_is_not_replaced() -> Result<(), Failed> {
         "{}",
         text(&second.stderr)
     );
-    let port = free_port()?;
-    let address = format!("127.0.0.1:{port}");
-    let first = place.serve("sops", &["keyservice", "--verbose", "--addr", &address])?;
-    let second = place.command("sops").args(["keyservice", "--addr", &address]).output()?;
+    let first = place.serve("sops", &["keyservice", "--verbose", "--addr", "127.0.0.1:0"])?;
+    let address = first.address.trim_start_matches("tcp://");
+    assert!(!address.ends_with(":0"), "{address}");
+    let second = place.command("sops").args(["keyservice", "--addr", address]).output()?;
     assert_eq!(second.status.code(), Some(1));
     let expected = format!("msg=\"listen tcp {address}: bind: address already in use\"");
     assert!(text(&second.stderr).contains(&expected), "{}", text(&second.stderr));
@@ -89,26 +91,29 @@ fn a_living_service_is_not_replaced() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Only root can be somebody else.
+/// Returns whether this user can become another one, who gets to the program: only root can.
+fn can_be_nobody() -> bool {
+    let run = |place: Place| Ok(place.as_nobody("kubectl-seal", &["--version"]).output()?.status.success());
+    Place::new().and_then(run).unwrap_or(false)
+}
+
 fn other_users_are_turned_away() -> Result<(), Failed> {
     let place = Place::new()?;
     place.write("a.yaml", "a: one\n")?;
     place.succeeds(place.command("kubectl-seal").args(["encrypt", "-i", "a.yaml"]))?;
     let ask = |service: &Service, query: &str| -> Result<Output, Failed> {
-        // Nobody looks at permissions here: what is tested is that the service does.
-        fs::set_permissions(place.work("keys.sock"), fs::Permissions::from_mode(0o666))?;
         let address = format!("{}{query}", service.address);
         let words = ["decrypt", "a.yaml", "--enable-local-keyservice=false", "--keyservice", &address];
         Ok(place.as_nobody("kubectl-seal", &words).output()?)
     };
-    if place
-        .as_nobody("kubectl-seal", &["--version"])
-        .output()
-        .map_or(true, |output| !output.status.success())
-    {
-        return Ok(());
-    }
     let service = place.serve("kubectl-seal", &["keyservice", "--listen", "unix:keys.sock"])?;
+    let kept_out = ask(&service, "")?;
+    let errors = text(&kept_out.stderr);
+    assert!(kept_out.status.code() == Some(128) && errors.contains("Permission denied"), "{errors}");
+    service.end()?;
+    // Where somebody else is let in, all get through to the service, which looks at who they are.
+    let service =
+        place.serve("kubectl-seal", &["keyservice", "--listen", "unix:keys.sock", "--allow-uid", "1"])?;
     let turned_away = ask(&service, "")?;
     assert_eq!(turned_away.status.code(), Some(128), "{}", text(&turned_away.stderr));
     let log = service.end()?;
@@ -134,6 +139,47 @@ fn other_users_are_turned_away() -> Result<(), Failed> {
     let trusted = words("?uid=65534")?;
     assert_eq!(text(&trusted.stdout), "a: one\n", "{}", text(&trusted.stderr));
     service.end()?;
+    Ok(())
+}
+
+/// Whoever asks a key service names a server, and the token of whoever runs it goes there only if they agree.
+fn peers_cannot_have_tokens_sent_anywhere() -> Result<(), Failed> {
+    let place = Place::new()?;
+    let heard = Arc::new(Mutex::new(String::new()));
+    let thief = listening(Arc::clone(&heard))?;
+    let created = "\"created_at\": \"2026-01-01T00:00:00Z\"";
+    let key = format!(
+        r#"{{"vault_address": "{thief}", "engine_path": "transit", "key_name": "k", {created}, "enc": "vault:v1:x"}}"#
+    );
+    place.write(
+        "a.json",
+        &format!(
+            r#"{{"a": "ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]", "sops": {{"hc_vault": [{key}],
+            "lastmodified": "2026-01-01T00:00:00Z", "mac": "ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]",
+            "version": "3.13.3"}}}}"#
+        ),
+    )?;
+    let faces = [
+        ("kubectl-seal", &["keyservice", "--listen", "tcp://127.0.0.1:0"][..]),
+        ("sops", &["keyservice", "--verbose", "--addr", "127.0.0.1:0"]),
+    ];
+    for (program, words) in faces {
+        for (allowlist, is_sent) in [(None, false), (Some("https://other"), false), (Some(&*thief), true)] {
+            let mut command = place.command(program);
+            command.args(words).env("VAULT_TOKEN", "token-of-the-user");
+            command.envs(allowlist.map(|list| ("SOPS_HC_VAULT_ALLOWLIST", list)));
+            let service = Service::start(&mut command)?;
+            heard.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let asks = ["decrypt", "--enable-local-keyservice=false", "--keyservice", &service.address];
+            let failed = place.command("kubectl-seal").args(asks).arg("a.json").output()?;
+            let (errors, log) = (text(&failed.stderr), service.end()?);
+            let heard = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            assert_eq!(failed.status.code(), Some(128), "{errors}");
+            assert_eq!(heard.contains("token-of-the-user"), is_sent, "{program} {allowlist:?}: {heard}");
+            assert_eq!(errors.contains("no token was sent to "), !is_sent, "{errors}");
+            assert_eq!(log.contains("whoever is on the way can read it"), is_sent, "{log}");
+        }
+    }
     Ok(())
 }
 
@@ -174,8 +220,8 @@ fn who_is_asked_first_may_refuse() -> Result<(), Failed> {
     let allowed = ask(&["view", "a.yaml"], "y\n")?;
     assert_eq!(text(&allowed.stdout), "a: one\n", "{}", text(&allowed.stderr));
     let log = service.end()?;
-    let question = format!("decrypt with age {}, for process ", place.recipient);
-    assert!(log.contains(&question) && log.contains(": allow it? [y/N] "), "{log}");
+    let question = format!(": decrypt with age {}: allow it? [y/N] ", place.recipient);
+    assert!(log.contains(&question), "{log}");
     assert!(log.contains(": refused") && log.contains(": done"), "{log}");
     Ok(())
 }
@@ -348,6 +394,23 @@ fn answering(answer: &'static [u8]) -> Result<String, Failed> {
                 let _ = stream.write_all(answer);
                 let _ = stream.read_to_end(&mut Vec::new());
             });
+        }
+    });
+    Ok(address)
+}
+
+/// Starts a server that writes down what it hears and denies everything; returns its address.
+fn listening(heard: Arc<Mutex<String>>) -> Result<String, Failed> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    // As if it was on another machine: people are told of requests there that are not encrypted.
+    let address = format!("http://0.0.0.0:{}", listener.local_addr()?.port());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            let mut chunk = [0; 4096];
+            let length = stream.read(&mut chunk).unwrap_or_default();
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text(&chunk[..length]));
+            let _ =
+                stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
     });
     Ok(address)

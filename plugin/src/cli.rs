@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -94,11 +95,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns how the key services of the run are set up.
+    /// Returns how the key services of the run are set up. `warn` tells people what they should know.
     ///
     /// # Errors
     /// If a variable names no key service, or does not say whether the keys of this machine are used.
-    pub fn key_services(&self, environment: &Environment) -> Result<KeyServiceOptions, Failure> {
+    pub fn key_services(
+        &self,
+        environment: &Environment,
+        warn: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<KeyServiceOptions, Failure> {
         let limit = Duration::from_secs(self.key_timeout);
         Ok(KeyServiceOptions {
             identities: self.identity.clone(),
@@ -106,7 +111,7 @@ impl Options {
             local: self.uses_local_keys(environment)?,
             services: self.services(environment)?,
             service_limit: limit,
-            ..KeyServiceOptions::default()
+            ..KeyServiceOptions::new(warn)
         })
     }
 

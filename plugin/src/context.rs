@@ -108,11 +108,8 @@ impl<'a> Context<'a> {
     /// # Errors
     /// If a key service that is named has no address.
     pub fn key_service_options(&self) -> Result<KeyServiceOptions, Failure> {
-        Ok(KeyServiceOptions {
-            named: Some(self.named.clone()),
-            warn: Arc::new(self.report.warner()),
-            ..self.options.key_services(&self.session.environment)?
-        })
+        let options = self.options.key_services(&self.session.environment, Arc::new(self.report.warner()))?;
+        Ok(KeyServiceOptions { named: Some(self.named.clone()), ..options })
     }
 
     /// Tells the administrator of the machine what is about to happen to a document, which stdin may be.

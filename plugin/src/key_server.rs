@@ -103,8 +103,8 @@ impl Place {
             Address::Tcp { host, port } => Self::at_port(host, port, allows_network),
             #[cfg(unix)]
             Address::Unix { path, users: named } => {
-                let (listener, socket) = socket::bind(&path)?;
                 let users = [users, &named].concat();
+                let (listener, socket) = socket::bind(&path, !users.is_empty())?;
                 Ok(Self {
                     address: Address::Unix { path, users: Vec::new() },
                     listener: Listener::Unix { listener, users },
@@ -302,6 +302,11 @@ impl Gate for Desk {
         answered.recv().unwrap_or_default()
     }
 
+    fn help(&self, ask: &mut dyn FnMut()) {
+        let _turn = self.questions.as_ref().map(lock);
+        ask();
+    }
+
     fn ended(&self, asked: &Use<'_>, result: Option<Result<(), &KeyError>>) {
         let how = match result {
             None => "refused".to_owned(),
@@ -326,6 +331,15 @@ impl Asked {
         }
     }
 
+    /// Returns the name of the key for people: whoever asks may have made it up, so what is long is cut.
+    #[must_use]
+    pub fn shown_key(&self) -> String {
+        match self.key.char_indices().nth(MAX_SHOWN) {
+            Some((end, _)) => format!("{}…", &self.key[..end]),
+            None => self.key.clone(),
+        }
+    }
+
     /// Returns who asks, in words.
     #[must_use]
     pub fn who(&self) -> String {
@@ -336,6 +350,9 @@ impl Asked {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How many letters of a key people are shown: more than keys have, but for those of age against quantum computers.
+const MAX_SHOWN: usize = 200;
 
 /// How long what is under way may take once the service is to end.
 const GRACE: Duration = Duration::from_secs(2);

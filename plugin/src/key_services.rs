@@ -39,14 +39,17 @@ pub struct KeyServiceOptions {
     pub service_limit: Duration,
 }
 
-impl Default for KeyServiceOptions {
-    fn default() -> Self {
+impl KeyServiceOptions {
+    /// Returns options for the keys of this machine: no address of a document is sent credentials, and `warn` tells
+    /// people what they should know.
+    #[must_use]
+    pub fn new(warn: Arc<dyn Fn(&str) + Send + Sync>) -> Self {
         Self {
             identities: Vec::new(),
             trust: Trust::Listed(Vec::new()),
             limit: Remote::DEFAULT_LIMIT,
             named: None,
-            warn: Arc::new(|_| {}),
+            warn,
             local: true,
             services: Vec::new(),
             service_limit: Remote::DEFAULT_LIMIT,

@@ -112,6 +112,20 @@ impl Place {
         Service::start(command)
     }
 
+    /// Starts a key service that cannot choose a port by itself, with its address as the last argument. If somebody
+    /// takes the port meanwhile, it starts at another one.
+    pub fn serve_at_free_port(&self, program: &Path, arguments: &[&str]) -> Result<Service, Failed> {
+        let mut failed = None;
+        for _ in 0..5 {
+            let address = format!("127.0.0.1:{}", free_port()?);
+            match self.serve(program, &[arguments, &[&address]].concat()) {
+                Ok(service) => return Ok(service),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| "it was not started".into()))
+    }
+
     /// Starts a key service as somebody who may do nothing but has the identities.
     pub fn serve_as_nobody(&self, arguments: &[&str]) -> Result<Service, Failed> {
         let mut command = self.as_nobody("kubectl-seal", arguments);
@@ -134,7 +148,8 @@ pub struct Service {
 }
 
 impl Service {
-    fn start(command: &mut Command) -> Result<Self, Failed> {
+    /// Starts one, and waits until it listens.
+    pub fn start(command: &mut Command) -> Result<Self, Failed> {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, lines) = mpsc::channel();
@@ -201,8 +216,8 @@ impl Drop for Service {
     }
 }
 
-/// Returns a port that nobody listens at.
-pub fn free_port() -> Result<u16, Failed> {
+/// Returns a port that nobody listened at a moment ago.
+fn free_port() -> Result<u16, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

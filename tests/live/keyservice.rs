@@ -11,7 +11,7 @@ use std::thread;
 use libtest_mimic::{Failed, Trial};
 use selkie::keys::KEY_KINDS;
 
-use crate::keyservice::{Counted, Place, Service, free_port, text};
+use crate::keyservice::{Counted, Place, Service, text};
 use crate::peer::Peer;
 
 type Test = fn(&Path) -> Result<(), Failed>;
@@ -36,10 +36,8 @@ fn their_client_uses_our_port(sops: &Path) -> Result<(), Failed> {
     let place = Place::new()?;
     let native = place.serve("kubectl-seal", &["keyservice", "--listen", "tcp://127.0.0.1:0"])?;
     round_trip(&place, sops, &native.address)?;
-    let address = format!("127.0.0.1:{}", free_port()?);
-    let face =
-        place.serve("sops", &["keyservice", "--verbose", "--network", "tcp", "--address", &address])?;
-    assert_eq!(face.address, format!("tcp://{address}"));
+    let words = ["keyservice", "--verbose", "--network", "tcp", "--address", "127.0.0.1:0"];
+    let face = place.serve("sops", &words)?;
     round_trip(&place, sops, &face.address)
 }
 
@@ -57,8 +55,7 @@ fn their_client_uses_our_socket(sops: &Path) -> Result<(), Failed> {
 
 fn our_client_uses_their_port(sops: &Path) -> Result<(), Failed> {
     let place = Place::new()?;
-    let address = format!("127.0.0.1:{}", free_port()?);
-    let theirs = place.serve(sops, &["keyservice", "--verbose", "--addr", &address])?;
+    let theirs = place.serve_at_free_port(sops, &["keyservice", "--verbose", "--addr"])?;
     round_trip(&place, "sops".as_ref(), &theirs.address)?;
     round_trip(&place, "kubectl-seal".as_ref(), &theirs.address)
 }
@@ -98,8 +95,7 @@ fn several_services_are_asked(sops: &Path) -> Result<(), Failed> {
     place.write("a.yaml", "a: one\n")?;
     place.succeeds(place.command(sops).args(["encrypt", "-i", "a.yaml"]))?;
     let with = place.serve("kubectl-seal", &["keyservice", "--listen", "unix:with.sock"])?;
-    let address = format!("127.0.0.1:{}", free_port()?);
-    let theirs = place.serve(sops, &["keyservice", "--verbose", "--addr", &address])?;
+    let theirs = place.serve_at_free_port(sops, &["keyservice", "--verbose", "--addr"])?;
     let without = place.stranger().serve("kubectl-seal", &["keyservice", "--listen", "unix:without.sock"])?;
     let dead = "tcp://127.0.0.1:1";
     for program in [sops, "sops".as_ref(), "kubectl-seal".as_ref()] {
@@ -132,8 +128,7 @@ fn who_is_asked_may_refuse(sops: &Path) -> Result<(), Failed> {
     let place = Place::new()?;
     place.write("a.yaml", "a: one\n")?;
     place.succeeds(place.command(sops).args(["encrypt", "-i", "a.yaml"]))?;
-    let address = format!("127.0.0.1:{}", free_port()?);
-    let theirs = ["keyservice", "--verbose", "--prompt", "--addr", &address];
+    let theirs = ["keyservice", "--verbose", "--prompt", "--addr"];
     let ours = ["keyservice", "--prompt", "--listen", "unix:keys.sock"];
     let face = ["keyservice", "--verbose", "--prompt", "--net", "unix", "--addr", "face.sock"];
     let asks =
@@ -148,7 +143,10 @@ fn who_is_asked_may_refuse(sops: &Path) -> Result<(), Failed> {
         ("kubectl-seal".as_ref(), &ours, sops),
         ("sops".as_ref(), &face, sops),
     ] {
-        let mut service = place.serve(server, words)?;
+        let mut service = match server == sops {
+            true => place.serve_at_free_port(server, words)?,
+            false => place.serve(server, words)?,
+        };
         let address = match service.address.as_str() {
             "unix://face.sock" => format!("unix://{}", place.work("face.sock").display()),
             address => address.to_owned(),

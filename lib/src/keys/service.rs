@@ -51,6 +51,9 @@ pub enum Effort {
     Free,
     /// An answer from elsewhere: many can be waited for at once.
     Remote,
+    /// An answer from another key service, which may ask a person there: many can be waited for at once, but only when
+    /// the keys of this machine have failed that need nobody.
+    Elsewhere,
     /// A person who may be asked for a passphrase or a touch: one question at a time.
     Person,
 }

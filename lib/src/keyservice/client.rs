@@ -1,5 +1,6 @@
 //! Asking a key service.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use http::Uri;
@@ -15,9 +16,7 @@ use tower::service_fn;
 use super::failure::error_of;
 use super::message::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, Key};
 use super::{Address, DECRYPT, ENCRYPT, MAX_MESSAGE, connection};
-use crate::keys::{
-    Cause, Effort, KeyError, KeyFuture, KeyService, KeySetup, MasterKey, Remote, ServiceError,
-};
+use crate::keys::{Cause, Effort, KeyError, KeyFuture, KeyService, KeySetup, MasterKey, ServiceError};
 use crate::secret::SecretBytes;
 
 /// A key service elsewhere, by its address. All keys are its business: whether it can use one, it must say.
@@ -25,7 +24,7 @@ use crate::secret::SecretBytes;
 /// All requests go through one connection, which is made with the first of them.
 pub struct RemoteKeyService {
     address: Address,
-    remote: Arc<Remote>,
+    setup: KeySetup,
     channel: Arc<OnceLock<Channel>>,
 }
 
@@ -33,7 +32,7 @@ impl RemoteKeyService {
     /// Returns the service at an address. Nobody is asked yet.
     #[must_use]
     pub fn new(address: Address, setup: &KeySetup) -> Self {
-        Self { address, remote: Arc::clone(&setup.remote), channel: Arc::default() }
+        Self { address, setup: setup.clone(), channel: Arc::default() }
     }
 
     async fn ask<Q, A>(&self, path: &'static str, question: Q) -> Result<A, KeyError>
@@ -42,8 +41,13 @@ impl RemoteKeyService {
         A: Message + Default + 'static,
     {
         let (address, channel) = (self.address.clone(), Arc::clone(&self.channel));
-        let limit = self.remote.limit();
-        let answer = self.remote.run(async move {
+        if is_exposed(&address) {
+            self.setup.warn(&format!(
+                "data keys go to the key service {address} and back as they are: whoever is on the way can read them"
+            ));
+        }
+        let limit = self.setup.remote.limit();
+        let answer = self.setup.remote.run(async move {
             // Here, as it needs a runtime.
             let channel = channel.get_or_init(|| open(&address)).clone();
             let mut request = Request::new(question);
@@ -82,7 +86,7 @@ impl KeyService for RemoteKeyService {
     }
 
     fn effort(&self, _: &MasterKey) -> Effort {
-        Effort::Remote
+        Effort::Elsewhere
     }
 
     fn wrap<'a>(&'a self, key: &'a MasterKey, secret: &'a SecretBytes) -> KeyFuture<'a, String> {
@@ -110,6 +114,17 @@ impl KeyService for RemoteKeyService {
     }
 }
 
+/// Returns whether others than this machine can read what goes to an address.
+fn is_exposed(address: &Address) -> bool {
+    match address {
+        Address::Tcp { host, .. } => {
+            !host.eq_ignore_ascii_case("localhost")
+                && !host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+        }
+        Address::Unix { .. } => false,
+    }
+}
+
 /// Returns what connects with the first request, and anew when the connection is lost.
 fn open(address: &Address) -> Channel {
     let address = address.clone();
@@ -125,11 +140,12 @@ fn open(address: &Address) -> Channel {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::Mutex;
     use std::thread;
     use std::time::Duration;
 
     use super::*;
-    use crate::keys::age;
+    use crate::keys::{Remote, age};
 
     fn client(address: &str) -> RemoteKeyService {
         let mut setup = KeySetup::new(|_| None);
@@ -172,6 +188,28 @@ mod tests {
         assert_eq!(failure.detail, "the key service tcp://127.0.0.1:1 cannot be reached: Connection refused");
         let remedy = failure.remedy.unwrap_or_default();
         assert!(remedy.contains("`kubectl seal keyservice --listen tcp://127.0.0.1:1`"), "{remedy}");
+    }
+
+    #[test]
+    fn people_are_told_that_others_can_listen() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
+        let mut setup = KeySetup::new(|_| None)
+            .with_warnings(move |text| log.lock().expect("no panic").push(text.to_owned()));
+        setup.remote = Arc::new(Remote::new(Duration::from_millis(100)));
+        let mut key = MasterKey::parse_list(&age::KIND, RECIPIENT).expect("a recipient").remove(0);
+        key.set_wrapped("enc".to_owned(), "");
+        // The last stands for other machines: nobody can know where it leads.
+        for address in ["tcp://127.0.0.1:1", "tcp://[::1]:1", "tcp://localhost:1", "tcp://0.0.0.0:1"] {
+            let service = RemoteKeyService::new(address.parse().expect("an address"), &setup);
+            assert_eq!(*told.lock().expect("no panic"), [""; 0], "{address}");
+            for _ in 0..2 {
+                assert!(matches!(pollster::block_on(service.unwrap(&key)), Some(Err(_))));
+            }
+        }
+        let told = told.lock().expect("no panic");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("data keys go to the key service tcp://0.0.0.0:1"), "{told:?}");
     }
 
     #[cfg(unix)]

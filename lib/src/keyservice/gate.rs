@@ -15,6 +15,12 @@ pub trait Gate: Send + Sync {
         true
     }
 
+    /// Has a service ask a person for what it takes to use the key, after all that needs nobody has failed. A gate that
+    /// asks as well does not do so meanwhile.
+    fn help(&self, ask: &mut dyn FnMut()) {
+        ask();
+    }
+
     /// Hears how a use ended. One that was refused has no result.
     fn ended(&self, asked: &Use<'_>, result: Option<Result<(), &KeyError>>) {
         let _ = (asked, result);

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
@@ -23,11 +23,16 @@ use super::{DECRYPT, ENCRYPT, Gate, Listener, MAX_MESSAGE, Operation, Peer, Use}
 use crate::keys::{Cause, KeyError, KeyService, MasterKey, ServiceError};
 use crate::secret::SecretBytes;
 
+/// A question to a service. `None` if it is none of its business.
+type Ask<'a, T> = dyn Fn(&dyn KeyService) -> Option<Result<T, KeyError>> + 'a;
+
 /// Lets others use the keys of some services, by gRPC.
 pub struct KeyServer {
     services: Vec<Box<dyn KeyService>>,
     gate: Box<dyn Gate>,
     limits: Limits,
+    /// Held while a service asks a person: one question at a time.
+    question: Mutex<()>,
 }
 
 /// What clients may take of a server.
@@ -51,7 +56,7 @@ impl KeyServer {
     /// Returns a server that asks `services`, in this order, for what `gate` admits.
     #[must_use]
     pub fn new(services: Vec<Box<dyn KeyService>>, gate: impl Gate + 'static) -> Self {
-        Self { services, gate: Box::new(gate), limits: Limits::default() }
+        Self { services, gate: Box::new(gate), limits: Limits::default(), question: Mutex::default() }
     }
 
     /// Sets what clients may take.
@@ -85,12 +90,9 @@ impl KeyServer {
             .map_err(io::Error::other)
     }
 
-    /// Asks the services, one after the other, until one can use the key.
-    fn ask<T>(
-        &self,
-        asked: &Use<'_>,
-        ask: impl Fn(&dyn KeyService) -> Option<Result<T, KeyError>>,
-    ) -> Result<T, Status> {
+    /// Asks the services, one after the other, until one can use the key: all without a person first, then `asking`
+    /// one.
+    fn ask<T>(&self, asked: &Use<'_>, ask: &Ask<'_, T>, asking: Option<&Ask<'_, T>>) -> Result<T, Status> {
         if !asked.is_awaited() {
             return Err(Status::cancelled("nobody waits for the answer"));
         }
@@ -103,23 +105,40 @@ impl KeyServer {
         if !asked.is_awaited() {
             return Err(Status::cancelled("nobody waits for the answer"));
         }
+        let result = self.first(ask).unwrap_or_else(|| {
+            let detail = format!("the key service has no means to use {} keys", asked.key.kind().name);
+            Err(ServiceError::new(Cause::Key, detail).into())
+        });
+        let result = result.or_else(|error| match asking.and_then(|asking| self.with_help(asked, asking)) {
+            // Nothing came of asking: the first attempt said as much.
+            None | Some(Err(KeyError::NoIdentity(_))) => Err(error),
+            Some(result) => result,
+        });
+        self.gate.ended(asked, Some(result.as_ref().map(drop)));
+        result.map_err(|error| status_of(&error))
+    }
+
+    /// Returns the first answer of a service that can use the key, or the last failure.
+    fn first<T>(&self, ask: &Ask<'_, T>) -> Option<Result<T, KeyError>> {
         let mut failure = None;
         for service in &self.services {
             match ask(&**service) {
-                Some(Ok(answer)) => {
-                    self.gate.ended(asked, Some(Ok(())));
-                    return Ok(answer);
-                }
-                Some(Err(error)) => failure = Some(error),
+                Some(Ok(answer)) => return Some(Ok(answer)),
+                Some(Err(error)) => failure = Some(Err(error)),
                 None => {}
             }
         }
-        let error = failure.unwrap_or_else(|| {
-            let detail = format!("the key service has no means to use {} keys", asked.key.kind().name);
-            ServiceError::new(Cause::Key, detail).into()
+        failure
+    }
+
+    /// Does the same while nobody else asks a person, unless nobody waits for it any more.
+    fn with_help<T>(&self, asked: &Use<'_>, asking: &Ask<'_, T>) -> Option<Result<T, KeyError>> {
+        let mut answer = None;
+        let _turn = self.question.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gate.help(&mut || {
+            answer = self.first(&|service| if asked.is_awaited() { asking(service) } else { None });
         });
-        self.gate.ended(asked, Some(Err(&error)));
-        Err(status_of(&error))
+        answer
     }
 }
 
@@ -187,7 +206,9 @@ async fn decrypt(
     let mut key = key_of(request.key.take())?;
     key.set_wrapped(wrapped, "");
     perform(server, turns, Operation::Decrypt, key, peer, |server, asked| {
-        let secret = server.ask(asked, |service| pollster::block_on(service.unwrap(asked.key)))?;
+        let alone = |service: &dyn KeyService| pollster::block_on(service.unwrap(asked.key));
+        let asking = |service: &dyn KeyService| pollster::block_on(service.unwrap_asking(asked.key));
+        let secret = server.ask(asked, &alone, Some(&asking))?;
         Ok(DecryptResponse { plaintext: secret.expose_secret().to_vec() })
     })
     .await
@@ -203,7 +224,8 @@ async fn encrypt(
     let secret = SecretBytes::from(std::mem::take(&mut request.plaintext));
     let key = key_of(request.key.take())?;
     perform(server, turns, Operation::Encrypt, key, peer, move |server, asked| {
-        let wrapped = server.ask(asked, |service| pollster::block_on(service.wrap(asked.key, &secret)))?;
+        let wrap = |service: &dyn KeyService| pollster::block_on(service.wrap(asked.key, &secret));
+        let wrapped = server.ask(asked, &wrap, None)?;
         Ok(EncryptResponse { ciphertext: wrapped.into_bytes() })
     })
     .await
@@ -469,6 +491,79 @@ mod tests {
             book.lines(),
             ["decrypt age1no?", "decrypt age1no refused", "decrypt age1a?", "decrypt age1a done"]
         );
+    }
+
+    /// Asks a person, who knows the passphrase, unless two are asked at once.
+    #[derive(Default)]
+    struct Person {
+        book: Book,
+        is_busy: AtomicBool,
+    }
+
+    impl Person {
+        fn answer<T>(&self, answer: T) -> T {
+            assert!(!self.is_busy.swap(true, Ordering::SeqCst), "there is one question at a time");
+            thread::sleep(Duration::from_millis(2));
+            self.book.note("passphrase?".to_owned());
+            self.is_busy.store(false, Ordering::SeqCst);
+            answer
+        }
+    }
+
+    impl KeyService for Person {
+        fn name(&self) -> String {
+            "person".to_owned()
+        }
+
+        fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+            Box::pin(std::future::ready(None))
+        }
+
+        fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(std::future::ready(None))
+        }
+
+        fn unwrap_asking<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(async { Some(Ok(self.answer("secret".into()))) })
+        }
+    }
+
+    #[test]
+    fn a_person_is_asked_one_question_at_a_time() {
+        let services: Vec<Box<dyn KeyService>> =
+            vec![Box::new(Prefix::default()), Box::new(Person::default())];
+        let server = Running::start(KeyServer::new(services, Open));
+        let client = server.client();
+        let keys: Vec<_> = (0..16).map(|index| key("age1a", &format!("{index}"))).collect();
+        let answers = block_on(join_all(keys.iter().map(|key| client.unwrap(key))));
+        assert!(answers.iter().all(|answer| matches!(answer, Some(Ok(_)))));
+    }
+
+    #[cfg(feature = "age")]
+    impl age::Prompt for Person {
+        fn passphrase(&self, _: &age::PassphraseRequest<'_>) -> Result<SecretBytes, age::PromptError> {
+            Ok(self.answer("open sesame".into()))
+        }
+    }
+
+    #[cfg(feature = "age")]
+    #[test]
+    fn identities_behind_a_passphrase_serve_after_the_gate() {
+        let case = include_str!("../../../testdata/age/protected-file.case");
+        let (head, rest) = case.split_once("--- identity\n").expect("an identity");
+        let (identity, file) = rest.split_once("--- file\n").expect("a file");
+        let recipient = head.lines().find_map(|line| line.strip_prefix("recipient: ")).expect("a recipient");
+        let book = Book::default();
+        let person = Person { book: book.clone(), ..Person::default() };
+        let identities = age::Identities::parse("protected", &identity.into()).expect("identities");
+        let service = age::AgeService::new(identities).with_prompt(Arc::new(person));
+        let server = Running::start(KeyServer::new(vec![Box::new(service)], book.clone()));
+        let client = server.client();
+        for _ in 0..2 {
+            unwrap(&client, &key(recipient, file)).expect("it opens");
+        }
+        let (asks, done) = (format!("decrypt {recipient}?"), format!("decrypt {recipient} done"));
+        assert_eq!(book.lines(), [asks.as_str(), "passphrase?", &done, &asks, &done]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl<'a> Recovery<'a> {
         let attempts = std::mem::take(&mut self.attempts);
         for stage in attempts.chunk_by(|left, right| left.rank == right.rank) {
             match stage[0].rank.1 {
-                Effort::Remote => self.all_at_once(stage).await,
+                Effort::Remote | Effort::Elsewhere => self.all_at_once(stage).await,
                 Effort::Free | Effort::Person => self.one_by_one(stage).await,
             }
         }
@@ -293,7 +293,7 @@ mod tests {
             let kind = KEY_KINDS.iter().find(|known| known.name == kind).expect("a kind");
             MasterKey::from_metadata(
                 kind,
-                serde_json::json!({"recipient": name, "fp": name, "resource_id": name})
+                serde_json::json!({"recipient": name, "fp": name, "resource_id": name, "key_id": name})
                     .as_object()
                     .expect("an object"),
             )
@@ -302,7 +302,8 @@ mod tests {
     }
 
     fn service(known: &[&'static str]) -> Asked {
-        let effort = [("pgp", Effort::Person), ("gcp_kms", Effort::Remote)].into();
+        let effort =
+            [("pgp", Effort::Person), ("gcp_kms", Effort::Remote), ("hckms", Effort::Elsewhere)].into();
         Asked { effort, known: known.to_vec(), ..Asked::default() }
     }
 
@@ -324,6 +325,17 @@ mod tests {
         let service = service(&["g"]);
         assert_eq!(run(&service, &groups, 1, BY_EFFORT), None);
         assert_eq!(service.log(), "slow? g? g!", "the slow one is not waited for");
+    }
+
+    #[test]
+    fn key_services_elsewhere_are_asked_together_once_the_own_servers_failed() {
+        let groups = [group(&["pgp:p", "hckms:h-slow", "hckms:h", "gcp_kms:g-slow", "age:a"])];
+        let known = service(&["g-slow"]);
+        assert_eq!(run(&known, &groups, 1, BY_EFFORT), None);
+        assert_eq!(known.log(), "a? a! g-slow? g-slow!");
+        let known = service(&["h"]);
+        assert_eq!(run(&known, &groups, 1, BY_EFFORT), None);
+        assert_eq!(known.log(), "a? a! g-slow? g-slow! h-slow? h? h!");
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Voice for Terminal<'_> {
     }
 }
 
-/// Returns what is asked for, in words.
+/// Returns what is asked for, in words: who asks comes first, as the key may be called whatever they like.
 fn describe(asked: &Asked) -> String {
-    format!("{} with {} {}, for {}", asked.operation, asked.kind, asked.key, asked.who())
+    format!("{}: {} with {} {}", asked.who(), asked.operation, asked.kind, asked.shown_key())
 }

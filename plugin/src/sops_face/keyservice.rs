@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use selkie::keys::Trust;
 use selkie::keyservice::{Address, Peer};
 
 use super::failure::{Failure, cause};
 use super::grammar::Flag;
 use super::log::{Level, Log};
+use super::services;
 use super::{Action, Command, Context};
 use crate::key_server::{Asked, KeyServerError, Place, Reach, Voice, serve};
-use crate::key_services::{self, KeyServiceOptions};
+use crate::key_services;
 use crate::report::escape;
 
 pub(super) static COMMAND: Command = Command {
@@ -48,9 +48,13 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
              nothing is encrypted, and nobody is asked who they are"
         ));
     }
-    let options = KeyServiceOptions { trust: Trust::All, ..KeyServiceOptions::default() };
-    let services = key_services::of_server(context.session, &options);
-    let voice = Sops { context, log: &log, address: format!("{network}://{address}") };
+    let services = key_services::of_server(context.session, &services::options_for_peers(context));
+    // Where the system was to choose a port, the one that it chose.
+    let shown = match &place.address {
+        chosen @ Address::Tcp { .. } if address.ends_with(":0") => chosen.to_string(),
+        _ => format!("{network}://{address}"),
+    };
+    let voice = Sops { context, log: &log, address: shown };
     serve(place, services, &voice, context.given.switch("prompt")).map_err(|error| failed(error.to_string()))
 }
 
@@ -96,11 +100,11 @@ impl Voice for Sops<'_> {
     fn asks(&self, asked: &Asked) -> bool {
         let session = self.context.session;
         let question = format!(
-            "\nReceived {} request using {} key {} from {}. Respond to request? (y/n): ",
+            "\nReceived {} request using {} key, from {}: {}. Respond to request? (y/n): ",
             asked.operation,
             asked.kind,
-            escape(&asked.key),
-            asked.who()
+            asked.who(),
+            escape(&asked.shown_key())
         );
         loop {
             if session.stdout.write(question.as_bytes()).is_err() {
@@ -121,7 +125,8 @@ impl Voice for Sops<'_> {
     }
 
     fn used(&self, asked: &Asked, how: &str) {
-        let fields = [("key", asked.key.as_str()), ("peer", &asked.who()), ("result", how)];
+        let (who, key) = (asked.who(), asked.shown_key());
+        let fields = [("peer", who.as_str()), ("key", key.as_str()), ("result", how)];
         self.log.say(LOGGER, Level::Info, &format!("{} request", asked.operation), &fields);
     }
 

@@ -13,13 +13,13 @@ use super::document::{Formats, Source};
 use super::failure::{Failure, of_file};
 use super::grammar::Flag;
 use super::log::Level;
-use super::services::Services;
+use super::services::{self, Services};
 use super::updatekeys::Change;
 use super::{Action, Command, Context, flags};
 use crate::audit::Deed;
 use crate::batch::exit_of;
 use crate::exit::Exit;
-use crate::key_services::{self, KeyServiceOptions};
+use crate::key_services;
 use crate::parallel::map_waiting;
 use crate::publish::{
     Arrival, Content, Destination, Destinations, Form, Publication, PublishError, Style, Takes, collisions,
@@ -79,7 +79,7 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
         vec![Named { path, below }]
     };
     let services = Services::of(context)?;
-    let setup = key_services::setup(context.session, &options());
+    let setup = key_services::setup(context.session, &services::options(context));
     let destinations = Destinations::new(setup);
     let (mut ready, mut failures) = (Vec::new(), Vec::new());
     for file in files {
@@ -102,11 +102,6 @@ fn run(context: &Context<'_>) -> Result<(), Failure> {
         }
     }
     all_of(is_folder, failures)
-}
-
-/// As in sops: whatever address a file or a rule names is asked.
-fn options() -> KeyServiceOptions {
-    KeyServiceOptions { trust: selkie::keys::Trust::All, ..KeyServiceOptions::default() }
 }
 
 fn make_ready(

@@ -25,14 +25,10 @@ impl Services {
     /// Returns the services and the order that the flags name.
     pub fn of(context: &Context<'_>) -> Result<Self, Failure> {
         let options = KeyServiceOptions {
-            // As in sops: whatever address a file names is asked.
-            trust: Trust::All,
             local: context.given.switch("enable-local-keyservice"),
             services: addresses(context),
             service_limit: PATIENCE,
-            named: Some(named_addresses(context)),
-            warn: Arc::new(context.log.warner()),
-            ..KeyServiceOptions::default()
+            ..options(context)
         };
         let services = key_services::of_run(context.session, &options);
         Ok(Self { services, order: decryption_order(context)? })
@@ -54,6 +50,21 @@ impl Services {
             true => Err("[no key services provided, cannot update master keys]".to_owned()),
             false => Ok(()),
         }
+    }
+}
+
+/// Returns how what uses keys is set up in a run, with the keys of this machine alone. As in sops, whatever address a
+/// file or a rule names is asked.
+pub(super) fn options(context: &Context<'_>) -> KeyServiceOptions {
+    KeyServiceOptions { trust: Trust::All, ..options_for_peers(context) }
+}
+
+/// Returns the same for keys that others name, whom the user trusts less than files: unlike with sops, they can have
+/// credentials sent only where the user does.
+pub(super) fn options_for_peers(context: &Context<'_>) -> KeyServiceOptions {
+    KeyServiceOptions {
+        named: Some(named_addresses(context)),
+        ..KeyServiceOptions::new(Arc::new(context.log.warner()))
     }
 }
 

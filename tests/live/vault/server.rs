@@ -35,7 +35,11 @@ pub struct Server {
 
 /// Returns the server of this run.
 pub fn shared() -> Result<&'static Server, Failed> {
-    let start = || Server::start().map_err(|failed| failed.message().unwrap_or_default().to_owned());
+    // It cannot choose a port by itself and say which, and somebody may take the one that was free a moment ago.
+    let start = || {
+        let started = Server::start().or_else(|_| Server::start()).or_else(|_| Server::start());
+        started.map_err(|failed| failed.message().unwrap_or_default().to_owned())
+    };
     SHARED.get_or_init(start).as_ref().map_err(|message| format!("there is no OpenBao: {message}").into())
 }
 
@@ -68,7 +72,7 @@ impl Server {
             folder,
             processes: Mutex::new(vec![process]),
         };
-        wait_for(listener)?;
+        server.wait_for("server", listener)?;
         server.furnish()?;
         server.start_proxy(front)?;
         Ok(server)
@@ -101,7 +105,28 @@ impl Server {
         let argument = format!("-config={}", path.display());
         let process = hold(&["proxy", &argument], self.folder.path())?;
         self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
-        wait_for(front)
+        self.wait_for("proxy", front)
+    }
+
+    /// Waits until one of the processes has begun to listen, and a little, as it listens before it is ready.
+    fn wait_for(&self, what: &str, address: SocketAddr) -> Result<(), Failed> {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let log = fs::read_to_string(self.folder.path().join(format!("{what}.log")))?;
+            // Whoever took its port listens as well.
+            if log.contains("address already in use") {
+                return Err(format!("somebody else listens at {address}").into());
+            }
+            if log.contains(" started!") && TcpStream::connect(address).is_ok() {
+                break;
+            }
+            if Instant::now() > end {
+                return Err(format!("nobody listens at {address}").into());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        thread::sleep(Duration::from_millis(1000));
+        Ok(())
     }
 
     /// Runs the command line of OpenBao as its administrator, and returns what it prints.
@@ -141,19 +166,6 @@ fn hold(arguments: &[&str], home: &Path) -> Result<Child, Failed> {
 
 fn free_address() -> Result<SocketAddr, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
-/// Waits until somebody listens, and a little, as a server listens before it is ready.
-fn wait_for(address: SocketAddr) -> Result<(), Failed> {
-    let end = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(address).is_err() {
-        if Instant::now() > end {
-            return Err(format!("nobody listens at {address}").into());
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    thread::sleep(Duration::from_millis(1000));
-    Ok(())
 }
 
 static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
