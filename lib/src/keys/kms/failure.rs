@@ -47,7 +47,7 @@ impl Asked {
             SdkError::DispatchFailure(failure) if failure.is_io() => {
                 let text = format!("{} cannot be reached: {}", self.server(), line(last));
                 ServiceError::new(Cause::Unreachable, text).with_remedy(
-                    "check the network, the region of the key, and AWS_ENDPOINT_URL if it is set",
+                    format!("check the network, the region in {}, and AWS_ENDPOINT_URL if it is set", self.arn),
                 )
             }
             SdkError::ResponseError(_) => self.answer(last),
