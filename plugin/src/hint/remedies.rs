@@ -52,9 +52,9 @@ fn in_general(key: &MasterKey, error: &KeyError) -> Option<&'static str> {
         Cause::Ciphertext => {
             Some("see with `git log -p FILE` whether the data key (`enc`) of the key was changed")
         }
-        Cause::Answer => {
-            Some("see what listens at the address: variables that name an endpoint or a proxy may lead elsewhere")
-        }
+        Cause::Answer => Some(
+            "see what listens at the address: variables that name an endpoint or a proxy may lead elsewhere",
+        ),
         Cause::Key => Some("check the name of the key in the file and in .sops.yaml"),
         _ => None,
     }

@@ -164,7 +164,10 @@ impl Holder for PgpKeys {
         match self.secrets.iter().find(|secret| secret.fingerprint() == known.fingerprint()) {
             Some(secret) => exported::is_any_locked(secret).then(|| Lack {
                 what: None,
-                remedy: Some(format!("put the passphrase of the key into a file, and set {} to it", named::PASSPHRASE)),
+                remedy: Some(format!(
+                    "put the passphrase of the key into a file, and set {} to it",
+                    named::PASSPHRASE
+                )),
             }),
             None => Some(Lack {
                 what: Some(format!("of the key, {sources} holds the public key only")),
@@ -365,8 +368,11 @@ mod tests {
 
     /// Returns what is said if there is nothing but a file with keys.
     fn lack(case: &Case, exported: &[u8], passphrase: Option<&str>) -> (String, String) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (this, text) = (std::process::id(), passphrase.unwrap_or("none"));
+        let unique = format!("selkie-pgp-{this}-{text}-{}", exported.len());
+        let folder = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = |name: &str| folder.join(name).display().to_string();
         std::fs::write(path("key.asc"), exported).expect("it is written");
         std::fs::write(path("passphrase"), passphrase.unwrap_or_default()).expect("it is written");
         let (file, passphrase) = (path("key.asc"), passphrase.map(|_| path("passphrase")));
@@ -377,7 +383,8 @@ mod tests {
             _ => None,
         });
         let answer = block_on(pgp::PgpService::from_setup(&setup).unwrap(&case.key()));
-        match answer.expect("an OpenPGP key").expect_err("a key is missing") {
+        std::fs::remove_dir_all(&folder).expect("it is removed");
+        match answer.expect("an OpenPGP key").err().expect("a key is missing") {
             KeyError::Service(error) => (error.detail, error.remedy.unwrap_or_default()),
             error => panic!("{error:?}"),
         }

@@ -76,7 +76,10 @@ pub fn unlock(key: &mut SignedSecretKey, passphrase: Option<&SecretBytes>) -> Re
 pub fn is_any_locked(key: &SignedSecretKey) -> bool {
     let primary = &key.primary_key;
     is_locked(primary.secret_params(), primary.algorithm())
-        || key.secret_subkeys.iter().any(|subkey| is_locked(subkey.key.secret_params(), subkey.key.algorithm()))
+        || key
+            .secret_subkeys
+            .iter()
+            .any(|subkey| is_locked(subkey.key.secret_params(), subkey.key.algorithm()))
 }
 
 /// Returns the fingerprint of a key, as people and gpg write it.
