@@ -225,7 +225,10 @@ pub fn is_shallow(folder: &Path) -> bool {
 /// # Errors
 /// If it cannot tell.
 pub fn said(folder: &Path, arguments: &[&str], what: &str) -> Result<Vec<u8>, Failure> {
-    let output = git(folder, arguments).map_err(Failure::io("read", what))?;
+    let output = git(folder, arguments).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::Check("the program git was not found".to_owned()),
+        _ => Failure::io("read", what)(error),
+    })?;
     if output.status.success() {
         return Ok(output.stdout);
     }

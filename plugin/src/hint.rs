@@ -1,5 +1,7 @@
 //! What may help after a failure, with the command or flag to use.
 
+mod remedies;
+
 use std::collections::BTreeMap;
 
 use selkie::format::{ParseErrorKind, WriteError};
@@ -9,12 +11,12 @@ use selkie::sealed::{
     SecretFileError, UnsealError, ValueError,
 };
 use selkie::sops::config::ConfigErrorKind;
-use selkie::sops::{KeyFailure, MetadataError, OpenError, RecoverError, SealError, SelectorError, WrapError};
+use selkie::sops::{MetadataError, OpenError, SealError, SelectorError, WrapError};
 
 use crate::cluster::{Asked, ClusterError};
 use crate::config_file::ConfigFileError;
 use crate::editor::EditError;
-use crate::failure::{Failure, identity_reports};
+use crate::failure::Failure;
 use crate::files;
 use crate::json_value::JsonValueError;
 use crate::key_server::KeyServerError;
@@ -66,7 +68,8 @@ pub fn hint(failure: &Failure) -> Option<String> {
         }
         Failure::LockOutUnknown(error) => {
             let rest = "pass --lock-out to go on without this check";
-            return Some(format!("{}; or {rest}", recover_hint(error)));
+            let remedies = remedies::of_recovery(error).map(|remedies| format!("{remedies}; or "));
+            return Some(remedies.unwrap_or_default() + rest);
         }
         Failure::Misspelled { .. } => "sops passes over such a field; correct it, or take it out",
         Failure::NoConfig => {
@@ -93,7 +96,7 @@ pub fn hint(failure: &Failure) -> Option<String> {
         Failure::Parse(error) => return parse_hint(&error.kind),
         Failure::Path { .. } => r#"write data.password, items[0].name or data["tls.crt"]"#,
         Failure::Publish(error) => return error.hint(),
-        Failure::Recover(error) => return Some(recover_hint(error)),
+        Failure::Recover(error) => return remedies::of_recovery(error),
         Failure::Scheme(error) => return scheme_hint(error),
         Failure::NoSecret => "only Secrets are sealed: `kubectl seal encrypt` encrypts other files",
         Failure::Seal(error) => return seal_hint(error),
@@ -339,40 +342,6 @@ fn parse_hint(kind: &ParseErrorKind) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn recover_hint(error: &RecoverError) -> String {
-    let failures = error.groups.iter().flat_map(|group| &group.failures);
-    let remedies = remedies(failures);
-    if identity_reports(error).next().is_none() && !remedies.is_empty() {
-        return remedies.join("; ");
-    }
-    remedies.into_iter().chain([identity_hint(error)]).collect::<Vec<_>>().join("; or ")
-}
-
-/// Returns what the services say that can be done, each once.
-fn remedies<'a>(failures: impl IntoIterator<Item = &'a KeyFailure>) -> Vec<&'a str> {
-    let mut remedies = Vec::new();
-    let causes = failures.into_iter().flat_map(|failure| &failure.causes);
-    for remedy in causes.filter_map(|(_, cause)| cause.remedy()) {
-        if !remedies.contains(&remedy) {
-            remedies.push(remedy);
-        }
-    }
-    remedies
-}
-
-fn identity_hint(error: &RecoverError) -> &'static str {
-    let mut reports = identity_reports(error).peekable();
-    if identity_reports(error).any(|report| !report.problems.is_empty()) {
-        "mend what is said of the identities above, or name others with --identity FILE or \
-         SOPS_AGE_KEY_FILE"
-    } else if reports.peek().is_some() && reports.all(|report| report.tried.is_empty()) {
-        "no identity was found: set SOPS_AGE_KEY_FILE, or pass --identity FILE"
-    } else {
-        "set SOPS_AGE_KEY_FILE, or pass --identity FILE; or ask someone who can read the file to add \
-         your recipient to .sops.yaml and run `kubectl seal updatekeys`"
-    }
-}
-
 fn seal_hint(error: &SealError) -> Option<String> {
     let hint = match error {
         SealError::NothingSelected { .. } => {
@@ -434,7 +403,7 @@ fn wrap_hint(error: &WrapError) -> Option<String> {
     let hint = match error {
         WrapError::EmptyGroup | WrapError::NoGroups => "name keys in .sops.yaml, or with --age age1…",
         WrapError::Keys(failures) => {
-            let remedies = remedies(failures);
+            let remedies = remedies::of_keys(failures);
             return (!remedies.is_empty()).then(|| remedies.join("; "));
         }
         WrapError::Threshold(_) => "a threshold is at least 2 and at most the number of key groups",

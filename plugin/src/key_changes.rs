@@ -62,6 +62,12 @@ impl KeyChanges {
         self.groups.iter().flatten().any(|(change, _)| *change == Change::Removed)
     }
 
+    /// Returns whether more groups are needed than before.
+    #[must_use]
+    pub const fn raises(&self) -> bool {
+        self.needed.1 > self.needed.0
+    }
+
     /// Returns whether the file may be kept from somebody who could read it: a key is gone, or another number of groups is
     /// needed.
     #[must_use]

@@ -6,6 +6,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use selkie::keys::{KEY_KINDS, KeyGroup, KeyKind, KeyParseError, MasterKey};
 use selkie::sops::{Selector, SelectorError};
 
+use crate::failure::Failure;
+
 /// Flags that name master keys: `--age`, `--pgp` and so on, behind the prefix of `P`.
 #[derive(Clone, Debug)]
 pub struct KeyFlags<P: Prefix> {
@@ -74,6 +76,25 @@ impl<P: Prefix> KeyFlags<P> {
         }
         group.0.sort_by_key(|key| key.kind().rule_rank);
         Ok(group)
+    }
+
+    /// Makes sure that every setting is for a key that is named.
+    ///
+    /// # Errors
+    /// If one is not: nothing would come of it.
+    pub fn check_options(&self) -> Result<(), Failure> {
+        let is_named = |kind: &KeyKind| {
+            self.keys.iter().any(|(known, texts)| known.name == kind.name && !texts.is_empty())
+        };
+        match self.options.iter().find(|(kind, ..)| !is_named(kind)) {
+            None => Ok(()),
+            Some((kind, flag, _)) => Err(Failure::Usage(format!(
+                "--{flag} is for {} keys, and --{}{} names none",
+                kind.name,
+                P::TEXT,
+                kind.flag
+            ))),
+        }
     }
 
     /// Returns whether any key is named.
@@ -233,6 +254,18 @@ mod tests {
         let flags: KeyFlags<Remove> = parse(&["--rm-pgp", "A"]);
         assert!(!flags.is_empty());
         assert!(parse::<KeyFlags<Remove>>(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_setting_needs_a_key() {
+        let flags: KeyFlags<Plain> = parse(&["--age", "a", "--encryption-context", "a:b"]);
+        let error = flags.check_options().expect_err("there is no such key").to_string();
+        assert!(error.contains("--encryption-context is for kms keys, and --kms names none"), "{error}");
+        let flags: KeyFlags<Add> = parse(&["--aws-profile", "x"]);
+        assert!(flags.check_options().is_err());
+        let flags: KeyFlags<Add> =
+            parse(&["--aws-profile", "x", "--add-kms", "arn:aws:kms:us-west-2:1:key/a"]);
+        assert!(flags.check_options().is_ok());
     }
 
     #[test]

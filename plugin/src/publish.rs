@@ -39,6 +39,15 @@ pub trait Destination: Send + Sync {
     /// Returns the address of what is published under a name, as people know it.
     fn address(&self, name: &str) -> String;
 
+    /// Makes sure that something could be sent under a name, as far as that is known without sending anything.
+    ///
+    /// # Errors
+    /// If nothing would be sent.
+    fn check(&self, name: &str) -> Result<(), ServiceError> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Publishes under a name: all of it, or nothing.
     fn put<'a>(&'a self, name: &'a str, content: &'a SecretBytes) -> PutFuture<'a>;
 }
@@ -194,6 +203,17 @@ impl Publication {
     #[must_use]
     pub fn address(&self) -> String {
         self.destination.address(&self.name)
+    }
+
+    /// Makes sure that the document could be sent, as far as that is known without sending anything.
+    ///
+    /// # Errors
+    /// If it would not be sent.
+    pub fn check(self) -> Result<Self, PublishError> {
+        match self.destination.check(&self.name) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(PublishError::Service { address: self.address(), error }),
+        }
     }
 
     /// Publishes the document.

@@ -111,6 +111,7 @@ impl SettingsFlags {
     /// # Errors
     /// If nothing names keys, or what does cannot be read.
     pub fn resolve(&self, context: &Context<'_>, file: Option<&Path>) -> Result<Settings, Failure> {
+        self.keys.check_options()?;
         let mut settings = if self.keys.is_empty() {
             of_rule_or_environment(context, file)?
         } else {

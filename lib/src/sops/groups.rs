@@ -181,7 +181,9 @@ impl fmt::Display for FailedKeys<'_> {
             if failure.causes.is_empty() {
                 formatter.write_str(": no key service handles this kind of key")?;
             }
-            failure.causes.iter().try_for_each(|(_, error)| write!(formatter, ": {error}"))?;
+            for (index, (_, error)) in failure.causes.iter().enumerate() {
+                write!(formatter, "{}{error}", if index == 0 { ": " } else { "; " })?;
+            }
         }
         Ok(())
     }
@@ -231,6 +233,15 @@ mod tests {
         let mut groups = [KeyGroup(MasterKey::parse_list(&azure_kv::KIND, keys).expect("keys"))];
         block_on(wrap(&key, &mut groups, 0, &[&Newest], "", &mut rng))?;
         Ok(groups[0].0.iter().map(|key| format!("{key}: {}", key.wrapped())).collect())
+    }
+
+    #[test]
+    fn causes_of_several_services_stand_side_by_side() {
+        let key = MasterKey::parse_list(&azure_kv::KIND, "https://v/keys/k/1").expect("a key").remove(0);
+        let cause = |name: &str| (name.to_owned(), ServiceError::new(Cause::Denied, name).into());
+        let failure = KeyFailure { key, causes: vec![cause("here: no"), cause("there: no")] };
+        let text = WrapError::Keys(vec![failure]).to_string();
+        assert!(text.ends_with("azure_kv https://v/keys/k/1: here: no; there: no"), "{text}");
     }
 
     #[test]

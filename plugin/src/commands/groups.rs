@@ -103,6 +103,7 @@ Examples:
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     match &args.action {
         Action::Add(add) => {
+            add.keys.check_options()?;
             let group = add.keys.group()?;
             context.named.note_keys(&group.0);
             if group.0.is_empty() {

@@ -153,7 +153,7 @@ fn make_ready(
         sealing::metadata_of(&document.tree()?)?;
         let bytes = SecretBytes::from(document.source.expose_secret());
         let content = Content { bytes, form: Form::AsItIs };
-        let publication = Publication { destination, name, content };
+        let publication = Publication { destination, name, content }.check()?;
         return Ok(Planned { publication, changes: None, config: config.path.clone(), position, line });
     }
     let unlocked = document.unlock(context, MacCheck::Require)?;
@@ -166,7 +166,7 @@ fn make_ready(
     let changes = of_rule.filter(|_| content.form == Form::Recreated).map(|metadata| {
         KeyChanges::between(unlocked.opened.metadata(), &metadata.groups, metadata.shamir_threshold)
     });
-    let publication = Publication { destination, name, content };
+    let publication = Publication { destination, name, content }.check()?;
     Ok(Planned { publication, changes, config: config.path.clone(), position, line })
 }
 

@@ -66,6 +66,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     if args.rule && !(args.add.is_empty() && args.remove.is_empty()) {
         return Err(Failure::Usage("--rule names the keys; leave out the others".to_owned()));
     }
+    args.add.check_options()?;
     let staleness = args.stale.map(|span| Staleness::read(context, span, &args.files)).transpose()?;
     Ok(batch::run(context, &targets, |target| rotate(args, staleness.as_ref(), context, target)))
 }

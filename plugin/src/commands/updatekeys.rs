@@ -82,6 +82,15 @@ struct Change {
     other_rule: Option<Source>,
 }
 
+/// Who knows data keys that were kept.
+#[derive(Default)]
+struct Knowing {
+    /// Somebody who lost a key.
+    removed: AtomicBool,
+    /// Somebody who has keys of too few groups now.
+    raised: AtomicBool,
+}
+
 /// Plans, asks, and changes.
 ///
 /// # Errors
@@ -110,12 +119,16 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     if pending > 0 && !args.yes && !confirm(context, pending)? {
         return Err(Failure::Refused);
     }
-    let knows = AtomicBool::new(false);
+    let knows = Knowing::default();
     let work: Vec<_> = targets.iter().zip(plans).collect();
     let results = batch::map(context, work, |(target, plan)| apply(args, context, target, plan?, &knows));
     let exit = batch::report(context, &targets, &results);
-    if knows.into_inner() {
+    if knows.removed.into_inner() {
         context.report.note("whoever lost a key still knows the data keys: see `kubectl seal rotate`");
+    } else if knows.raised.into_inner() {
+        context.report.note(
+            "whoever could read the files with fewer groups still knows the data keys: see `kubectl seal rotate`",
+        );
     }
     Ok(exit)
 }
@@ -183,7 +196,7 @@ fn apply(
     context: &Context<'_>,
     target: &Target,
     plan: Plan,
-    knows: &AtomicBool,
+    knows: &Knowing,
 ) -> Result<Outcome, Failure> {
     let change = match plan {
         Plan::Change(change) => change,
@@ -192,11 +205,14 @@ fn apply(
     };
     let _turn = document::turn(context, target);
     let Some(change) = up_to_date(args, context, target, *change)? else { return Ok(Outcome::Unchanged) };
-    let (fate, removes) = (change.fate, change.changes.removes());
+    let (fate, removes, raises) = (change.fate, change.changes.removes(), change.changes.raises());
     let rekeyed =
         rekey(context, target.path(), (change.format, change.tree), change.wanted, fate, args.lock_out)?;
     document::replace(context, target.path().unwrap_or(Path::new("")), &change.source, &rekeyed.text)?;
-    knows.fetch_or(removes && fate == DataKeyFate::Kept, Ordering::Relaxed);
+    if fate == DataKeyFate::Kept {
+        knows.removed.fetch_or(removes, Ordering::Relaxed);
+        knows.raised.fetch_or(raises, Ordering::Relaxed);
+    }
     Ok(Outcome::Done("updated", rekeyed.detail(fate)))
 }
 

@@ -53,6 +53,11 @@ impl Destination for Store {
         format!("{}/v1/{}", shown(&self.address).trim_end_matches('/'), self.place.of(name))
     }
 
+    fn check(&self, name: &str) -> Result<(), ServiceError> {
+        let path = self.place.of(name);
+        self.client.check(&self.address, &path).map_err(|error| self.place.explain(error))
+    }
+
     fn put<'a>(&'a self, name: &'a str, content: &'a SecretBytes) -> PutFuture<'a> {
         let path = self.place.of(name);
         Box::pin(async move {
@@ -61,9 +66,14 @@ impl Destination for Store {
                 Ok(_) => None,
                 // Who may write need not be allowed to read.
                 Err(KeyError::Service(error)) if error.cause == Cause::Denied => Some(error.detail),
+                Err(KeyError::Service(error)) => return Err(self.place.explain(error).into()),
                 Err(error) => return Err(error),
             };
-            self.client.write(&self.address, &path, self.place.body(content)).await?;
+            let written = self.client.write(&self.address, &path, self.place.body(content)).await;
+            written.map_err(|error| match error {
+                KeyError::Service(error) => self.place.explain(error).into(),
+                error => error,
+            })?;
             Ok(unseen.map_or(Arrival::Put, Arrival::PutUnseen))
         })
     }
@@ -75,6 +85,23 @@ impl Place {
         let parts = [mount, if has_versions { "data" } else { "" }, path];
         let parts = parts.iter().flat_map(|part| part.split('/')).filter(|part| !part.is_empty());
         Self { front: parts.map(|part| format!("{part}/")).collect(), has_versions }
+    }
+
+    /// Says what can be done about an error, where that is a matter of the rule.
+    fn explain(&self, error: ServiceError) -> ServiceError {
+        let says = |text: &str| error.detail.to_lowercase().contains(text);
+        let remedy = if says("no path of vault") {
+            "correct vault_path and vault_kv_mount_name in the destination rule, or rename the file"
+        } else if !self.has_versions && (says("versioned k/v") || error.cause == Cause::Key) {
+            "the mount may be one of version 2: see vault_kv_version in the destination rule, and \
+             `vault secrets list -detailed`"
+        } else if error.cause == Cause::Key {
+            "see whether the mount is there and which version it has, with `vault secrets list -detailed`: \
+             vault_kv_mount_name and vault_kv_version in the destination rule name them"
+        } else {
+            return error;
+        };
+        error.with_remedy(remedy)
     }
 
     /// Returns the path of a secret.
@@ -154,6 +181,33 @@ mod tests {
         assert_eq!(place("secret/", "app/", 2), "secret/data/app/a/b.yaml");
         assert_eq!(place("/team/kv", "/app//x", 2), "team/kv/data/app/x/a/b.yaml");
         assert_eq!(place("kv1", "app", 1), "kv1/app/a/b.yaml");
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_found_before() {
+        let check = |allowlist: &str, path: &str| {
+            let allowlist = allowlist.to_owned();
+            let setup = KeySetup::new(move |name| match name {
+                "VAULT_ADDR" => Some("http://127.0.0.1:9".to_owned()),
+                "SOPS_HC_VAULT_ALLOWLIST" => Some(allowlist.clone()).filter(|list| !list.is_empty()),
+                _ => None,
+            });
+            let address = String::new();
+            let target = Target::Vault { address, mount: "secret".into(), path: path.into(), version: 2 };
+            connect(&target, &setup).expect("a store").expect("an address").check("a.yaml")
+        };
+        assert_eq!(check("", "app"), Ok(()));
+        assert!(check("none", "app").is_err_and(|error| error.cause == Cause::Untrusted));
+        let remedy = check("", "../../sys/").err().and_then(|error| error.remedy).unwrap_or_default();
+        assert!(remedy.contains("vault_path"), "{remedy}");
+    }
+
+    #[test]
+    fn another_version_of_the_store_is_thought_of() {
+        let error = || ServiceError::new(Cause::Other, "Invalid path for a versioned K/V secrets engine");
+        let remedy = |version| Place::new("m", "p", version).explain(error()).remedy.unwrap_or_default();
+        assert!(remedy(1).contains("vault_kv_version"));
+        assert_eq!(remedy(2), "");
     }
 
     #[test]

@@ -45,6 +45,14 @@ impl Client {
         Self(Arc::new(Inner { setup: setup.clone(), connections: Default::default() }))
     }
 
+    /// Makes sure that a request for `path` of the server at `address` would be sent. Nothing is sent.
+    ///
+    /// # Errors
+    /// If the address is not one that a token may be sent to, or the path is none.
+    pub fn check(&self, address: &str, path: &str) -> Result<(), ServiceError> {
+        self.0.server(address)?.0.url(path).map(drop)
+    }
+
     /// Returns what is at `path` of the server at `address`, or `None` if there is nothing. The path is that of the
     /// interface, without its version: `secret/data/NAME` for the second version of a store of keys and values.
     ///
@@ -106,16 +114,7 @@ impl Request {
 
 impl Inner {
     async fn send(&self, request: Request) -> Result<Option<Answer>, ServiceError> {
-        let mut server = Server::parse(&request.address)?;
-        let connections = self.connections(&server)?;
-        match &connections.settings.agent {
-            None => admit(&self.setup, &server)?,
-            Some(agent) => {
-                admit_by_agent(&self.setup, &server)?;
-                server = Server::parse_agent(agent)?;
-                warn_of_listeners(&self.setup, &server);
-            }
-        }
+        let (mut server, connections) = self.server(&request.address)?;
         let token = connections.token()?;
         let token = token.as_ref().map(|token| token.as_str());
         let mut url = server.url(&request.path)?;
@@ -144,6 +143,21 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Returns the server that is asked for one at an address, if a token may be sent there.
+    fn server(&self, address: &str) -> Result<(Server, &Connections), ServiceError> {
+        let mut server = Server::parse(address)?;
+        let connections = self.connections(&server)?;
+        match &connections.settings.agent {
+            None => admit(&self.setup, &server)?,
+            Some(agent) => {
+                admit_by_agent(&self.setup, &server)?;
+                server = Server::parse_agent(agent)?;
+                warn_of_listeners(&self.setup, &server);
+            }
+        }
+        Ok((server, connections))
     }
 
     fn connections(&self, server: &Server) -> Result<&Connections, ServiceError> {

@@ -46,9 +46,10 @@ impl Asked {
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.timed_out(last),
             SdkError::DispatchFailure(failure) if failure.is_io() => {
                 let text = format!("{} cannot be reached: {}", self.server(), said(last));
-                ServiceError::new(Cause::Unreachable, text).with_remedy(
-                    "check the network, the region of the key, and AWS_ENDPOINT_URL if it is set",
-                )
+                ServiceError::new(Cause::Unreachable, text).with_remedy(format!(
+                    "check the network, the region in {}, and AWS_ENDPOINT_URL if it is set",
+                    self.arn
+                ))
             }
             SdkError::ResponseError(_) => self.answer(last),
             _ => ServiceError::new(Cause::Other, format!("{} was not asked: {}", self.server(), said(last))),

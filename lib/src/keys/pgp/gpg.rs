@@ -22,6 +22,8 @@ use process::Process;
 pub struct Gpg {
     process: Process,
     limit: Duration,
+    /// How long decrypting may take, if nobody at a terminal ends it.
+    asking_limit: Option<Duration>,
     wrapping: Semaphore,
     unwrapping: Semaphore,
 }
@@ -40,6 +42,7 @@ impl Gpg {
         Self {
             process: Process { program: program.to_owned(), environment: Vec::new() },
             limit: LIMIT,
+            asking_limit: None,
             wrapping: Semaphore::new(WRAPPING_AT_ONCE),
             unwrapping: Semaphore::new(1),
         }
@@ -47,6 +50,10 @@ impl Gpg {
 
     /// Returns what runs the program that `SOPS_GPG_EXEC` names, or `gpg`, with what else it reads from the
     /// environment.
+    ///
+    /// Whoever is asked for a passphrase or a card may take their time. Without a terminal, which is without `GPG_TTY`,
+    /// nobody may be there: a program that takes longer than five minutes is ended then, or one that takes longer than
+    /// the limit of `setup`, where that is not the one that requests have by themselves.
     #[must_use]
     pub fn from_setup(setup: &KeySetup) -> Self {
         let program = setup.variable("SOPS_GPG_EXEC");
@@ -59,6 +66,10 @@ impl Gpg {
         #[cfg(feature = "remote")]
         {
             gpg.limit = setup.remote.limit();
+        }
+        if setup.variable("GPG_TTY").is_none() {
+            let is_chosen = gpg.limit != LIMIT;
+            gpg.asking_limit = Some(if is_chosen { gpg.limit } else { ASKING_LIMIT });
         }
         gpg
     }
@@ -110,8 +121,7 @@ impl Gpg {
         }
         // One question at a time: an agent that asks does not wait long for its own turn.
         let _turn = self.unwrapping.acquire().await.map_err(|_| broken())?;
-        // No limit: whoever is asked may take their time, and the agent has a limit of its own.
-        Ok(self.run(Operation::Decrypt, &["-d"], key.wrapped().into(), None).await?)
+        Ok(self.run(Operation::Decrypt, &["-d"], key.wrapped().into(), self.asking_limit).await?)
     }
 
     /// Runs the program on a thread of its own, and returns what it wrote.
@@ -174,6 +184,9 @@ const WRAPPING_AT_ONCE: usize = 4;
 
 /// How long it may take to encrypt, which asks nobody.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long it may take to decrypt, where nobody may be there who is asked.
+const ASKING_LIMIT: Duration = Duration::from_secs(300);
 
 /// Far more than a message to hundreds of recipients takes.
 const MAX_WRAPPED_LENGTH: usize = 1 << 18;

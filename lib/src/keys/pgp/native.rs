@@ -12,7 +12,7 @@ use ::pgp::composed::{SignedPublicKey, SignedSecretKey};
 use ::pgp::types::KeyDetails;
 
 use super::fingerprint::Fingerprint;
-use super::service::Holder;
+use super::service::{Holder, Lack, Purpose};
 use crate::keys::{Cause, Effort, KeyError, KeyFuture, MasterKey, ServiceError};
 use crate::secret::SecretBytes;
 pub(super) use named::Named;
@@ -24,6 +24,8 @@ pub struct PgpKeys {
     certificates: Vec<SignedPublicKey>,
     secrets: Vec<SignedSecretKey>,
     problems: Vec<String>,
+    /// What was read, for people.
+    sources: Vec<String>,
     clock: fn() -> SystemTime,
 }
 
@@ -52,7 +54,13 @@ impl PgpKeys {
     /// Returns no keys.
     #[must_use]
     pub fn new() -> Self {
-        Self { certificates: Vec::new(), secrets: Vec::new(), problems: Vec::new(), clock: SystemTime::now }
+        Self {
+            certificates: Vec::new(),
+            secrets: Vec::new(),
+            problems: Vec::new(),
+            sources: Vec::new(),
+            clock: SystemTime::now,
+        }
     }
 
     /// Says what time it is, for keys that expire.
@@ -166,6 +174,33 @@ impl Holder for PgpKeys {
 
     fn problems(&self) -> &[String] {
         &self.problems
+    }
+
+    fn lack(&self, key: &MasterKey, purpose: Purpose) -> Option<Lack> {
+        let wanted = Fingerprint::parse(key.field("fp")).ok().filter(|_| !self.sources.is_empty())?;
+        let sources = self.sources.join(", ");
+        let Some(known) = self.certificates.iter().find(|known| selection::is_named(known, &wanted)) else {
+            return Some(Lack { what: Some(format!("the key is not in {sources}")), remedy: None });
+        };
+        if purpose == Purpose::Wrap {
+            return None;
+        }
+        match self.secrets.iter().find(|secret| secret.fingerprint() == known.fingerprint()) {
+            Some(secret) => exported::is_any_locked(secret).then(|| Lack {
+                what: None,
+                remedy: Some(format!(
+                    "put the passphrase of the key into a file, and set {} to it",
+                    named::PASSPHRASE
+                )),
+            }),
+            None => Some(Lack {
+                what: Some(format!("of the key, {sources} holds the public key only")),
+                remedy: Some(format!(
+                    "where the secret key is, export it with `gpg --export-secret-subkeys --armor {}`",
+                    exported::name(known)
+                )),
+            }),
+        }
     }
 }
 
@@ -358,6 +393,56 @@ mod tests {
         let expected =
             "the wrapped data key is malformed: it is not protected against changes (it has no MDC)";
         assert_eq!(error.as_deref(), Some(expected));
+    }
+
+    /// Returns what is said if there is nothing but a file with keys.
+    fn lack(case: &Case, exported: &[u8], passphrase: Option<&str>) -> (String, String) {
+        let (this, text) = (std::process::id(), passphrase.unwrap_or("none"));
+        let unique = format!("selkie-pgp-{this}-{text}-{}", exported.len());
+        let folder = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = |name: &str| folder.join(name).display().to_string();
+        std::fs::write(path("key.asc"), exported).expect("it is written");
+        std::fs::write(path("passphrase"), passphrase.unwrap_or_default()).expect("it is written");
+        let (file, passphrase) = (path("key.asc"), passphrase.map(|_| path("passphrase")));
+        let setup = crate::keys::KeySetup::new(move |name| match name {
+            "SELKIE_PGP_KEY_FILE" => Some(file.clone()),
+            "SELKIE_PGP_PASSPHRASE_FILE" => passphrase.clone(),
+            "SOPS_GPG_EXEC" => Some("/nonexistent/gpg".to_owned()),
+            _ => None,
+        });
+        let answer = block_on(pgp::PgpService::from_setup(&setup).unwrap(&case.key()));
+        std::fs::remove_dir_all(&folder).expect("it is removed");
+        match answer.expect("an OpenPGP key").err().expect("a key is missing") {
+            KeyError::Service(error) => (error.detail, error.remedy.unwrap_or_default()),
+            error => panic!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_locked_key_asks_for_its_passphrase() {
+        let case = Case::named("passphrase");
+        for (passphrase, expected) in [(None, "which is not given"), (Some("wrong"), "is not that of")] {
+            let (detail, remedy) = lack(&case, case.keys.expose_secret(), passphrase);
+            assert!(detail.contains(expected), "{detail}");
+            assert!(remedy.contains("SELKIE_PGP_PASSPHRASE_FILE"), "{remedy}");
+            assert!(!remedy.contains("GnuPG"), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn a_public_key_alone_is_called_so() {
+        let case = Case::named("rsa");
+        let public = case.keys().certificates[0].to_armored_bytes(::pgp::composed::ArmorOptions::default());
+        let (detail, remedy) = lack(&case, &public.expect("it is written"), None);
+        assert!(detail.ends_with("key.asc holds the public key only"), "{detail}");
+        assert!(remedy.contains("gpg --export-secret-subkeys"), "{remedy}");
+    }
+
+    #[test]
+    fn files_without_the_key_are_named() {
+        let (detail, _) = lack(&Case::named("rsa"), Case::named("cv25519").keys.expose_secret(), None);
+        assert!(detail.contains("the key is not in ") && detail.ends_with("key.asc"), "{detail}");
     }
 
     #[test]

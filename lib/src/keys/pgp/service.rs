@@ -30,6 +30,28 @@ pub(super) trait Holder: Send + Sync {
     fn problems(&self) -> &[String] {
         &[]
     }
+
+    /// Returns what keeps a key from being used, and what people can do about it, if that is known.
+    fn lack(&self, key: &MasterKey, purpose: Purpose) -> Option<Lack> {
+        let _ = (key, purpose);
+        None
+    }
+}
+
+/// What a key is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Wrap,
+    Unwrap,
+}
+
+/// What keeps a key from being used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// What it is, if the problems do not say so.
+    pub what: Option<String>,
+    /// What people can do about it.
+    pub remedy: Option<String>,
 }
 
 impl PgpService {
@@ -76,27 +98,40 @@ impl PgpService {
     async fn wrap_for(&self, key: &MasterKey, secret: &SecretBytes) -> Result<String, KeyError> {
         for holder in &self.holders {
             if let Some(answer) = holder.wrap(key, secret).await {
-                return answer.map_err(|error| self.explain(error));
+                return answer.map_err(|error| self.explain(key, Purpose::Wrap, error));
             }
         }
-        Err(self.explain(nobody("the key is not among those that were given")))
+        Err(self.explain(key, Purpose::Wrap, nobody("the key is not among those that were given")))
     }
 
     async fn unwrap_of(&self, key: &MasterKey) -> Result<SecretBytes, KeyError> {
         for holder in &self.holders {
             if let Some(answer) = holder.unwrap(key).await {
-                return answer.map_err(|error| self.explain(error));
+                return answer.map_err(|error| self.explain(key, Purpose::Unwrap, error));
             }
         }
-        Err(self.explain(nobody("none of the secret keys that were given fits")))
+        Err(self.explain(key, Purpose::Unwrap, nobody("none of the secret keys that were given fits")))
     }
 
-    /// Adds why keys are missing to an error that may come from that.
-    fn explain(&self, error: KeyError) -> KeyError {
+    /// Adds why a key is missing, and what can be done about that, to an error that may come from it.
+    fn explain(&self, key: &MasterKey, purpose: Purpose, error: KeyError) -> KeyError {
         match error {
             KeyError::Service(mut error) if MISSING.contains(&error.cause) => {
-                for problem in self.holders.iter().flat_map(|holder| holder.problems()) {
-                    error.detail = format!("{}; {problem}", error.detail);
+                for holder in &self.holders {
+                    let lack = holder.lack(key, purpose);
+                    let what = lack.as_ref().and_then(|lack| lack.what.as_ref());
+                    for problem in what.into_iter().chain(holder.problems()) {
+                        error.detail = format!("{}; {problem}", error.detail);
+                    }
+                    let remedy = lack.and_then(|lack| lack.remedy);
+                    error.remedy = match (remedy, error.remedy) {
+                        // Who names files need not have the program.
+                        (Some(remedy), Some(other)) if error.cause != Cause::Unreachable => {
+                            Some(format!("{remedy}; or {other}"))
+                        }
+                        (Some(remedy), _) => Some(remedy),
+                        (None, other) => other,
+                    };
                 }
                 error.into()
             }

@@ -46,6 +46,7 @@ Examples:
 pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let output = args.output.as_deref();
     refuse_present(context, output)?;
+    args.recipients.check_options()?;
     let group = args.recipients.group()?;
     // What is only saved is not used.
     let backup = args.controller.sealing_keys(context, SmallKeys::Allow)?;

@@ -72,6 +72,16 @@ pub fn unlock(key: &mut SignedSecretKey, passphrase: Option<&SecretBytes>) -> Re
     result
 }
 
+/// Returns whether a part of a key that can decrypt has a passphrase still.
+pub fn is_any_locked(key: &SignedSecretKey) -> bool {
+    let primary = &key.primary_key;
+    is_locked(primary.secret_params(), primary.algorithm())
+        || key
+            .secret_subkeys
+            .iter()
+            .any(|subkey| is_locked(subkey.key.secret_params(), subkey.key.algorithm()))
+}
+
 /// Returns the fingerprint of a key, as people and gpg write it.
 pub fn name(key: &impl KeyDetails) -> String {
     format!("{:X}", key.fingerprint())

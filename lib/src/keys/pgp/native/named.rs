@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use super::{PgpKeys, exported};
-use crate::keys::pgp::service::Holder;
+use crate::keys::pgp::service::{Holder, Lack, Purpose};
 use crate::keys::{Effort, KeyFuture, KeySetup, MasterKey};
 use crate::secret::SecretBytes;
 
@@ -39,6 +39,10 @@ impl Holder for Named {
     fn problems(&self) -> &[String] {
         self.0.problems()
     }
+
+    fn lack(&self, key: &MasterKey, purpose: Purpose) -> Option<Lack> {
+        self.0.lack(key, purpose)
+    }
 }
 
 fn read(setup: &KeySetup) -> PgpKeys {
@@ -58,6 +62,7 @@ fn read(setup: &KeySetup) -> PgpKeys {
                 .push(format!("{FILES} ({}): the folder has no .asc, .gpg or .pgp file", path.display()));
         }
         for path in found {
+            keys.sources.push(path.display().to_string());
             let added = read_file(&path)
                 .and_then(|bytes| keys.add(&bytes, passphrase.as_ref()).map_err(|error| error.to_string()));
             if let Err(problem) = added {
@@ -65,6 +70,7 @@ fn read(setup: &KeySetup) -> PgpKeys {
             }
         }
     }
+    keys.sources.extend(text.is_some().then(|| TEXT.to_owned()));
     if let Some(text) = text
         && let Err(problem) = keys.add(&SecretBytes::from(text), passphrase.as_ref())
     {
@@ -102,4 +108,5 @@ fn without_line_end(bytes: &SecretBytes) -> SecretBytes {
 
 const FILES: &str = "SELKIE_PGP_KEY_FILE";
 const TEXT: &str = "SELKIE_PGP_KEY";
-const PASSPHRASE: &str = "SELKIE_PGP_PASSPHRASE_FILE";
+/// The variable that names the file with the passphrase.
+pub const PASSPHRASE: &str = "SELKIE_PGP_PASSPHRASE_FILE";
