@@ -16,7 +16,7 @@ use selkie::keys::{Effort, KeyFuture, KeyService, MasterKey, Remote};
 use selkie::keyservice::{KeyServer, Listener, Open};
 use selkie::secret::SecretBytes;
 
-pub use place::{Place, Service, text};
+pub use place::{Place, Service, free_port, text};
 
 type Test = fn() -> Result<(), Failed>;
 

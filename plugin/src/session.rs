@@ -161,6 +161,18 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Forgets what a person has typed up to now, before they are asked something that it is no answer to. What comes
+    /// through a pipe stays.
+    pub fn forget_typed(&self) {
+        #[cfg(unix)]
+        if self.is_terminal {
+            // Where it is no terminal after all, nobody types.
+            let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+        }
+    }
+}
+
 impl Output {
     /// Returns a stream over `writer`.
     pub fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {

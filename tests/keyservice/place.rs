@@ -217,7 +217,7 @@ impl Drop for Service {
 }
 
 /// Returns a port that nobody listened at a moment ago.
-fn free_port() -> Result<u16, Failed> {
+pub fn free_port() -> Result<u16, Failed> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -106,12 +106,22 @@ impl Voice for Terminal<'_> {
     fn asks(&self, asked: &Asked) -> bool {
         let session = self.context.session;
         let question = escape(&describe(asked));
-        // Whoever is not asked says no.
-        session.stderr.write(format!("{question}: allow it? [y/N] ").as_bytes()).is_ok()
-            && session.stdin.read_line().is_ok_and(|answer| {
-                answer
-                    .is_some_and(|answer| ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
-            })
+        loop {
+            // What was typed before is no answer: nobody had seen the question.
+            session.stdin.forget_typed();
+            if session.stderr.write(format!("{question}: allow it? [y/N] ").as_bytes()).is_err() {
+                // Whoever is not asked says no.
+                return false;
+            }
+            let Ok(Some(answer)) = session.stdin.read_line() else { return false };
+            match answer.trim().to_ascii_lowercase().as_str() {
+                "y" | "yes" => return true,
+                "" | "n" | "no" => return false,
+                // A person is asked again; a program had its say.
+                _ if session.stdin.is_terminal() => {}
+                _ => return false,
+            }
+        }
     }
 
     fn records(&self, asked: &Asked) -> bool {

@@ -107,6 +107,8 @@ impl Voice for Sops<'_> {
             escape(&asked.shown_key())
         );
         loop {
+            // What was typed before is no answer: nobody had seen the question.
+            session.stdin.forget_typed();
             if session.stdout.write(question.as_bytes()).is_err() {
                 return false;
             }
