@@ -70,12 +70,19 @@ fn verify(path: &Path, shown: &Path) -> Result<Chain, Failure> {
     let failed = || Failure::io("read", shown.display().to_string());
     let mut log = BufReader::new(File::open(path).map_err(failed())?);
     let (mut chain, mut line, mut number) = (Chain::new(), Vec::new(), 0);
+    let mut ends_whole = false;
     loop {
         line.clear();
         if log.read_until(b'\n', &mut line).map_err(failed())? == 0 {
+            // A crash leaves a line without its end. Whoever changes a line leaves the end where it was.
+            if chain.torn() > 0 && (ends_whole || chain.entries() == 0) {
+                let what = format!("{}: line {number} is no entry of a log", shown.display());
+                return Err(Failure::Check(what));
+            }
             return Ok(chain);
         }
         number += 1;
+        ends_whole = line.ends_with(b"\n");
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         chain
             .take(line)
