@@ -75,7 +75,7 @@ fn verify(path: &Path, shown: &Path) -> Result<Chain, Failure> {
         line.clear();
         if log.read_until(b'\n', &mut line).map_err(failed())? == 0 {
             // A crash leaves a line without its end. Whoever changes a line leaves the end where it was.
-            if chain.torn() > 0 && (ends_whole || chain.entries() == 0) {
+            if chain.torn() > 0 && ends_whole {
                 let what = format!("{}: line {number} is no entry of a log", shown.display());
                 return Err(Failure::Check(what));
             }
