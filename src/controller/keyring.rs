@@ -1,0 +1,1 @@
+//! The sealing keys of the cluster: found, watched, made, and renewed.

@@ -1,0 +1,1 @@
+//! Replicas: which of them works on what.
