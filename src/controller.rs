@@ -11,18 +11,31 @@
 
 mod args;
 mod client;
+mod cluster;
+mod context;
+mod digest;
 pub mod duty;
+mod engine;
 pub mod events;
+mod existing;
 mod http;
 pub mod key_set;
 mod keyring;
 pub mod metrics;
+mod plan;
+mod queue;
 pub mod reason;
+mod reconcile;
 mod replicas;
+mod retry;
+mod sealed_secrets;
 pub mod settings;
 pub mod sops;
 pub mod source;
+mod status;
+mod store;
 mod telemetry;
+mod watch;
 
 use std::error::Error;
 
