@@ -142,9 +142,17 @@ impl Engine {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
             let Some(key) = self.queue.next(Instant::now()) else { return };
-            // What is not ours now is looked at when it becomes ours.
-            let work = if self.context.covers(&key.namespace) { self.store.work(&key) } else { None };
-            let Some(work) = work else {
+            let duty = self.context.duties.borrow().clone();
+            if !duty.covers(&key.namespace) {
+                self.queue.done(&key);
+                // What belongs to another replica is looked at when it becomes ours; that our Lease has to be renewed
+                // first is only a matter of time.
+                if duty.share.has(&key.namespace) {
+                    self.queue.add_later(key, Instant::now() + RENEWAL);
+                }
+                continue;
+            }
+            let Some(work) = self.store.work(&key) else {
                 self.queue.done(&key);
                 continue;
             };
@@ -176,6 +184,7 @@ impl Engine {
             Outcome::Gone => (Reason::Ready, None, None),
             Outcome::NotOurs => {
                 self.store.unsettle(&key);
+                self.queue.add(key.clone());
                 (Reason::Ready, None, None)
             }
         };
@@ -374,5 +383,7 @@ async fn ended(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|is_over| *is_over).await;
 }
 
+/// How soon to look again whether a Lease was renewed.
+const RENEWAL: Duration = Duration::from_secs(1);
 /// How long attempts may take after it is time to end.
 const DRAIN: Duration = Duration::from_secs(20);
