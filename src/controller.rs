@@ -26,7 +26,7 @@ mod telemetry;
 
 use std::error::Error;
 
-pub use args::Args;
+pub use args::{Args, EnvironmentError, Surroundings, with_environment};
 
 /// Runs the controller until it is told to end.
 ///
