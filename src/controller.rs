@@ -49,7 +49,7 @@ use kube::Client;
 use tokio::sync::{Notify, Semaphore, oneshot, watch as channel};
 use tokio::task::JoinHandle;
 
-pub use args::Args;
+pub use args::{Args, EnvironmentError, Surroundings, with_environment};
 use cluster::Cluster;
 use context::Context;
 use duty::{Duties, Duty};
