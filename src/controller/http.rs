@@ -9,6 +9,8 @@ mod rate;
 mod readiness;
 mod routes;
 mod sealed;
+#[cfg(test)]
+mod test_kit;
 mod token;
 mod work;
 
@@ -117,3 +119,6 @@ async fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 const TASK: &str = "http";
 /// How often it says that it runs.
 const BEAT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
