@@ -123,10 +123,9 @@ impl<K: Eq + Hash, V> Recent<K, V> {
             Some(turn) => self.turns.remove(&turn).unwrap_or_else(|| Arc::new(key)),
             None => Arc::new(key),
         };
-        if !self.entries.contains_key(&key) && self.entries.len() >= self.limit {
-            if let Some((_, oldest)) = self.turns.pop_first() {
-                self.entries.remove(&oldest);
-            }
+        let is_full = !self.entries.contains_key(&key) && self.entries.len() >= self.limit;
+        if is_full && let Some((_, oldest)) = self.turns.pop_first() {
+            self.entries.remove(&oldest);
         }
         self.turns.insert(self.turn, Arc::clone(&key));
         let (turn, value) = self.entries.entry(key).or_insert_with(|| (0, make()));
