@@ -1,5 +1,8 @@
 //! Resources that carry documents of SOPS.
 
+mod glob;
+mod policy;
+
 use std::path::PathBuf;
 
 /// Which resources of SOPS are reconciled, and with which keys.
