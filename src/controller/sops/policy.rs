@@ -43,10 +43,10 @@ pub struct Rule {
 /// Whose credentials a key is used with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
-    /// Those of the controller.
-    Ambient,
-    /// Those that were handed in.
-    HandedIn,
+    /// Those of the controller, which others use, too.
+    OfController,
+    /// Those that the namespace itself handed in.
+    OfNamespace,
 }
 
 impl Policy {
@@ -85,12 +85,6 @@ impl Policy {
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.rules.iter().flat_map(|rule| rule.addresses.iter().cloned()).collect()
-    }
-
-    /// Returns whether some namespace may use a key file.
-    #[must_use]
-    pub fn uses_file(&self, file: &Path) -> bool {
-        self.rules.iter().any(|rule| rule.allows_file(file))
     }
 }
 
@@ -140,7 +134,7 @@ impl Rule {
             return Some("keys with an aws_profile are not allowed".to_owned());
         }
         let role = key.field("role");
-        if credentials == Credentials::Ambient && !role.is_empty() && !any(&self.roles, role) {
+        if credentials == Credentials::OfController && !role.is_empty() && !any(&self.roles, role) {
             return Some(format!("the role {:?} is not allowed here", said(role)));
         }
         None
@@ -228,10 +222,10 @@ rules:
             ("hc_vault", vault(""), false),
         ] {
             let key = key(kind, &fields);
-            assert_eq!(rule.refusal(&key, Credentials::Ambient).is_none(), allowed, "{key:?}");
+            assert_eq!(rule.refusal(&key, Credentials::OfController).is_none(), allowed, "{key:?}");
         }
         let of_others = key("kms", &json!({"arn": arn, "role": "arn:aws:iam::1:role/admin"}));
-        assert_eq!(rule.refusal(&of_others, Credentials::HandedIn), None, "those who hand in can do no harm");
+        assert_eq!(rule.refusal(&of_others, Credentials::OfNamespace), None, "its own rights can do no harm");
     }
 
     #[test]
@@ -240,9 +234,9 @@ rules:
         let rule = policy.rule("a").expect("a rule");
         for (kind, field) in [("hc_vault", "vault_address"), ("azure_kv", "vault_url")] {
             let key = key(kind, &json!({field: "https://x.vault.azure.net"}));
-            assert!(rule.refusal(&key, Credentials::HandedIn).is_some(), "{kind}");
+            assert!(rule.refusal(&key, Credentials::OfNamespace).is_some(), "{kind}");
         }
-        assert_eq!(rule.refusal(&key("age", &json!({"recipient": "x"})), Credentials::HandedIn), None);
+        assert_eq!(rule.refusal(&key("age", &json!({"recipient": "x"})), Credentials::OfNamespace), None);
     }
 
     #[test]
