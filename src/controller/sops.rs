@@ -3,6 +3,7 @@
 mod failure;
 mod glob;
 mod guard;
+mod isindir;
 mod key_secret;
 mod keys;
 #[cfg(test)]
