@@ -174,7 +174,11 @@ fn open(envelope: &Envelope, object: &Json) -> Result<(Opened, bool), Failure> {
     Ok((opened.map_err(|error| failure::of_opening(&error))?, false))
 }
 
-fn open_form(envelope: &Envelope, form: &Json, check: MacCheck) -> Result<Result<Opened, OpenError>, Failure> {
+fn open_form(
+    envelope: &Envelope,
+    form: &Json,
+    check: MacCheck,
+) -> Result<Result<Opened, OpenError>, Failure> {
     let tree = Format::Json.read(form.to_string());
     let tree = tree.map_err(|error| failure::of_parsing("the object", &error))?;
     Ok(envelope.open(Format::Json, tree, check))

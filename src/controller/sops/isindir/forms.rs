@@ -13,7 +13,8 @@ use serde_json::{Map, Value as Json, json};
 
 /// Returns the forms in which an object may have been signed, likely ones first.
 pub fn signed(object: &Json, only_encrypted: bool) -> impl Iterator<Item = Json> {
-    let metadata = if only_encrypted { vec![json!({"name": object["metadata"]["name"]})] } else { metadata_of(object) };
+    let metadata =
+        if only_encrypted { vec![json!({"name": object["metadata"]["name"]})] } else { metadata_of(object) };
     let specs = without_defaults(&object["spec"]);
     let size = object["spec"].to_string().len().max(1);
     let most = (MOST_BYTES / size).clamp(LEAST_FORMS, MOST_FORMS);
@@ -90,7 +91,12 @@ fn metadata_of(object: &Json) -> Vec<Json> {
         }
     }
     let bare = |names: &[&str]| {
-        Json::Object(own.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect())
+        Json::Object(
+            own.iter()
+                .filter(|(name, _)| names.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
     };
     let whole = Json::Object(own.clone());
     let with_labels = bare(&["name", "namespace", "labels"]);
@@ -147,7 +153,9 @@ fn entry_orders(spec: &Json) -> Vec<Vec<Vec<String>>> {
         let of_map = if is_few { permutations(&keys) } else { vec![keys] };
         orders = of_map
             .iter()
-            .flat_map(|keys| orders.iter().map(move |before| [before.as_slice(), std::slice::from_ref(keys)].concat()))
+            .flat_map(|keys| {
+                orders.iter().map(move |before| [before.as_slice(), std::slice::from_ref(keys)].concat())
+            })
             .collect();
     }
     orders
@@ -179,7 +187,8 @@ fn reordered(spec: &Json, order: &[&str], of_entries: &[Vec<String>]) -> Json {
         for template in templates {
             for name in ENTRIES {
                 let keys = of_entries.next();
-                if let (Some(map), Some(keys)) = (template.get_mut(name).and_then(Json::as_object_mut), keys) {
+                if let (Some(map), Some(keys)) = (template.get_mut(name).and_then(Json::as_object_mut), keys)
+                {
                     *map = keys.iter().filter_map(|key| map.get_key_value(key)).map(cloned).collect();
                 }
             }
@@ -210,11 +219,51 @@ const ENTRIES: [&str; 4] = ["data", "stringData", "labels", "annotations"];
 
 /// The orders that people and tools write keys in; what is not named comes last, by its name.
 const ORDERS: [&[&str]; 6] = [
-    &["name", "namespace", "labels", "annotations", "type", "suspend", "enforceOwnership", "stringData", "data"],
+    &[
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "type",
+        "suspend",
+        "enforceOwnership",
+        "stringData",
+        "data",
+    ],
     &[],
-    &["name", "namespace", "annotations", "labels", "type", "data", "stringData", "secretTemplates", "suspend"],
-    &["name", "namespace", "labels", "annotations", "enforceOwnership", "suspend", "data", "stringData", "type"],
-    &["name", "namespace", "labels", "annotations", "stringData", "data", "type", "secretTemplates", "suspend"],
+    &[
+        "name",
+        "namespace",
+        "annotations",
+        "labels",
+        "type",
+        "data",
+        "stringData",
+        "secretTemplates",
+        "suspend",
+    ],
+    &[
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "enforceOwnership",
+        "suspend",
+        "data",
+        "stringData",
+        "type",
+    ],
+    &[
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "stringData",
+        "data",
+        "type",
+        "secretTemplates",
+        "suspend",
+    ],
     &["name", "namespace", "type", "labels", "annotations", "suspend", "stringData", "data"],
 ];
 
@@ -260,14 +309,17 @@ mod tests {
     #[test]
     fn metadata_is_tried_as_it_was_applied_first() {
         let metadata: Vec<_> = metadata_of(&object(&json!({}))).iter().map(Json::to_string).collect();
-        assert_eq!(metadata, [
-            r#"{"name":"n","namespace":"ns"}"#,
-            r#"{"name":"n"}"#,
-            r#"{"name":"n","namespace":"ns","labels":{"c":"d"},"annotations":{"a":"b"}}"#,
-            r#"{"name":"n","labels":{"c":"d"},"annotations":{"a":"b"}}"#,
-            r#"{"name":"n","namespace":"ns","labels":{"c":"d"}}"#,
-            r#"{"name":"n","labels":{"c":"d"}}"#,
-        ]);
+        assert_eq!(
+            metadata,
+            [
+                r#"{"name":"n","namespace":"ns"}"#,
+                r#"{"name":"n"}"#,
+                r#"{"name":"n","namespace":"ns","labels":{"c":"d"},"annotations":{"a":"b"}}"#,
+                r#"{"name":"n","labels":{"c":"d"},"annotations":{"a":"b"}}"#,
+                r#"{"name":"n","namespace":"ns","labels":{"c":"d"}}"#,
+                r#"{"name":"n","labels":{"c":"d"}}"#,
+            ]
+        );
     }
 
     #[test]
@@ -289,7 +341,9 @@ mod tests {
     #[test]
     fn how_many_forms_are_tried_is_limited() {
         let entries: Map<_, _> = (0..9).map(|at| (format!("k{at}"), json!("x".repeat(at)))).collect();
-        let templates: Vec<_> = (0..2).map(|_| json!({"name": "a", "data": {"a": 1, "b": 2, "c": 3, "d": 4}, "stringData": entries})).collect();
+        let templates: Vec<_> = (0..2)
+            .map(|_| json!({"name": "a", "data": {"a": 1, "b": 2, "c": 3, "d": 4}, "stringData": entries}))
+            .collect();
         let small = json!({"secretTemplates": [{"name": "a", "data": {"a": 1, "b": 2, "c": 3, "d": 4}, "stringData": {"a": 1, "b": 2, "c": 3, "d": 4}}]});
         assert!(signed(&object(&small), true).count() <= MOST_FORMS);
         assert!(signed(&object(&json!({"secretTemplates": templates})), false).count() <= MOST_FORMS);

@@ -19,7 +19,9 @@ fn object(name: &str) -> Json {
     let MetadataEntry::Present(sops) = tree.metadata() else { panic!("{name} is not encrypted") };
     object["sops"] = Json::Object(sops.clone());
     let metadata = &mut object["metadata"];
-    for (field, value) in [("namespace", "shop"), ("uid", "u-1"), ("creationTimestamp", "2026-01-01T00:00:00Z")] {
+    for (field, value) in
+        [("namespace", "shop"), ("uid", "u-1"), ("creationTimestamp", "2026-01-01T00:00:00Z")]
+    {
         metadata[field] = value.into();
     }
     sorted(object)
@@ -133,8 +135,14 @@ fn templates_are_taken_all_or_none() {
         (json!([]), "spec.secretTemplates has nothing in it"),
         (json!([{"name": "seal"}, {"name": "seal"}]), "spec.secretTemplates[1] has the name of another one"),
         (json!([{"stringData": {}}]), "spec.secretTemplates[0].name is missing"),
-        (json!([{"name": "a", "stringData": {"k": 1}}]), "spec.secretTemplates[0] cannot be used: stringData[\"k\"] is not a string"),
-        (json!([{"name": "a", "data": {"k": "?seal"}}]), "spec.secretTemplates[0] cannot be used: data[\"k\"] is not base64: illegal base64 data at input byte 0"),
+        (
+            json!([{"name": "a", "stringData": {"k": 1}}]),
+            "spec.secretTemplates[0] cannot be used: stringData[\"k\"] is not a string",
+        ),
+        (
+            json!([{"name": "a", "data": {"k": "?seal"}}]),
+            "spec.secretTemplates[0] cannot be used: data[\"k\"] is not base64: illegal base64 data at input byte 0",
+        ),
         (json!([1]), "spec.secretTemplates[0] is not a map"),
     ] {
         let plain = json!({"spec": {"secretTemplates": templates}});
