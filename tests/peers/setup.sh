@@ -54,6 +54,8 @@ main() {
   peer SELKIE_PEER_KUBECTL,SELKIE_PEER_KUBE_APISERVER kubernetes-1.37.2 kubernetes \
     kubernetes/go.mod kubernetes/go.sum
   peer SELKIE_PEER_GOTEMPLATE gotemplate gotemplate gotemplate/go.mod gotemplate/go.sum gotemplate/*.go
+  peer SELKIE_PEER_HELM_3 helm-3.22.0 helm helm3/go.mod helm3/go.sum
+  peer SELKIE_PEER_HELM_4 helm-4.3.1 helm helm/go.mod helm/go.sum
 }
 
 # peer VARIABLE[,VARIABLE ...] NAME FUNCTION [PIN|ARGUMENT ...]: the function gets an empty folder to fill and all that
@@ -263,14 +265,22 @@ kubernetes() {
   printf '%s\n' kubectl kube-apiserver
 }
 
-# go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
-# Packages of one module are built at once, as they share most of what there is to compile.
 gotemplate() {
   go_build gotemplate '' "$1/gotemplate" . || return
   echo gotemplate
 }
 
-# go_build MODULE_FOLDER PACKAGE PROGRAM
+# The program of either version, by the folder of its pins. It renders charts, and asks no cluster and no repository.
+helm() {
+  local module=${2%/go.mod} version
+  case $module in helm3) version=v3 ;; *) version=v4 ;; esac
+  go_build "$module" '' "$1/helm" "helm.sh/helm/$version/cmd/helm" || return
+  "$1/helm" version >&2 || return 1
+  echo helm
+}
+
+# go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
+# Packages of one module are built at once, as they share most of what there is to compile.
 go_build() {
   needs go || return 2
   local folder=$here/$1 flags=$2 output=$3
