@@ -121,7 +121,7 @@ const ROLES: &[(&str, &str, &[Rule])] = &[
         "sealed-secrets-leader",
         &[
             ("coordination.k8s.io", "leases", "", "create"),
-            ("coordination.k8s.io", "leases", "sealed-secrets-controller", "get list patch update watch"),
+            ("coordination.k8s.io", "leases", "sealed-secrets-controller", "get update"),
         ],
     ),
     // What kubeseal does, on behalf of its user.

@@ -1,6 +1,8 @@
 //! Alerts and panels are about metrics that there are.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value as Json;
@@ -11,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         Trial::test("deploy::metrics::alerts_are_about_what_there_is", alerts),
         Trial::test("deploy::metrics::panels_are_about_what_there_is", panels),
+        Trial::test("deploy::metrics::what_there_is_is_in_the_program", metrics),
     ]
 }
 
@@ -57,6 +60,26 @@ fn panels() -> Result<(), Failed> {
     if ids.len() > 10 { Ok(()) } else { Err("most panels are missing".into()) }
 }
 
+/// Every name is one that the program registers, without what is added to the names of counters.
+fn metrics() -> Result<(), Failed> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/controller");
+    let Ok(folder) = fs::read_dir(sources.join("metrics")) else {
+        // The program has no metrics yet.
+        return Ok(());
+    };
+    let mut text = fs::read_to_string(sources.join("metrics.rs"))?;
+    for file in folder {
+        text += &fs::read_to_string(file?.path())?;
+    }
+    for name in METRICS.iter().chain(&HISTOGRAMS) {
+        let counter = name.strip_suffix("_total").unwrap_or(name);
+        if [name, counter].iter().all(|name| !text.contains(&format!("\"{name}\""))) {
+            return Err(format!("the program has no {name}").into());
+        }
+    }
+    Ok(())
+}
+
 fn are_known(place: &str, expression: &str) -> Result<(), Failed> {
     let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let names: Vec<_> = words.filter(|word| PREFIXES.iter().any(|prefix| word.starts_with(prefix))).collect();
@@ -84,8 +107,8 @@ const PREFIXES: [&str; 3] = ["process_", "sealed_secrets_controller_", "selkie_"
 const HISTOGRAMS: [&str; 2] =
     ["sealed_secrets_controller_http_request_duration_seconds", "selkie_reconcile_duration_seconds"];
 
-/// What the controller tells Prometheus.
-const METRICS: [&str; 17] = [
+/// What the controller tells Prometheus of, besides histograms.
+const METRICS: [&str; 20] = [
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "sealed_secrets_controller_condition_info",
@@ -93,14 +116,17 @@ const METRICS: [&str; 17] = [
     "sealed_secrets_controller_unseal_errors_total",
     "sealed_secrets_controller_unseal_requests_total",
     "selkie_api_requests_total",
+    "selkie_attempts_total",
     "selkie_events_dropped_total",
+    "selkie_failures_total",
     "selkie_is_leader",
     "selkie_key_not_after_timestamp_seconds",
+    "selkie_key_secrets_broken",
     "selkie_keys",
+    "selkie_members",
+    "selkie_newest_key_not_after_timestamp_seconds",
     "selkie_objects",
-    "selkie_objects_stale",
-    "selkie_queue_waiting",
-    "selkie_replicas",
+    "selkie_queue_depth",
     "selkie_secret_writes_total",
-    "sealed_secrets_controller_build_info",
+    "selkie_skipped_total",
 ];
