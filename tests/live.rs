@@ -6,6 +6,7 @@ mod clouds;
 mod cluster;
 mod cluster_access;
 mod controller;
+mod deploy;
 mod emit;
 mod gomanifest;
 mod gotemplate;
@@ -39,6 +40,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(aws::tests());
     tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
+    tests.extend(deploy::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());

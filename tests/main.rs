@@ -5,6 +5,7 @@
 //! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
 
 mod aws;
+mod deploy;
 mod envelope;
 mod generate;
 mod golden;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     }
     let tests: Vec<Trial> = [
         aws::tests(),
+        deploy::tests(),
         golden::tests(),
         hostile::tests(),
         keyservice::tests(),

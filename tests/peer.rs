@@ -23,6 +23,10 @@ pub enum Peer {
     Gotree,
     /// `gpg` of the system, with its agent.
     Gpg,
+    /// Helm 3.22.0.
+    Helm3,
+    /// Helm 4.3.1.
+    Helm4,
     /// `ip`, for a user who may make network namespaces.
     Ip,
     /// The API server of Kubernetes.
@@ -85,6 +89,8 @@ impl Peer {
             Self::Gotemplate => "gotemplate",
             Self::Gotree => "gotree",
             Self::Gpg => "gpg",
+            Self::Helm3 => "helm_3",
+            Self::Helm4 => "helm_4",
             Self::Ip => "ip",
             Self::KubeApiserver => "kube_apiserver",
             Self::Kubectl => "kubectl",
@@ -113,6 +119,8 @@ impl Peer {
             Self::Gotemplate => "SELKIE_PEER_GOTEMPLATE",
             Self::Gotree => "SELKIE_PEER_GOTREE",
             Self::Gpg => "SELKIE_PEER_GPG",
+            Self::Helm3 => "SELKIE_PEER_HELM_3",
+            Self::Helm4 => "SELKIE_PEER_HELM_4",
             Self::Ip => "SELKIE_PEER_IP",
             Self::KubeApiserver => "SELKIE_PEER_KUBE_APISERVER",
             Self::Kubectl => "SELKIE_PEER_KUBECTL",

@@ -54,6 +54,8 @@ main() {
   peer SELKIE_PEER_KUBECTL,SELKIE_PEER_KUBE_APISERVER kubernetes-1.37.2 kubernetes \
     kubernetes/go.mod kubernetes/go.sum
   peer SELKIE_PEER_GOTEMPLATE gotemplate gotemplate gotemplate/go.mod gotemplate/go.sum gotemplate/*.go
+  peer SELKIE_PEER_HELM_3 helm-3.22.0 helm_3 helm3/go.mod helm3/go.sum
+  peer SELKIE_PEER_HELM_4 helm-4.3.1 helm_4 helm/go.mod helm/go.sum
 }
 
 # peer VARIABLE[,VARIABLE ...] NAME FUNCTION [PIN|ARGUMENT ...]: the function gets an empty folder to fill and all that
@@ -263,14 +265,28 @@ kubernetes() {
   printf '%s\n' kubectl kube-apiserver
 }
 
-# go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
-# Packages of one module are built at once, as they share most of what there is to compile.
 gotemplate() {
   go_build gotemplate '' "$1/gotemplate" . || return
   echo gotemplate
 }
 
-# go_build MODULE_FOLDER PACKAGE PROGRAM
+# Version 3 thinks of a Kubernetes that is long gone unless it is told which one it was built for.
+helm_3() {
+  local versions=helm.sh/helm/v3/pkg/chartutil
+  go_build helm3 "-X=$versions.k8sVersionMajor=1 -X=$versions.k8sVersionMinor=37 -X=helm.sh/helm/v3/internal/version.version=v3.22.0" \
+    "$1/helm" helm.sh/helm/v3/cmd/helm || return
+  "$1/helm" version >&2 || return 1
+  echo helm
+}
+
+helm_4() {
+  go_build helm '' "$1/helm" helm.sh/helm/v4/cmd/helm || return
+  "$1/helm" version >&2 || return 1
+  echo helm
+}
+
+# go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
+# Packages of one module are built at once, as they share most of what there is to compile.
 go_build() {
   needs go || return 2
   local folder=$here/$1 flags=$2 output=$3
