@@ -72,7 +72,7 @@ async fn readiness(State(context): State<HttpContext>) -> Response {
 
 fn probe(failure: &str, causes: &[&str]) -> Response {
     if causes.is_empty() {
-        return ([(header::CONTENT_TYPE, "text/plain")], "ok\n").into_response();
+        return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "ok\n").into_response();
     }
     message(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}: {}\n", causes.join(", ")))
 }
