@@ -83,6 +83,16 @@ impl Share {
             }
         }
     }
+
+    /// Returns among how many replicas the namespaces are shared, as far as this one knows: none, if it has no share.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        match self {
+            Self::All => 1,
+            Self::Nothing => 0,
+            Self::Of { members, .. } => members.len(),
+        }
+    }
 }
 
 /// The weight of a replica for a namespace, the same in all replicas (rendezvous hashing, with FNV-1a).

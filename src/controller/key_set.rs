@@ -23,7 +23,7 @@ pub struct KeySet {
     pub generation: u64,
     /// What is known of each key Secret, by name.
     pub facts: Vec<KeyFacts>,
-    /// Made when they are first asked for: most sets are never asked twice, and none is asked before it is used.
+    /// Derived when they are first asked for.
     pub(super) digests: OnceLock<Vec<DigestKeyOf>>,
 }
 

@@ -264,11 +264,7 @@ fn publish(sender: &watch::Sender<Duty>, duty: Duty) {
         let is_other = (old.is_leader, &old.share) != (duty.is_leader, &duty.share);
         let is_back = !old.is_current() && duty.is_current();
         if is_other {
-            let members = match &duty.share {
-                Share::Of { members, .. } => members.len(),
-                Share::All => 1,
-                Share::Nothing => 0,
-            };
+            let members = duty.share.members();
             tracing::info!(is_leader = duty.is_leader, members, "this replica has another duty");
         }
         *old = duty;

@@ -1,8 +1,15 @@
 //! Resources that carry documents of SOPS, and the keys that open them.
+//!
+//! ```text
+//! object ─► own, isindir ─► keys (policy, files, key Secrets) ─► document, MAC verified ─► Secrets
+//! ```
+//!
+//! Invariant: a namespace has no key and no credentials but those in it, and those that the policy gives it.
 
 mod failure;
 mod glob;
 mod guard;
+mod isindir;
 mod key_secret;
 mod keys;
 #[cfg(test)]
@@ -12,11 +19,24 @@ mod object;
 mod own;
 mod policy;
 
+use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use kube::Client;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::isindir::IsindirSecrets;
+use self::key_secret::OfCluster;
+use self::keys::SopsKeys;
+use self::own::SopsSecrets;
+use super::source::Source;
+use crate::keys::{KeyFileError, variable};
+
+pub use isindir::{ADOPTION, KEY_SECRET};
 pub use policy::PolicyError;
-
-use crate::keys::KeyFileError;
 
 /// Which resources of SOPS are reconciled, and with which keys.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +50,12 @@ pub struct SopsSettings {
     /// The file that says which namespace may use which keys; without one, each namespace has the keys of its own
     /// Secrets, and nothing else.
     pub policy: Option<PathBuf>,
+}
+
+/// The sources of Secrets that documents of SOPS are, with the keys that they share.
+pub struct SopsSources {
+    keys: Arc<SopsKeys>,
+    sources: Vec<Arc<dyn Source>>,
 }
 
 /// Why the keys for documents of SOPS cannot be used.
@@ -49,3 +75,67 @@ pub enum SopsError {
     #[error(transparent)]
     Policy(PolicyError),
 }
+
+impl SopsSources {
+    /// Returns the sources that settings ask for. Key Secrets are read with `client`.
+    ///
+    /// # Errors
+    /// If the files with keys or the policy cannot be used.
+    pub fn new(settings: &SopsSettings, client: Client) -> Result<Self, SopsError> {
+        let keys = Arc::new(SopsKeys::new(settings, Box::new(OfCluster(client)), variable)?);
+        let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+        if settings.own {
+            sources.push(Arc::new(SopsSecrets::new(Arc::clone(&keys))));
+        }
+        if settings.isindir {
+            sources.push(Arc::new(IsindirSecrets::new(Arc::clone(&keys))));
+        }
+        Ok(Self { keys, sources })
+    }
+
+    /// Returns the sources.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        self.sources.clone()
+    }
+
+    /// Returns what changes whenever there may be keys, or rights to use them, that were not there before: then what
+    /// failed for want of one is worth another attempt.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.keys.changes()
+    }
+
+    /// Follows the files with keys and the policy, and the key Secrets that were missed, as long as it is polled. A
+    /// file that cannot be used is told of in the log, once, and changes nothing.
+    pub fn follow(&self) -> impl Future<Output = ()> + Send + 'static {
+        let keys = Arc::clone(&self.keys);
+        async move {
+            let mut told = String::new();
+            let mut interval = interval(POLL);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                let problem = keys.refresh().await.err().map(|error| words(&error)).unwrap_or_default();
+                if !problem.is_empty() && problem != told {
+                    tracing::error!(problem, "the keys for SOPS stay as they were");
+                }
+                told = problem;
+            }
+        }
+    }
+}
+
+/// Returns what an error says, and its causes as far as they are ours: none of them quotes a file.
+fn words(error: &SopsError) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
+/// How often files are looked at.
+const POLL: Duration = Duration::from_secs(10);

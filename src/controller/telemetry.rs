@@ -1,4 +1,35 @@
 //! Logs and traces.
+//!
+//! ```text
+//! event ─► log layer ─► line ─► stdout, stderr
+//! span  ─► trace layer ─► sampler ─► pipe ─► allowed fields ─► collector
+//! ```
+//!
+//! Invariants: a line of the log is one line, whatever its values are; of other crates only warnings are logged, and
+//! none that quote what they were sent; what leaves as a trace has names and attributes from a list; nothing waits for
+//! a collector.
+
+mod allowed;
+mod line;
+mod log_layer;
+mod origin;
+mod pipe;
+mod traces;
+
+use std::io;
+use std::time::Duration;
+
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use time::OffsetDateTime;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer, Registry};
+
+use log_layer::{LogLayer, Outputs};
+use pipe::Pipe;
+
+pub use traces::{TraceError, TraceSettings};
 
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,3 +51,59 @@ pub struct LogSettings {
     /// What a line looks like.
     pub format: LogFormat,
 }
+
+/// Why there are no logs and traces.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TelemetryError {
+    /// Somebody else logs in this process.
+    #[error("the log was started before")]
+    Started,
+    /// Traces cannot be sent.
+    #[error("traces cannot be sent")]
+    Traces(#[source] TraceError),
+}
+
+/// Logs and traces that were started.
+#[must_use = "what is not sent yet is lost without a call of finish"]
+pub struct Telemetry {
+    traces: Option<(Pipe, SdkTracerProvider)>,
+}
+
+impl Telemetry {
+    /// Starts the log of this process and, if there are settings for them, its traces. With traces it has to be
+    /// called inside of a runtime of tokio.
+    ///
+    /// # Errors
+    /// If there is a log already, or traces cannot be sent as the settings say.
+    pub fn start(log: &LogSettings, traces: Option<&TraceSettings>) -> Result<Self, TelemetryError> {
+        let traces = traces.map(traces::start).transpose().map_err(TelemetryError::Traces)?;
+        let outputs = match log.info_to_stdout {
+            true => Outputs::new(io::stdout(), io::stderr()),
+            false => Outputs::new(io::stderr(), io::stderr()),
+        };
+        let layer = traces.as_ref().map(|(_, provider)| traces::layer(provider));
+        let subscriber =
+            Registry::default().with(log_layer(log, outputs, OffsetDateTime::now_utc)).with(layer);
+        tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Started)?;
+        Ok(Self { traces })
+    }
+
+    /// Sends what is not sent yet, if that does not take long.
+    pub async fn finish(self) {
+        if let Some((pipe, _provider)) = self.traces {
+            pipe.finish(FINISH).await;
+        }
+    }
+}
+
+/// Returns what writes the log.
+fn log_layer<S>(log: &LogSettings, outputs: Outputs, clock: fn() -> OffsetDateTime) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    LogLayer::new(log.format, outputs, clock).with_filter(origin::logged(log.level))
+}
+
+/// How long the end of the program waits for a collector.
+const FINISH: Duration = Duration::from_secs(5);

@@ -263,7 +263,7 @@ fn retire(secret: &mut Json) {
     secret["metadata"]["labels"][KEY_LABEL] = "compromised".into();
 }
 
-fn break_(secret: &mut Json) {
+fn spoil(secret: &mut Json) {
     secret["data"]["tls.key"] = STANDARD.encode("junk").into();
 }
 
@@ -356,7 +356,7 @@ async fn the_key_of_before_labels_is_used() {
 #[tokio::test(start_paused = true)]
 async fn a_broken_secret_stops_nothing() {
     let (api, (good, cert), (mut bad, _)) = (Api::default(), secret("a", 98), secret("b", 99));
-    break_(&mut bad);
+    spoil(&mut bad);
     api.put(good);
     api.put(bad);
     let mut run = Run::start(&api, Duty::alone());
@@ -376,7 +376,7 @@ async fn a_key_whose_secret_breaks_opens_values_and_is_not_sealed_for() {
     api.put(key.clone());
     let mut run = Run::start(&api, Duty::alone());
     run.first().await;
-    api.change("a", break_);
+    api.change("a", spoil);
     let set = run.until(|set| set.certificate.as_ref().is_some_and(|new| *new != cert)).await;
     assert!(opens(&set, &cert));
     assert_eq!(api.names().len(), 2);

@@ -295,7 +295,7 @@ impl World {
     }
 }
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 25;
 
 const SECOND: u64 = 1000;
 

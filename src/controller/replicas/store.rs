@@ -134,3 +134,115 @@ impl Leases for ClusterLeases {
         self.ask("delete", self.api.delete(name, &parameters)).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use http_body_util::BodyExt as _;
+    use k8s_openapi::jiff::Timestamp;
+    use kube::client::Body;
+    use serde_json::{Value as Json, json};
+    use tower::service_fn;
+
+    use super::super::record::{made, taken};
+    use super::*;
+
+    type Seen = Arc<Mutex<Vec<(String, Json)>>>;
+
+    /// Leases of an API server that answers always the same.
+    fn server(code: u16, answer: &Json) -> (ClusterLeases, Seen) {
+        let (seen, answer) = (Seen::default(), answer.to_string());
+        let log = Arc::clone(&seen);
+        let service = service_fn(move |request: Request<Body>| {
+            let (log, answer) = (Arc::clone(&log), answer.clone());
+            async move {
+                let (head, body) = request.into_parts();
+                let bytes = body.collect().await.expect("it is in memory").to_bytes();
+                let line = format!("{} {}", head.method, head.uri.to_string().trim_end_matches('?'));
+                let body = serde_json::from_slice(&bytes).unwrap_or(Json::Null);
+                log.lock().expect("nobody panicked").push((line, body));
+                let answer = Response::builder().status(code).body(Body::from(answer.into_bytes()));
+                Ok::<_, Infallible>(answer.expect("a response"))
+            }
+        });
+        let client = Client::new(service, "default");
+        (ClusterLeases::new(client, "selkie".to_owned(), Duration::from_secs(5)), seen)
+    }
+
+    fn failure(code: u16) -> Json {
+        let reason = if code == 404 { "NotFound" } else { "x" };
+        json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "no"})
+    }
+
+    fn lease() -> Lease {
+        let wall = Timestamp::from_second(1_700_000_000).expect("a time");
+        let mut lease = made("l-a", &[("selkie.dev/replica-of", "l")], "a", Duration::from_secs(15), wall);
+        lease.metadata.resource_version = Some("7".to_owned());
+        lease.metadata.uid = Some("u".to_owned());
+        lease
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_names_the_version_that_was_read() {
+        let answer = serde_json::to_value(lease()).expect("it is JSON");
+        let (leases, seen) = server(200, &answer);
+        let read = leases.get("l-a").await.expect("an answer").expect("a Lease");
+        let wall = Timestamp::from_microsecond(1_700_000_002_000_001).expect("a time");
+        leases.update(taken(read.clone(), "a", Duration::from_secs(15), wall)).await.expect("an answer");
+        leases.delete(&read).await.expect("an answer");
+        let seen = seen.lock().expect("nobody panicked");
+        let lines: Vec<_> = seen.iter().map(|(line, _)| line.as_str()).collect();
+        let path = "/apis/coordination.k8s.io/v1/namespaces/selkie/leases/l-a";
+        assert_eq!(lines, [format!("GET {path}"), format!("PUT {path}"), format!("DELETE {path}")]);
+        assert_eq!(seen[1].1["metadata"]["resourceVersion"], "7");
+        assert_eq!(
+            seen[1].1["spec"],
+            json!({
+                "acquireTime": "2023-11-14T22:13:20.000000Z", "holderIdentity": "a", "leaseDurationSeconds": 15,
+                "leaseTransitions": 0, "renewTime": "2023-11-14T22:13:22.000001Z",
+            })
+        );
+        assert_eq!(seen[2].1["preconditions"], json!({"resourceVersion": "7", "uid": "u"}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_asked_for_by_label_and_is_the_latest() {
+        let (leases, seen) = server(200, &json!({"kind": "LeaseList", "metadata": {}, "items": [lease()]}));
+        let all = leases.list("selkie.dev/replica-of=l".to_owned()).await.expect("an answer");
+        assert_eq!(all, [lease()]);
+        let line = &seen.lock().expect("nobody panicked")[0].0;
+        assert!(line.contains("leases?&labelSelector=selkie.dev%2Freplica-of%3Dl"), "{line}");
+        assert!(!line.contains("resourceVersion"), "{line}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_are_told_apart() {
+        let (leases, _) = server(403, &failure(403));
+        let error = leases.get("l-a").await.expect_err("it is forbidden");
+        assert_eq!(
+            error.to_string(),
+            "the role of the controller does not allow to get leases.coordination.k8s.io in namespace selkie: \
+             replicas need get, create, update, and for shards list and delete"
+        );
+        let (leases, _) = server(404, &failure(404));
+        assert!(matches!(leases.get("l-a").await, Ok(None)));
+        assert!(matches!(leases.update(lease()).await, Err(LeaseError::Conflict)));
+        // The namespace is gone.
+        assert!(matches!(leases.create(lease()).await, Err(LeaseError::Server { .. })));
+        let (leases, _) = server(409, &failure(409));
+        assert!(matches!(leases.create(lease()).await, Err(LeaseError::Conflict)));
+        assert!(matches!(leases.update(lease()).await, Err(LeaseError::Conflict)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_waited_for_without_end() {
+        let service =
+            service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+        let client = Client::new(service, "default");
+        let leases = ClusterLeases::new(client, "selkie".to_owned(), Duration::from_secs(5));
+        assert!(matches!(leases.get("l-a").await, Err(LeaseError::Timeout { verb: "get" })));
+    }
+}

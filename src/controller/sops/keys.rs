@@ -309,3 +309,6 @@ const MISSED: Duration = Duration::from_secs(1200);
 
 /// How many key Secrets are looked for at most; beyond, objects wait for their next attempt.
 const MOST_MISSED: usize = 200;
+
+#[cfg(test)]
+mod tests;

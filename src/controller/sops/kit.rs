@@ -117,6 +117,10 @@ pub fn text(secret: &SecretBytes) -> String {
     String::from_utf8(secret.expose_secret().to_vec()).expect("text")
 }
 
+fn shown(secret: &SecretBytes) -> &str {
+    str::from_utf8(secret.expose_secret()).unwrap_or("binary")
+}
+
 /// Returns an object as the API server gives it.
 pub fn object(api_version: &str, spec: &Json) -> Json {
     json!({
@@ -127,13 +131,13 @@ pub fn object(api_version: &str, spec: &Json) -> Json {
     })
 }
 
-/// Returns what a Secret says, in short.
+/// Returns what a Secret says, in short; `binary` stands for what is no text.
 pub fn told(secret: &Secret) -> String {
     let owner = &secret.metadata.field("ownerReferences").expect("an owner")[0];
     assert_eq!((owner["name"].as_str(), owner["uid"].as_str()), (Some("db"), Some("u-1")));
     assert_eq!((owner["controller"].as_bool(), owner["kind"].as_str()), (Some(true), Some("SopsSecret")));
     let data: serde_json::Map<_, _> =
-        secret.data.iter().map(|(key, value)| (key.clone(), text(value).into())).collect();
+        secret.data.iter().map(|(key, value)| (key.clone(), shown(value).into())).collect();
     let of_metadata = |field: &str| secret.metadata.field(field).map(|value| format!(" {field}={value}"));
     format!(
         "{}/{} {}{}{}{} {}",

@@ -95,6 +95,17 @@ impl Files {
     }
 }
 
+#[cfg(test)]
+impl Loaded {
+    /// Returns a policy, with a service as the only key file `/keys/shared`, and as what the controller has for AWS.
+    pub fn of_service(policy: Policy, service: Arc<dyn KeyService>) -> Self {
+        let trust = Trust::Listed(policy.addresses());
+        let around = Surroundings { trust, remote: Arc::default(), variable: |_| None };
+        let files = vec![(PathBuf::from("/keys/shared"), vec![Arc::clone(&service)])];
+        Self { policy, files, ambient: vec![("kms", service)], around, digest: [0; 32] }
+    }
+}
+
 impl From<PolicyError> for SopsError {
     fn from(error: PolicyError) -> Self {
         Self::Policy(error)

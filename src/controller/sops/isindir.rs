@@ -1,0 +1,199 @@
+//! `SopsSecret` of `isindir.github.com`: an object that is encrypted itself, and makes any number of Secrets.
+//!
+//! The API server wrote the object anew, so that its MAC cannot be verified over the bytes that were signed. Those are
+//! looked for instead: see [`forms`]. An object for which none is found is refused, unless the policy says otherwise.
+//!
+//! Invariants: the Secrets are in the namespace of the object; all of them are made, or none.
+
+mod forms;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use kube::core::ApiResource;
+use selkie::format::Format;
+use selkie::sealed::Secret;
+use selkie::sops::{Envelope, MacCheck, Metadata, OpenError, Opened};
+use serde_json::{Value as Json, json};
+
+use super::failure;
+use super::keys::SopsKeys;
+use super::object::{self, Place, invalid};
+use crate::controller::reason::{Failure, Reason};
+use crate::controller::source::{Desired, Source};
+
+/// The annotation of a Secret that lets it be taken over, with the value `true`.
+pub const ADOPTION: &str = "sopssecret/managed";
+
+/// The annotation of an object that names a key Secret of its namespace.
+pub const KEY_SECRET: &str = "selkie.dev/key-secret";
+
+/// The source of Secrets that `SopsSecret`s of `isindir.github.com` are.
+pub struct IsindirSecrets {
+    resource: ApiResource,
+    keys: Arc<SopsKeys>,
+    /// Whether the MAC of an object was verified when it was opened last, by its UID.
+    verified: Mutex<HashMap<String, bool>>,
+}
+
+impl IsindirSecrets {
+    /// Returns the source, with the keys that it opens objects with.
+    #[must_use]
+    pub fn new(keys: Arc<SopsKeys>) -> Self {
+        let resource = ApiResource {
+            group: "isindir.github.com".to_owned(),
+            version: "v1alpha3".to_owned(),
+            api_version: "isindir.github.com/v1alpha3".to_owned(),
+            kind: "SopsSecret".to_owned(),
+            plural: "sopssecrets".to_owned(),
+        };
+        Self { resource, keys, verified: Mutex::default() }
+    }
+
+    async fn secrets(&self, object: &Json) -> Result<Desired, Failure> {
+        let place = object::place(object)?;
+        let spec = object::map(&object["spec"], "spec")?;
+        if spec.flag("suspend")?.unwrap_or_default() {
+            return Err(object::suspended());
+        }
+        let adopt = spec.flag("enforceOwnership")?.unwrap_or_default();
+        let sops = object["sops"].as_object().ok_or_else(|| invalid("sops is missing"))?;
+        let metadata = Metadata::from_json(sops).map_err(|error| failure::of_metadata(&error))?;
+        let rule = self.keys.rule(&place.namespace)?;
+        let secret = object["metadata"]["annotations"][KEY_SECRET].as_str();
+        let envelope = self.keys.recover(&place.namespace, secret, metadata).await?;
+        let (opened, verified) = open(&envelope, object)?;
+        self.note(object, verified);
+        if !verified && !rule.allows_isindir_without_mac() {
+            return Err(Failure::new(Reason::MacMismatch, UNVERIFIED));
+        }
+        let plain = opened.tree().to_json(opened.tree().documents()[0]);
+        Ok(Desired { secrets: self.of_templates(&plain, &place)?, prune: true, adopt })
+    }
+
+    fn of_templates(&self, plain: &Json, place: &Place) -> Result<Vec<Secret>, Failure> {
+        let templates = plain["spec"]["secretTemplates"].as_array();
+        let templates = templates.filter(|templates| !templates.is_empty());
+        let templates = templates.ok_or_else(|| invalid("spec.secretTemplates has nothing in it"))?;
+        let (mut secrets, mut names) = (Vec::new(), BTreeSet::new());
+        for (at, template) in templates.iter().enumerate() {
+            let secret = self.of_template(template, at, place)?;
+            if !names.insert(secret.metadata.name().to_owned()) {
+                // Without the name, which may be encrypted.
+                return Err(invalid(format!("spec.secretTemplates[{at}] has the name of another one")));
+            }
+            secrets.push(secret);
+        }
+        Ok(secrets)
+    }
+
+    fn of_template(&self, template: &Json, at: usize, place: &Place) -> Result<Secret, Failure> {
+        let path = format!("spec.secretTemplates[{at}]");
+        let fields = object::map(template, &path)?;
+        let (labels, annotations) = (fields.texts("labels")?, fields.texts("annotations")?);
+        let failed = |error| invalid(format!("{path} cannot be used: {error}"));
+        let content = json!({"data": template["data"], "stringData": template["stringData"]});
+        let mut secret = Secret::from_any_json(&content).map_err(failed)?;
+        secret.type_ = fields.text("type")?.map(str::to_owned);
+        secret.metadata = object::metadata(place, &self.resource, fields.required("name")?);
+        for (name, value) in &labels {
+            secret.metadata.set_label(name, value);
+        }
+        for (name, value) in &annotations {
+            secret.metadata.set_annotation(name, value);
+        }
+        object::check_size(&secret)?;
+        Ok(secret)
+    }
+
+    fn note(&self, object: &Json, verified: bool) {
+        let mut known = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_NOTED {
+            known.clear();
+        }
+        known.insert(uid(object).to_owned(), verified);
+    }
+}
+
+impl Source for IsindirSecrets {
+    fn resource(&self) -> &ApiResource {
+        &self.resource
+    }
+
+    fn essence(&self, object: &Json) -> Json {
+        json!({
+            "name": object["metadata"]["name"],
+            "keySecret": object["metadata"]["annotations"][KEY_SECRET],
+            "spec": object["spec"],
+            "sops": object["sops"],
+        })
+    }
+
+    fn open<'a>(&'a self, object: &'a Json) -> BoxFuture<'a, Result<Desired, Failure>> {
+        Box::pin(self.secrets(object))
+    }
+
+    fn status(&self, object: &Json, result: Result<(), &Failure>) -> Json {
+        let message = match result.err().map(|failure| failure.reason) {
+            None | Some(Reason::Ready) => "Healthy",
+            Some(Reason::Suspended) => "Reconciliation is suspended",
+            Some(Reason::Unmanaged) => "Child secret is not owned by controller error",
+            Some(Reason::Immutable | Reason::Update) => "Child secret update error",
+            Some(Reason::Fetch | Reason::Status) => "Unknown Error",
+            Some(
+                Reason::Invalid
+                | Reason::MacMismatch
+                | Reason::NoKey
+                | Reason::NotAllowed
+                | Reason::Template
+                | Reason::Unseal,
+            ) => "Decryption error",
+        };
+        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(uid(object)) {
+            None => json!({"message": message}),
+            Some(true) => json!({"mac": "Verified", "message": message}),
+            Some(false) => json!({"mac": "Unverified", "message": message}),
+        }
+    }
+}
+
+/// Decrypts an object, and returns whether its MAC was verified.
+fn open(envelope: &Envelope, object: &Json) -> Result<(Opened, bool), Failure> {
+    for form in forms::signed(object, envelope.metadata().mac_only_encrypted) {
+        match open_form(envelope, &form, MacCheck::Require)? {
+            Ok(opened) => return Ok((opened, true)),
+            Err(OpenError::MacMismatch) => {}
+            // No other form has another one.
+            Err(OpenError::Mac(_) | OpenError::MacMissing) => break,
+            Err(error) => return Err(failure::of_opening(&error)),
+        }
+    }
+    let opened = open_form(envelope, &forms::as_it_is(object), MacCheck::Ignore)?;
+    Ok((opened.map_err(|error| failure::of_opening(&error))?, false))
+}
+
+fn open_form(
+    envelope: &Envelope,
+    form: &Json,
+    check: MacCheck,
+) -> Result<Result<Opened, OpenError>, Failure> {
+    let tree = Format::Json.read(form.to_string());
+    let tree = tree.map_err(|error| failure::of_parsing("the object", &error))?;
+    Ok(envelope.open(Format::Json, tree, check))
+}
+
+fn uid(object: &Json) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+const UNVERIFIED: &str = "the MAC cannot be verified: the object was changed by somebody without the key, or its keys \
+                          were in an order that cannot be found out; encrypt it with mac_only_encrypted and its \
+                          keys in alphabetical order, use a SopsSecret of selkie.dev, or set isindirWithoutMac in the policy";
+
+/// Of how many objects is noted whether they were verified; what is forgotten is not told.
+const MOST_NOTED: usize = 100_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use std::fs;
+use std::path::PathBuf;
+
+use selkie::tree::MetadataEntry;
+use serde_json::Map;
+
+use super::super::kit::{self, World};
+use super::*;
+
+fn testdata(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/controller/sops").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Returns an object of the files as the API server would give it: keys sorted, and metadata added.
+fn object(name: &str) -> Json {
+    let tree = Format::Yaml.read(testdata(name)).expect("YAML");
+    let mut object = tree.to_json(tree.documents()[0]);
+    let MetadataEntry::Present(sops) = tree.metadata() else { panic!("{name} is not encrypted") };
+    object["sops"] = Json::Object(sops.clone());
+    let metadata = &mut object["metadata"];
+    for (field, value) in
+        [("namespace", "shop"), ("uid", "u-1"), ("creationTimestamp", "2026-01-01T00:00:00Z")]
+    {
+        metadata[field] = value.into();
+    }
+    sorted(object)
+}
+
+fn sorted(value: Json) -> Json {
+    match value {
+        Json::Object(fields) => {
+            let mut fields: Vec<_> = fields.into_iter().map(|(name, value)| (name, sorted(value))).collect();
+            fields.sort_by(|left, right| left.0.cmp(&right.0));
+            Json::Object(fields.into_iter().collect())
+        }
+        Json::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
+}
+
+/// Returns a source with the key of the files in the Secret `keys` of the namespace `shop`.
+fn source(policy: &str) -> IsindirSecrets {
+    let mut world = World::new();
+    world.cluster.put("shop", "keys", "1", &[("age.agekey", &testdata("keys.txt"))]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.yaml");
+    fs::write(&path, policy).expect("a file");
+    world.settings.policy = Some(path);
+    IsindirSecrets::new(world.keys())
+}
+
+fn with_key(mut object: Json) -> Json {
+    object["metadata"]["annotations"][KEY_SECRET] = "keys".into();
+    object
+}
+
+fn opened(source: &IsindirSecrets, object: &Json) -> Result<String, (Reason, String)> {
+    let desired = pollster::block_on(source.open(object));
+    let desired = desired.map_err(|failure| (failure.reason, failure.message))?;
+    assert!(desired.prune);
+    let adopt = if desired.adopt { "adopt " } else { "" };
+    Ok(adopt.to_owned() + &desired.secrets.iter().map(kit::told).collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn objects_that_sops_encrypted_are_verified_behind_an_api_server() {
+    let source = source(STRICT);
+    for (name, expected) in [
+        (
+            "encrypted-suffix.yaml",
+            "shop/db-user kubernetes.io/basic-auth labels={\"a\":\"b\",\"app\":\"db\"} annotations={\"note\":\"x\"} \
+             {\"password\":\"of the sea\",\"username\":\"selkie\"}\n\
+             shop/db-extra - {\"raw\":\"binary\"}",
+        ),
+        ("encrypted-mac-only.yaml", "adopt shop/one - {\"a\":\"1\",\"b\":\"2\"}"),
+    ] {
+        let object = with_key(object(name));
+        assert_eq!(opened(&source, &object), Ok(expected.to_owned()));
+        assert_eq!(source.status(&object, Ok(())), json!({"mac": "Verified", "message": "Healthy"}));
+    }
+}
+
+#[test]
+fn an_object_in_an_order_that_nobody_guesses_needs_the_policy() {
+    let object = with_key(object("encrypted-any-order.yaml"));
+    let strict = source(STRICT);
+    assert_eq!(opened(&strict, &object), Err((Reason::MacMismatch, UNVERIFIED.to_owned())));
+    let lax = source(LAX);
+    assert_eq!(opened(&lax, &object).expect("allowed"), r#"shop/one - {"a":"1","b":"2"}"#);
+    assert_eq!(lax.status(&object, Ok(())), json!({"mac": "Unverified", "message": "Healthy"}));
+}
+
+#[test]
+fn a_value_that_was_taken_out_is_noticed() {
+    let mut object = with_key(object("encrypted-mac-only.yaml"));
+    let entries = object["spec"]["secretTemplates"][0]["stringData"].as_object_mut().expect("a map");
+    entries.shift_remove("a");
+    assert_eq!(opened(&source(STRICT), &object).map_err(|(reason, _)| reason), Err(Reason::MacMismatch));
+}
+
+#[test]
+fn an_object_has_no_keys_but_those_it_is_allowed() {
+    let (reason, message) = opened(&source(STRICT), &object("encrypted-suffix.yaml")).expect_err("no key");
+    assert_eq!(reason, Reason::NoKey);
+    assert!(message.starts_with("no key opens the document: age age1"), "{message}");
+    let nobody = source("rules: []");
+    let (reason, _) = opened(&nobody, &with_key(object("encrypted-suffix.yaml"))).expect_err("no rule");
+    assert_eq!(reason, Reason::NotAllowed);
+}
+
+#[test]
+fn what_cannot_be_read_is_told_by_its_place() {
+    let source = source(STRICT);
+    let mut object = with_key(object("encrypted-suffix.yaml"));
+    object["spec"]["suspend"] = true.into();
+    assert_eq!(opened(&source, &object).map_err(|(reason, _)| reason), Err(Reason::Suspended));
+    object["spec"]["suspend"] = 1.into();
+    assert_eq!(
+        opened(&source, &object),
+        Err((Reason::Invalid, "spec.suspend is not true or false".to_owned()))
+    );
+    object["sops"] = Json::Object(Map::new());
+    object["spec"]["suspend"] = false.into();
+    assert_eq!(opened(&source, &object).map_err(|(reason, _)| reason), Err(Reason::Invalid));
+    object["sops"] = Json::Null;
+    assert_eq!(opened(&source, &object), Err((Reason::Invalid, "sops is missing".to_owned())));
+}
+
+#[test]
+fn templates_are_taken_all_or_none() {
+    let place = object::place(&object("encrypted-suffix.yaml")).expect("a place");
+    let source = source(STRICT);
+    for (templates, expected) in [
+        (json!([]), "spec.secretTemplates has nothing in it"),
+        (json!([{"name": "seal"}, {"name": "seal"}]), "spec.secretTemplates[1] has the name of another one"),
+        (json!([{"stringData": {}}]), "spec.secretTemplates[0].name is missing"),
+        (
+            json!([{"name": "a", "stringData": {"k": 1}}]),
+            "spec.secretTemplates[0] cannot be used: stringData[\"k\"] is not a string",
+        ),
+        (
+            json!([{"name": "a", "data": {"k": "?seal"}}]),
+            "spec.secretTemplates[0] cannot be used: data[\"k\"] is not base64: illegal base64 data at input byte 0",
+        ),
+        (json!([1]), "spec.secretTemplates[0] is not a map"),
+    ] {
+        let plain = json!({"spec": {"secretTemplates": templates}});
+        let failure = source.of_templates(&plain, &place).err().expect("refused");
+        assert_eq!((failure.reason, failure.message.as_str()), (Reason::Invalid, expected));
+    }
+}
+
+#[test]
+fn states_are_told_in_the_words_of_the_other_operator() {
+    let source = source(STRICT);
+    let object = object("encrypted-suffix.yaml");
+    for (reason, expected) in [
+        (Reason::Suspended, "Reconciliation is suspended"),
+        (Reason::Unmanaged, "Child secret is not owned by controller error"),
+        (Reason::Update, "Child secret update error"),
+        (Reason::Immutable, "Child secret update error"),
+        (Reason::NoKey, "Decryption error"),
+        (Reason::MacMismatch, "Decryption error"),
+        (Reason::Fetch, "Unknown Error"),
+    ] {
+        assert_eq!(source.status(&object, Err(&Failure::new(reason, ""))), json!({"message": expected}));
+    }
+}
+
+const STRICT: &str = "rules: [{namespaces: ['*'], keySecrets: ['*']}]";
+const LAX: &str = "rules: [{namespaces: ['*'], keySecrets: ['*'], isindirWithoutMac: true}]";

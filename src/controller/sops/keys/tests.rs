@@ -1,0 +1,255 @@
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use selkie::format::Format;
+use selkie::keys::{Cause, Effort, KeyFuture, KeyGroup, KeyKind, MasterKey, ServiceError};
+use selkie::secret::SecretBytes;
+use selkie::sops::Metadata;
+use serde_json::{Value as Json, json};
+
+use super::super::kit::{Cluster, World, identity, text};
+use super::super::policy::Policy;
+use super::*;
+
+/// Counts what it is asked about keys of AWS and Vault; the first answers may be failures.
+#[derive(Default)]
+struct Counting {
+    asked: AtomicUsize,
+    failures: AtomicUsize,
+}
+
+impl KeyService for Counting {
+    fn name(&self) -> String {
+        "counting".to_owned()
+    }
+
+    fn effort(&self, _: &MasterKey) -> Effort {
+        Effort::Remote
+    }
+
+    fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let fails = self.failures.load(Ordering::SeqCst) > 0;
+        let answer = if fails {
+            self.failures.fetch_sub(1, Ordering::SeqCst);
+            Err(ServiceError::new(Cause::Unreachable, "nobody is there").into())
+        } else {
+            Ok(SecretBytes::from(&[7; 32][..]))
+        };
+        Box::pin(std::future::ready(Some(answer)))
+    }
+}
+
+/// Returns metadata with one key.
+fn metadata(kind: &str, fields: &Json) -> Metadata {
+    let kind = KeyKind::from_name(kind).expect("a kind");
+    let mut key = MasterKey::from_metadata(kind, fields.as_object().expect("an object"));
+    key.set_wrapped("AQ==".to_owned(), "");
+    Metadata::new(vec![KeyGroup(vec![key])])
+}
+
+fn kms() -> Metadata {
+    metadata("kms", &json!({"arn": "arn:aws:kms:eu-central-1:1:key/x"}))
+}
+
+fn of_document(world: &World) -> Metadata {
+    let text = world.encrypted("a: b\n", Format::Yaml, |_| {});
+    let tree = Format::Yaml.read(text).expect("YAML");
+    Metadata::from_entry(tree.metadata()).expect("metadata")
+}
+
+/// Returns keys with a service that counts, as a key file and as what the controller has.
+fn counting(policy: &str) -> (SopsKeys, Arc<Counting>) {
+    let service = Arc::new(Counting::default());
+    let policy = Policy::parse(Path::new("policy"), policy.as_bytes()).expect("a policy");
+    let keys = SopsKeys::new(&SopsSettings::default(), Box::new(Cluster::default()), |_| None);
+    let keys = keys.expect("keys");
+    let loaded = Loaded::of_service(policy, Arc::<Counting>::clone(&service));
+    *keys.loaded.write().expect("no panic") = (1, Arc::new(loaded));
+    (keys, service)
+}
+
+async fn reason(
+    keys: &SopsKeys,
+    namespace: &str,
+    secret: Option<&str>,
+    metadata: Metadata,
+) -> Option<Reason> {
+    keys.recover(namespace, secret, metadata).await.err().map(|failure| failure.reason)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_has_the_keys_of_its_own_secrets_alone() {
+    let world = World::with_own_secret();
+    world.cluster.put("other", "keys", "1", &[("age.agekey", &text(&identity(2).secret))]);
+    let keys = world.keys();
+    for (namespace, secret, expected) in [
+        ("shop", Some("keys"), None),
+        ("shop", Some("none"), Some(Reason::NoKey)),
+        ("shop", None, Some(Reason::NoKey)),
+        ("other", Some("keys"), Some(Reason::NoKey)),
+        ("third", Some("keys"), Some(Reason::NoKey)),
+        ("shop", Some("keys"), None),
+    ] {
+        let reason = reason(&keys, namespace, secret, of_document(&world)).await;
+        assert_eq!(reason, expected, "{namespace} {secret:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_read_once_for_a_while() {
+    let world = World::with_own_secret();
+    let keys = world.keys();
+    for (wait, reads) in [(0, 1), (14, 1), (2, 2), (400, 3)] {
+        tokio::time::advance(Duration::from_secs(wait)).await;
+        assert_eq!(reason(&keys, "shop", Some("keys"), of_document(&world)).await, None);
+        assert_eq!(world.cluster.reads(), reads);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_missed_is_told_of_once_it_is_there() {
+    let world = World::new();
+    let keys = world.keys();
+    let mut changes = keys.changes();
+    assert_eq!(reason(&keys, "shop", Some("keys"), of_document(&world)).await, Some(Reason::NoKey));
+    keys.refresh().await.expect("refreshed");
+    assert!(!changes.has_changed().expect("open"));
+    // One with the wrong key, then one with the right one.
+    for (version, seed, expected) in [("1", 2, Some(Reason::NoKey)), ("2", 1, None)] {
+        world.cluster.put("shop", "keys", version, &[("age.agekey", &text(&identity(seed).secret))]);
+        keys.refresh().await.expect("refreshed");
+        assert!(changes.has_changed().expect("open"), "{version}");
+        changes.mark_unchanged();
+        assert_eq!(reason(&keys, "shop", Some("keys"), of_document(&world)).await, expected);
+    }
+    keys.refresh().await.expect("refreshed");
+    assert!(!changes.has_changed().expect("open"), "nothing is missed any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_says_which_secrets_and_files_are_whose() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::with_own_secret();
+    let (key, policy) = (folder.path().join("shared.agekey"), folder.path().join("policy.yaml"));
+    fs::write(&key, text(&world.identity.secret)).expect("a file");
+    let allowed = key.display().to_string();
+    let rules = json!({"rules": [
+        {"namespaces": ["a"], "keyFiles": [allowed]},
+        {"namespaces": ["shop"], "keySecrets": ["other"]},
+        {"namespaces": ["kinds"], "keyFiles": [allowed], "kinds": ["pgp"]},
+        {"namespaces": ["names"], "keyFiles": [allowed], "recipients": ["age1other*"]},
+    ]});
+    fs::write(&policy, rules.to_string()).expect("a file");
+    world.settings.key_paths = vec![key];
+    let fails = SopsKeys::new(&world.settings, Box::new(Cluster::default()), |_| None);
+    assert!(matches!(fails.err(), Some(SopsError::KeysWithoutPolicy)));
+    world.settings.policy = Some(policy);
+    let keys = world.keys();
+    for (namespace, secret, expected) in [
+        ("a", None, None),
+        ("shop", None, Some(Reason::NoKey)),
+        ("shop", Some("keys"), Some(Reason::NotAllowed)),
+        ("kinds", None, Some(Reason::NotAllowed)),
+        ("names", None, Some(Reason::NotAllowed)),
+        ("nobody", None, Some(Reason::NotAllowed)),
+    ] {
+        let reason = reason(&keys, namespace, secret, of_document(&world)).await;
+        assert_eq!(reason, expected, "{namespace}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_are_taken_over_as_a_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::new();
+    let (key, policy) = (folder.path().join("a.agekey"), folder.path().join("policy.yaml"));
+    fs::write(&key, text(&identity(2).secret)).expect("a file");
+    fs::write(&policy, "rules: [{namespaces: ['*'], keyFiles: ['*']}]").expect("a file");
+    world.settings.key_paths = vec![folder.path().to_owned()];
+    world.settings.policy = Some(policy.clone());
+    let keys = world.keys();
+    let mut changes = keys.changes();
+    assert_eq!(reason(&keys, "a", None, of_document(&world)).await, Some(Reason::NoKey));
+    // A good key beside a bad one.
+    fs::write(folder.path().join("b.agekey"), text(&world.identity.secret)).expect("a file");
+    fs::write(folder.path().join("c.agekey"), "seal").expect("a file");
+    let error = keys.refresh().await.expect_err("a bad file");
+    assert!(!format!("{error:?}").contains("seal"), "{error:?}");
+    assert!(!changes.has_changed().expect("open"));
+    assert_eq!(reason(&keys, "a", None, of_document(&world)).await, Some(Reason::NoKey));
+    fs::remove_file(folder.path().join("c.agekey")).expect("a file");
+    keys.refresh().await.expect("refreshed");
+    assert!(changes.has_changed().expect("open"));
+    changes.mark_unchanged();
+    assert_eq!(reason(&keys, "a", None, of_document(&world)).await, None);
+    keys.refresh().await.expect("refreshed");
+    assert!(!changes.has_changed().expect("open"), "nothing changed");
+    fs::write(&policy, "rules: []").expect("a file");
+    keys.refresh().await.expect("refreshed");
+    assert_eq!(reason(&keys, "a", None, of_document(&world)).await, Some(Reason::NotAllowed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_answered_is_remembered_for_one_namespace_and_a_while() {
+    let (keys, service) = counting("rules: [{namespaces: [a, b], ambient: [kms]}]");
+    for (namespace, wait, asked) in [("a", 0, 1), ("a", 100, 1), ("b", 0, 2), ("a", 250, 3), ("a", 0, 3)] {
+        tokio::time::advance(Duration::from_secs(wait)).await;
+        assert_eq!(reason(&keys, namespace, None, kms()).await, None);
+        assert_eq!(service.asked.load(Ordering::SeqCst), asked, "{namespace} {wait}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_not_remembered() {
+    let (keys, service) = counting("rules: [{namespaces: [a], ambient: [kms]}]");
+    service.failures.store(1, Ordering::SeqCst);
+    let failure = keys.recover("a", None, kms()).await.err().expect("nobody is there");
+    assert_eq!(failure.reason, Reason::Unseal);
+    assert_eq!(
+        failure.message,
+        "no key opens the document: kms arn:aws:kms:eu-central-1:1:key/x: nobody is there"
+    );
+    assert_eq!(reason(&keys, "a", None, kms()).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_server_is_asked_that_the_policy_does_not_name() {
+    let (keys, service) = counting(
+        "rules: [{namespaces: [a], keyFiles: ['*'], addresses: ['https://vault.example.com'], ambient: [hc_vault]}]",
+    );
+    let vault = |address: &str| {
+        metadata("hc_vault", &json!({"vault_address": address, "engine_path": "transit", "key_name": "k"}))
+    };
+    for address in [
+        "https://evil.example",
+        "http://vault.example.com",
+        "https://vault.example.com@evil.example",
+        "http://169.254.169.254",
+        "",
+    ] {
+        let failure = keys.recover("a", None, vault(address)).await.err().expect("refused");
+        assert_eq!(failure.reason, Reason::NotAllowed, "{address}");
+    }
+    assert_eq!(service.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(reason(&keys, "a", None, vault("https://vault.example.com")).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rights_of_the_controller_are_used_where_the_policy_says_so() {
+    let (keys, service) = counting(
+        "rules: [{namespaces: [a]}, {namespaces: [b], ambient: [gcp_kms]}, {namespaces: [c], keyFiles: ['/keys/*']}]",
+    );
+    for namespace in ["a", "b"] {
+        assert_eq!(reason(&keys, namespace, None, kms()).await, Some(Reason::NoKey), "{namespace}");
+    }
+    let with_role = json!({"arn": "arn:aws:kms:eu-central-1:1:key/x", "role": "arn:aws:iam::1:role/admin"});
+    assert_eq!(reason(&keys, "c", None, metadata("kms", &with_role)).await, Some(Reason::NotAllowed));
+    assert_eq!(service.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(reason(&keys, "c", None, kms()).await, None);
+}
