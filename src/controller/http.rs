@@ -29,7 +29,7 @@ use super::key_set::Keys;
 use super::metrics::Metrics;
 use super::settings::HttpSettings;
 
-pub use readiness::{MAX_SILENCE, Readiness};
+pub use readiness::Readiness;
 
 /// All that requests are answered with.
 #[derive(Clone)]
