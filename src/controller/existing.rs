@@ -15,6 +15,8 @@ pub struct Existing {
     pub is_deleting: bool,
     /// What is in it.
     pub secret: Secret,
+    /// The fields that this controller applied, so that applying without them takes them away.
+    pub applied: Written,
     /// The fields that this controller wrote, or the one that it took over from, and that applying does not take away.
     pub written: Written,
     /// Its owners.
@@ -36,7 +38,7 @@ pub struct Owner {
     pub is_controller: bool,
 }
 
-/// Names of fields that were written by updates, not applied.
+/// Names of fields that this controller wrote and nobody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Names of labels.
@@ -57,14 +59,18 @@ impl Existing {
     /// If it is not one.
     pub fn from_json(object: &Json) -> Result<Self, Unreadable> {
         let metadata = &object["metadata"];
-        let text = |field: &str| metadata[field].as_str().map(str::to_owned).ok_or(Unreadable);
+        // Without them, a write would be one of any version.
+        let text = |field: &str| {
+            metadata[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned).ok_or(Unreadable)
+        };
         Ok(Self {
             uid: text("uid")?,
             resource_version: text("resourceVersion")?,
             is_deleting: !metadata["deletionTimestamp"].is_null(),
             // Not shown: the message could cite a field.
             secret: Secret::from_any_json(object).map_err(|_| Unreadable)?,
-            written: Written::of(&metadata["managedFields"]),
+            applied: Written::of(&metadata["managedFields"], "Apply"),
+            written: Written::of(&metadata["managedFields"], "Update"),
             owners: owners(metadata),
         })
     }
@@ -83,22 +89,40 @@ impl Existing {
 }
 
 impl Written {
-    fn of(managed_fields: &Json) -> Self {
-        let mut written = Self::default();
+    fn of(managed_fields: &Json, operation: &str) -> Self {
+        let (mut ours, mut others) = (Self::default(), Self::default());
         for entry in managed_fields.as_array().into_iter().flatten() {
-            let is_ours = entry["manager"].as_str().is_some_and(|name| MANAGERS.contains(&name));
-            if !is_ours || entry["operation"] != "Update" {
-                continue;
+            match is_ours(entry) {
+                true if entry["operation"] == operation => ours.add(entry),
+                true => {}
+                false => others.add(entry),
             }
-            let metadata = &entry["fieldsV1"]["f:metadata"];
-            let names = |field: &Json| -> Vec<String> {
-                let names = field.as_object().into_iter().flatten();
-                names.filter_map(|(name, _)| name.strip_prefix("f:").map(str::to_owned)).collect()
-            };
-            written.labels.extend(names(&metadata["f:labels"]));
-            written.annotations.extend(names(&metadata["f:annotations"]));
         }
-        written
+        // What somebody else wants, too, is not ours to take away.
+        ours.labels.retain(|name| !others.labels.contains(name));
+        ours.annotations.retain(|name| !others.annotations.contains(name));
+        ours
+    }
+
+    fn add(&mut self, entry: &Json) {
+        let metadata = &entry["fieldsV1"]["f:metadata"];
+        let names = |field: &Json| -> Vec<String> {
+            let names = field.as_object().into_iter().flatten();
+            names.filter_map(|(name, _)| name.strip_prefix("f:").map(str::to_owned)).collect()
+        };
+        self.labels.extend(names(&metadata["f:labels"]));
+        self.annotations.extend(names(&metadata["f:annotations"]));
+    }
+}
+
+/// Returns whether an entry of the record of who wrote what tells of this controller, or of the one that it took over
+/// from.
+fn is_ours(entry: &Json) -> bool {
+    match entry["manager"].as_str() {
+        Some(FIELD_MANAGER) => true,
+        // Many programs have this name, but they do not say what type a Secret has.
+        Some(UPSTREAM_MANAGER) => !entry["fieldsV1"]["f:type"].is_null(),
+        _ => false,
     }
 }
 
@@ -118,6 +142,5 @@ pub fn owners(metadata: &Json) -> Vec<Owner> {
 
 /// The name under which this controller writes.
 pub const FIELD_MANAGER: &str = "selkie";
-/// The names under which a Secret may have been written by this controller, or by that of Sealed Secrets, whose program
-/// has this name.
-const MANAGERS: [&str; 2] = [FIELD_MANAGER, "controller"];
+/// The name under which the controller of Sealed Secrets writes: that of its program.
+const UPSTREAM_MANAGER: &str = "controller";

@@ -68,10 +68,12 @@ pub fn status(
         Json::Object(fields) => fields,
         _ => Map::new(),
     };
-    let mut wanted = vec![ready(result)];
-    if let Some(Json::Array(more)) = special.remove("conditions") {
-        wanted.extend(more);
-    }
+    // Those of the kind first: columns of `kubectl get` show the first one.
+    let mut wanted = match special.remove("conditions") {
+        Some(Json::Array(conditions)) => conditions,
+        _ => Vec::new(),
+    };
+    wanted.push(ready(result));
     let mut conditions = present["conditions"].as_array().cloned().unwrap_or_default();
     let mut has_changed = false;
     for condition in wanted {
@@ -102,7 +104,7 @@ fn ready(result: Result<(), &Failure>) -> Json {
         Ok(()) => json!({"type": "Ready", "status": "True", "reason": Reason::Ready.word(), "message": ""}),
         Err(failure) => json!({
             "type": "Ready", "status": "False",
-            "reason": failure.reason.word(), "message": clipped(&failure.message),
+            "reason": failure.reason.word(), "message": failure.message,
         }),
     }
 }
@@ -111,6 +113,9 @@ fn ready(result: Result<(), &Failure>) -> Json {
 fn set_condition(conditions: &mut Vec<Json>, wanted: Json, now: OffsetDateTime) -> bool {
     let now = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
     let mut wanted = wanted;
+    if let Some(message) = wanted["message"].as_str().map(clipped) {
+        wanted["message"] = message.into();
+    }
     let index = conditions.iter().position(|condition| condition["type"] == wanted["type"]);
     let present = index.map(|index| conditions[index].clone()).unwrap_or_default();
     let is_same = ["status", "reason", "message"].iter().all(|field| {
@@ -133,8 +138,8 @@ fn set_condition(conditions: &mut Vec<Json>, wanted: Json, now: OffsetDateTime) 
 }
 
 /// Returns the beginning of a message, as long as conditions may have it.
-fn clipped(message: &str) -> &str {
-    &message[..message.floor_char_boundary(MAX_MESSAGE)]
+fn clipped(message: &str) -> String {
+    message[..message.floor_char_boundary(MAX_MESSAGE)].to_owned()
 }
 
 /// How many bytes a message of a condition may have, as in metav1.Condition.
