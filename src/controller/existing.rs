@@ -144,3 +144,121 @@ pub fn owners(metadata: &Json) -> Vec<Owner> {
 pub const FIELD_MANAGER: &str = "selkie";
 /// The name under which the controller of Sealed Secrets writes: that of its program.
 const UPSTREAM_MANAGER: &str = "controller";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret(metadata: Json) -> Json {
+        let mut secret = json!({"metadata": {"name": "s", "uid": "s1", "resourceVersion": "7"}});
+        for (field, value) in metadata.as_object().into_iter().flatten() {
+            secret["metadata"][field] = value.clone();
+        }
+        secret
+    }
+
+    fn existing(object: &Json) -> Existing {
+        Existing::from_json(object).unwrap_or_else(|error| panic!("{error}: {object}"))
+    }
+
+    #[test]
+    fn without_uid_or_version_nothing_is_read() {
+        for (field, value) in [
+            ("uid", Json::Null),
+            ("uid", json!("")),
+            ("uid", json!(5)),
+            ("resourceVersion", Json::Null),
+            ("resourceVersion", json!("")),
+            ("resourceVersion", json!({"a": 1})),
+        ] {
+            let object = secret(json!({field: value}));
+            assert_eq!(Existing::from_json(&object).err(), Some(Unreadable), "{object}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_without_a_word_of_it() {
+        let mut objects = vec![
+            Json::Null,
+            json!([]),
+            json!("hunter2"),
+            json!({"metadata": []}),
+            secret(json!({"labels": {"l": 5}})),
+            secret(json!({"annotations": "hunter2"})),
+        ];
+        for (field, value) in [
+            ("data", json!({"hunter2": "hunter2!"})),
+            ("data", json!({"a": 5})),
+            ("data", json!("hunter2")),
+            ("type", json!(["hunter2"])),
+            ("immutable", json!("hunter2")),
+        ] {
+            let mut object = secret(json!({}));
+            object[field] = value;
+            objects.push(object);
+        }
+        for object in objects {
+            let error = Existing::from_json(&object).err().map(|error| error.to_string());
+            assert_eq!(
+                error.as_deref(),
+                Some("the API server returned a Secret that cannot be read"),
+                "{object}"
+            );
+        }
+    }
+
+    #[test]
+    fn records_and_owners_that_cannot_be_read_count_for_nothing() {
+        let records = [
+            json!(5),
+            json!({"manager": "selkie"}),
+            json!([5, null, "selkie", ["selkie"], {"manager": 5}]),
+            json!([{"manager": "selkie", "operation": "Update", "fieldsV1": "f:metadata"}]),
+            json!([{"manager": "selkie", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": [1]}}}]),
+            json!([{"manager": "selkie", "operation": "Update",
+                "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "k:{}": {}, "": {}}}}}]),
+            json!([{"manager": "selkie", "operation": "Delete",
+                "fieldsV1": {"f:metadata": {"f:labels": {"f:l": {}}}}}]),
+        ];
+        for record in records {
+            let existing = existing(&secret(json!({"managedFields": record})));
+            assert_eq!(
+                (existing.written, existing.applied),
+                (Written::default(), Written::default()),
+                "{record}"
+            );
+        }
+        for owners in [json!(5), json!({}), json!("u1")] {
+            assert!(existing(&secret(json!({"ownerReferences": owners}))).owners.is_empty());
+        }
+        let existing =
+            existing(&secret(json!({"ownerReferences": [5, null, {"uid": ["u1"], "controller": "true"}]})));
+        assert_eq!(existing.owners.len(), 3);
+        assert_eq!(existing.controller(), None);
+    }
+
+    #[test]
+    fn the_record_tells_what_is_ours_alone() {
+        let entry = |manager: &str, operation: &str, labels: &[&str], has_type: bool| {
+            let labels: serde_json::Map<_, _> =
+                labels.iter().map(|name| (format!("f:{name}"), json!({}))).collect();
+            let mut fields = json!({"f:metadata": {"f:labels": labels, "f:annotations": {"f:n": {}}}});
+            if has_type {
+                fields["f:type"] = json!({});
+            }
+            json!({"manager": manager, "operation": operation, "fieldsV1": fields})
+        };
+        let existing = existing(&secret(json!({"managedFields": [
+            entry("selkie", "Update", &["a", "shared", "foreign"], true),
+            entry("selkie", "Apply", &["b", "shared"], true),
+            entry("controller", "Update", &["c"], true),
+            entry("flux", "Apply", &["foreign"], false),
+        ]})));
+        let names = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&existing.written.labels), "a c shared");
+        assert_eq!(names(&existing.applied.labels), "b shared");
+        assert_eq!(names(&existing.written.annotations), "");
+    }
+}
