@@ -4,6 +4,7 @@
 //! whose peer is not there is *ignored*, by name, so that nobody takes it for passed. The names of
 //! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
 
+mod api_server;
 mod aws;
 mod envelope;
 mod generate;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let tests: Vec<Trial> = [
+        api_server::tests(),
         aws::tests(),
         golden::tests(),
         hostile::tests(),
