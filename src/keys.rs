@@ -1,19 +1,31 @@
-//! Keys of the decryptor: files, or folders as a mounted Secret is, with age identities; and whatever the
-//! environment gives credentials for.
+//! Keys of the decryptor: files, or folders as a mounted Secret is, with keys and credentials under the names that Flux
+//! gives them; and whatever the environment gives credentials for.
+
+mod entries;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use selkie::keys::age::{AgeService, Identities, IdentityLayout, IdentityParseError};
-use selkie::keys::{KEY_KINDS, KeyService, KeySetup};
+use selkie::keys::{KEY_KINDS, KeyService, KeySetup, Trust};
 use selkie::secret::SecretBytes;
+
+pub use entries::{KeyEntries, KeyEntryError, Surroundings};
 
 /// Why the keys could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// A folder holds no file that ends in `.agekey`.
-    #[error("{0}: no file in this folder ends in .agekey")]
+    /// A folder holds no file with a name for keys.
+    #[error("{0}: no file in this folder has a name for keys, such as one that ends in .agekey")]
     Empty(PathBuf),
+    /// A file does not hold what its name says.
+    #[error("{path}: cannot be used", path = .path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyEntryError,
+    },
     /// A file cannot be read.
     #[error("{path}: cannot be read", path = .path.display())]
     Io {
@@ -22,47 +34,67 @@ pub enum KeyFileError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A file does not hold identities.
-    #[error("{path}: does not hold age identities", path = .path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: IdentityParseError,
-    },
 }
 
-/// Returns what unwraps data keys: with the age identities of files and of the `*.agekey` files of folders, and with
-/// whatever the environment gives credentials for. Which servers may be sent a token, the environment says, too.
+/// Returns what unwraps data keys: with the keys and credentials of files and folders, and with whatever the environment
+/// gives credentials for. Which servers may be sent a token, the environment says, too.
 pub fn services(paths: &[PathBuf]) -> Result<Vec<Box<dyn KeyService>>, KeyFileError> {
-    let setup = KeySetup::new(|name| std::env::var(name).ok());
-    let age: Box<dyn KeyService> = Box::new(age_service(paths)?);
-    let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
-    Ok(std::iter::once(age).chain(of_kinds).collect())
-}
-
-fn age_service(paths: &[PathBuf]) -> Result<AgeService, KeyFileError> {
-    let mut identities = Identities::new();
+    let setup = KeySetup::new(variable);
+    // The servers that the environment names are the user's own.
+    let named = ["VAULT_ADDR", "BAO_ADDR"].iter().filter_map(|name| setup.variable(name)).collect();
+    let around = Surroundings { trust: Trust::Listed(named), remote: Arc::clone(&setup.remote), variable };
+    let mut entries = KeyEntries::default();
     for path in paths {
         for file in key_files(path)? {
-            let text = fs::read(&file).map(SecretBytes::from);
-            let text = text.map_err(|source| KeyFileError::Io { path: file.clone(), source })?;
-            let added = identities.add(&file.display().to_string(), &text, IdentityLayout::Lines);
-            added.map_err(|source| KeyFileError::Parse { path: file, source })?;
+            add_file(&mut entries, &file, &read(&file)?)?;
         }
     }
-    Ok(AgeService::new(identities))
+    let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
+    Ok(entries.into_services(&around).into_iter().chain(of_kinds).collect())
+}
+
+/// Returns the services for what the environment of this process gives credentials for, each with the kind of its keys.
+/// No address is sent a token but those of `around`.
+pub fn ambient(around: &Surroundings) -> Vec<(&'static str, Box<dyn KeyService>)> {
+    let mut setup = KeySetup::new(around.variable);
+    setup.trust = around.trust.clone();
+    setup.remote = Arc::clone(&around.remote);
+    // What OpenPGP keys the environment names are files: those have paths of their own.
+    let kinds = KEY_KINDS.iter().filter(|kind| kind.name != "pgp");
+    kinds.filter_map(|kind| Some((kind.name, kind.connect?(&setup)))).collect()
+}
+
+/// Adds the keys of a file. A file by a name of its own holds age identities.
+pub fn add_file(entries: &mut KeyEntries, file: &Path, text: &SecretBytes) -> Result<(), KeyFileError> {
+    let place = file.display().to_string();
+    let added = match file.file_name().and_then(|name| name.to_str()).filter(|name| KeyEntries::has_name(name)) {
+        Some(name) => entries.add(name, &place, text),
+        None => entries.add_identities(&place, text),
+    };
+    added.map_err(|source| KeyFileError::Entry { path: file.to_owned(), source })
 }
 
 /// Returns the key files that a path stands for, in the order of their names.
-fn key_files(path: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
+pub fn key_files(path: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.collect();
     let mut files: Vec<_> = entries.map_err(failed)?.into_iter().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "agekey") && file.is_file());
+    let has_name = |file: &Path| file.file_name().and_then(|name| name.to_str()).is_some_and(KeyEntries::has_name);
+    files.retain(|file| has_name(file) && file.is_file());
     files.sort();
     if files.is_empty() { Err(KeyFileError::Empty(path.to_owned())) } else { Ok(files) }
+}
+
+/// Reads a file.
+pub fn read(file: &Path) -> Result<SecretBytes, KeyFileError> {
+    let text = fs::read(file).map(SecretBytes::from);
+    text.map_err(|source| KeyFileError::Io { path: file.to_owned(), source })
+}
+
+/// Returns a variable of the environment of this process.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

@@ -3,9 +3,12 @@
 //! What a face does is in its own module; the program is [`main`].
 
 pub mod controller;
+mod hardening;
 mod keys;
 mod render;
+pub mod runtime;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,7 +31,15 @@ enum Face {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().face {
+    hardening::forbid_dumps();
+    let arguments = match arguments(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match Cli::parse_from(arguments).face {
         Face::Controller(args) => controller::run(*args),
         Face::Render(args) => render::run(&args),
     };
@@ -39,6 +50,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns the arguments of the program with what variables say of the controller, if that is to run.
+fn arguments(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, controller::EnvironmentError> {
+    if arguments.get(1).is_some_and(|face| face == "controller") {
+        let rest = arguments.split_off(2);
+        arguments.extend(controller::with_environment(rest, std::env::vars_os())?);
+    }
+    Ok(arguments)
 }
 
 /// Prints an error with its causes.

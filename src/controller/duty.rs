@@ -14,7 +14,8 @@ pub struct Duty {
     pub is_leader: bool,
     /// What of the namespaces is its work.
     pub share: Share,
-    /// Until when that holds unless it is renewed. Behind it, nothing may be written.
+    /// Until when that holds unless it is renewed. Behind it, nothing may be written; a write that was begun before has
+    /// a third of the duration of a Lease to arrive.
     pub until: Option<Instant>,
 }
 
@@ -34,7 +35,8 @@ pub enum Share {
     Nothing,
 }
 
-/// Where to find the duty of the moment, and to hear of another one.
+/// Where to find the duty of the moment, and to hear of another one. That it holds for longer is no other one: look
+/// here before each write, rather than at a copy.
 pub type Duties = watch::Receiver<Duty>;
 
 impl Duty {
@@ -54,6 +56,12 @@ impl Duty {
     #[must_use]
     pub fn covers(&self, namespace: &str) -> bool {
         self.is_current() && self.share.has(namespace)
+    }
+
+    /// Returns whether this replica sees to what only one should do, now.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.is_leader && self.is_current()
     }
 
     /// Returns whether it still holds.

@@ -22,6 +22,16 @@ pub trait Source: Send + Sync + 'static {
     /// If it cannot be opened. The message holds nothing of a plaintext.
     fn open<'a>(&'a self, object: &'a Json) -> BoxFuture<'a, Result<Desired, Failure>>;
 
+    /// Returns the annotation of a Secret that allows to take it over.
+    fn managed(&self) -> &str {
+        super::sealed_secrets::MANAGED
+    }
+
+    /// Returns the annotation of a Secret that allows to put values into it, if there is one.
+    fn patch(&self) -> Option<&str> {
+        None
+    }
+
     /// Returns the fields of the status besides those that the engine writes, given how it went.
     fn status(&self, object: &Json, result: Result<(), &Failure>) -> Json;
 }

@@ -13,6 +13,7 @@ pub struct KeySetup {
     doubted: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
     warnings: Arc<Warnings>,
     host: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    is_isolated: bool,
     /// Which addresses of a document may be sent credentials.
     pub trust: Trust,
     /// What runs requests to servers.
@@ -35,6 +36,7 @@ impl KeySetup {
             doubted: Arc::new(|_| None),
             warnings: Arc::new(Warnings { said: Mutex::default(), say: Box::new(|_| {}) }),
             host: Arc::new(|| None),
+            is_isolated: false,
             trust: Trust::Listed(Vec::new()),
             #[cfg(feature = "remote")]
             remote: Arc::default(),
@@ -69,6 +71,20 @@ impl KeySetup {
     pub fn with_host(mut self, host: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.host = Arc::new(host);
         self
+    }
+
+    /// Says that the variables hold the credentials of somebody who must not use those of this program: whatever else
+    /// the environment, the files or the machine would give is left alone.
+    #[must_use]
+    pub const fn isolated(mut self) -> Self {
+        self.is_isolated = true;
+        self
+    }
+
+    /// Returns whether nothing but the variables may give credentials.
+    #[must_use]
+    pub const fn is_isolated(&self) -> bool {
+        self.is_isolated
     }
 
     /// Returns what this machine is called, empty if nobody knows.

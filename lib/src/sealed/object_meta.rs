@@ -124,7 +124,7 @@ impl ObjectMeta {
     }
 
     /// Sets any field as it is.
-    pub(super) fn set_json(&mut self, field: &str, value: Json) {
+    pub fn set_field(&mut self, field: &str, value: Json) {
         self.0.insert(field.to_owned(), value);
     }
 

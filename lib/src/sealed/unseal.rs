@@ -185,7 +185,7 @@ impl SealedSecret {
             "uid": self.metadata.field("uid").and_then(|uid| uid.as_str()).unwrap_or_default(),
             "controller": true,
         });
-        metadata.set_json("ownerReferences", json!([owner]));
+        metadata.set_field("ownerReferences", json!([owner]));
     }
 }
 

@@ -12,7 +12,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kms::Client;
-use aws_sdk_kms::config::{IdentityCache, SharedCredentialsProvider};
+use aws_sdk_kms::config::{Credentials, IdentityCache, SharedCredentialsProvider};
 use tokio::sync::OnceCell;
 
 use super::limit::AnswerLimit;
@@ -57,6 +57,10 @@ impl Connections {
     where
         F: Future<Output = Result<T, ServiceError>>,
     {
+        if self.setup.is_isolated() && place.profile.is_some() {
+            let detail = "the key names a profile, and only the credentials that were handed in may be used";
+            return Err(ServiceError::new(Cause::Credentials, detail));
+        }
         let connection = self.connection(place);
         let client = connection.client.get_or_init(|| self.connect(place)).await;
         let mut first = None;
@@ -95,6 +99,7 @@ impl Connections {
         let loader =
             aws_config::defaults(BehaviorVersion::latest()).region(region.clone()).identity_cache(cache);
         let loader = match &place.profile {
+            None if self.setup.is_isolated() => loader.credentials_provider(handed_in(&self.setup)),
             None => loader,
             // As in sops: a profile that a key names goes before the credentials of the environment.
             Some(profile) => {
@@ -117,6 +122,14 @@ impl Connections {
     }
 }
 
+/// Returns the credentials that the variables hold. Without any, they are empty, which no server takes.
+fn handed_in(setup: &KeySetup) -> Credentials {
+    let variable = |name| setup.variable(name);
+    let (id, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+    let (id, secret) = (id.unwrap_or_default(), secret.unwrap_or_default());
+    Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "handed in")
+}
+
 /// Returns the name that the session of a role has, as sops names it: policies may ask for it.
 fn session_name(host: &str) -> String {
     let kept = |character: &char| character.is_ascii_alphanumeric() || "=,.@_".contains(*character);
@@ -132,6 +145,30 @@ const SESSION_NAME: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn isolated(variables: &'static [(&str, &str)]) -> KeySetup {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        KeySetup::new(move |name| find(name).map(|(_, value)| (*value).to_owned())).isolated()
+    }
+
+    #[test]
+    fn credentials_that_are_handed_in_are_those_of_the_variables() {
+        let found = handed_in(&isolated(&[
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+        ]));
+        assert_eq!((found.access_key_id(), found.secret_access_key()), ("id", "secret"));
+        assert_eq!(found.session_token(), Some("token"));
+    }
+
+    #[test]
+    fn whoever_hands_in_credentials_gets_no_profile_of_this_machine() {
+        let place = Place { region: "eu-west-1".to_owned(), role: None, profile: Some("prod".to_owned()) };
+        let connections = Connections::new(&isolated(&[]));
+        let answer = connections.ask(&place, |_| async { Ok(()) });
+        assert_eq!(pollster::block_on(answer).map_err(|error| error.cause), Err(Cause::Credentials));
+    }
 
     #[test]
     fn sessions_are_named_as_sops_names_them() {

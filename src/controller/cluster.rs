@@ -1,0 +1,250 @@
+//! The requests that the controller makes for objects and their Secrets.
+//!
+//! Invariant: what is said of a failure tells nothing of what was sent or received.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{ApiResource, Request};
+use selkie::sealed::Secret;
+use serde_json::{Value as Json, json};
+
+use super::existing::{Existing, FIELD_MANAGER};
+use super::plan::Change;
+use super::queue::Key;
+use super::status::Version;
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// There is an object of that name already.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// The object is of another version by now.
+    #[error("{0}")]
+    Conflict(String),
+    /// The API server does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such object.
+    #[error("{0}")]
+    NotFound(String),
+    /// The API server cannot be reached, or does not have the time.
+    #[error("{message}")]
+    Unavailable {
+        /// What is wrong.
+        message: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The API server does not take the object.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The API server, for objects of one kind and their Secrets.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Returns the API server behind a client.
+    #[must_use]
+    pub const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn object(&self, resource: &ApiResource, key: &Key) -> Result<Json, CallError> {
+        let request = Request::new(objects(resource, &key.namespace)).get(&key.name, &Default::default());
+        self.call(request).await
+    }
+
+    /// Writes the status of an object, if it is still the one with this uid.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn write_status(
+        &self,
+        resource: &ApiResource,
+        object: &Json,
+        status: Json,
+    ) -> Result<(), CallError> {
+        let (key, uid) = (key_of(object), &object["metadata"]["uid"]);
+        let requests = Request::new(objects(resource, &key.namespace));
+        let mut patch = status.clone();
+        for (name, _) in object["status"].as_object().into_iter().flatten() {
+            if status.get(name).is_none() {
+                patch[name] = Json::Null;
+            }
+        }
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": patch}));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match self.call(requests.patch_subresource("status", &key.name, &params, &patch)).await {
+            // The rules for the controller of Sealed Secrets allow to update, not to patch.
+            Err(CallError::Forbidden(_)) => {
+                let mut whole = object.clone();
+                whole["status"] = status;
+                let body = serde_json::to_vec(&whole).unwrap_or_default();
+                let params =
+                    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+                self.call(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Reads a Secret; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Existing>, CallError> {
+        let request = Request::new(secrets(namespace)).get(name, &Default::default());
+        match self.call(request).await {
+            Ok(object) => existing(&object).map(Some),
+            Err(CallError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a Secret.
+    ///
+    /// # Errors
+    /// If there is one, or it cannot be made.
+    pub async fn create(&self, namespace: &str, name: &str, secret: &Secret) -> Result<Version, CallError> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let body = body(secret, json!({"namespace": namespace, "name": name}));
+        self.call(Request::new(secrets(namespace)).create(&params, body)).await.and_then(|it| version(&it))
+    }
+
+    /// Applies fields of a Secret.
+    ///
+    /// # Errors
+    /// If it is of another version by now, or does not take them.
+    pub async fn apply(&self, namespace: &str, name: &str, change: &Change) -> Result<Version, CallError> {
+        let object: Json = serde_json::from_slice(&body(&change.secret, identity(namespace, name, change)))
+            .map_err(|_| unreadable())?;
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let request = Request::new(secrets(namespace)).patch(name, &params, &Patch::Apply(object));
+        self.call(request).await.and_then(|it| version(&it))
+    }
+
+    /// Replaces a Secret.
+    ///
+    /// # Errors
+    /// If it is of another version by now, or does not take it.
+    pub async fn replace(&self, namespace: &str, name: &str, change: &Change) -> Result<Version, CallError> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let body = body(&change.secret, identity(namespace, name, change));
+        let request = Request::new(secrets(namespace)).replace(name, &params, body);
+        self.call(request).await.and_then(|it| version(&it))
+    }
+
+    /// Deletes this version of a Secret; one that is gone, or another one, stays as it is.
+    ///
+    /// # Errors
+    /// If it cannot be deleted.
+    pub async fn delete(&self, namespace: &str, version: &Version) -> Result<bool, CallError> {
+        let preconditions = Preconditions {
+            uid: Some(version.uid.clone()),
+            resource_version: Some(version.resource_version.clone()),
+        };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.call(Request::new(secrets(namespace)).delete(&version.name, &params)).await {
+            Ok(_) => Ok(true),
+            Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn call(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Json, CallError> {
+        let request = request.map_err(|_| CallError::Refused("the name makes no address".to_owned()))?;
+        self.client.request(request).await.map_err(|error| CallError::from_kube(&error))
+    }
+}
+
+impl CallError {
+    /// Says why a request failed, without what was in it.
+    #[must_use]
+    pub fn from_kube(error: &kube::Error) -> Self {
+        let kube::Error::Api(status) = error else {
+            return match error {
+                kube::Error::SerdeError(_) => unreadable(),
+                _ => Self::Unavailable {
+                    message: "the API server cannot be reached".to_owned(),
+                    retry_after: None,
+                },
+            };
+        };
+        let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+        match (status.code, status.reason.as_str()) {
+            (409, "AlreadyExists") => Self::AlreadyExists(message),
+            (409, _) => Self::Conflict(message),
+            (401 | 403, _) => Self::Forbidden(message),
+            (404, _) => Self::NotFound(message),
+            (429 | 500.., _) => {
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                Self::Unavailable {
+                    message,
+                    retry_after: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+                }
+            }
+            _ => Self::Refused(message),
+        }
+    }
+}
+
+/// Returns the name of an object.
+#[must_use]
+pub fn key_of(object: &Json) -> Key {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    Key { namespace: text("namespace"), name: text("name") }
+}
+
+fn objects(resource: &ApiResource, namespace: &str) -> String {
+    format!("/apis/{}/namespaces/{namespace}/{}", resource.api_version, resource.plural)
+}
+
+fn secrets(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/secrets")
+}
+
+/// Returns a Secret as the body of a request.
+fn body(secret: &Secret, identity: Json) -> Vec<u8> {
+    let mut object = secret.to_json();
+    for (name, value) in identity.as_object().into_iter().flatten() {
+        object["metadata"][name] = value.clone();
+    }
+    serde_json::to_vec(&object).unwrap_or_default()
+}
+
+fn identity(namespace: &str, name: &str, change: &Change) -> Json {
+    json!({
+        "namespace": namespace, "name": name,
+        "uid": change.uid, "resourceVersion": change.resource_version,
+    })
+}
+
+fn existing(object: &Json) -> Result<Existing, CallError> {
+    Existing::from_json(object).map_err(|error| CallError::Refused(error.to_string()))
+}
+
+fn version(object: &Json) -> Result<Version, CallError> {
+    let text = |field: &str| object["metadata"][field].as_str().map(str::to_owned).ok_or_else(unreadable);
+    Ok(Version { name: text("name")?, uid: text("uid")?, resource_version: text("resourceVersion")? })
+}
+
+fn unreadable() -> CallError {
+    CallError::Unavailable {
+        message: "the API server answered something that cannot be read".to_owned(),
+        retry_after: None,
+    }
+}

@@ -1,0 +1,389 @@
+//! Keeps all objects of a kind as they should be: one loop that knows, many attempts at once that do.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::DynamicObject;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::cluster::{CallError, Cluster};
+use super::context::Context;
+use super::digest;
+use super::queue::{Key, Queue};
+use super::reason::Reason;
+use super::reconcile::{Attempt, Outcome, attempt};
+use super::retry;
+use super::source::Source;
+use super::status::Version;
+use super::store::{Saw, Store};
+use super::watch as watches;
+
+/// Keeps all objects of a kind as they should be.
+pub struct Engine {
+    context: Arc<Context>,
+    source: Arc<dyn Source>,
+    kind: String,
+    store: Store,
+    queue: Queue,
+    attempts: JoinSet<Attempt>,
+    /// How many attempts there may be at once, with those of other kinds.
+    permits: Arc<Semaphore>,
+    objects: Lists,
+    secrets: Lists,
+    synced: watch::Sender<bool>,
+}
+
+/// What is to be told when it changed, from outside of the API server.
+pub struct Signals {
+    /// Objects that failed for want of a key are tried again.
+    pub keys: BoxStream<'static, ()>,
+    /// It is time to end.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// The lists that watches begin with.
+struct Lists {
+    /// For every watch the objects that it has told of since it last began, if it is not yet through.
+    listed: Vec<Option<HashSet<Key>>>,
+    /// Which watches were through once.
+    done: Vec<bool>,
+    /// Whether a watch is not allowed, so that waiting for it is in vain.
+    is_forbidden: bool,
+}
+
+impl Engine {
+    /// Returns an engine for a kind of objects, and what tells whether it knows all of them.
+    #[must_use]
+    pub fn new(
+        context: Arc<Context>,
+        source: Arc<dyn Source>,
+        permits: Arc<Semaphore>,
+    ) -> (Self, watch::Receiver<bool>) {
+        let (synced, is_synced) = watch::channel(false);
+        let count = watches::count(&context.settings.namespaces);
+        let kind = source.resource().kind.clone();
+        let engine = Self {
+            context,
+            source,
+            kind,
+            store: Store::default(),
+            queue: Queue::default(),
+            attempts: JoinSet::new(),
+            permits,
+            objects: Lists::new(count),
+            secrets: Lists::new(count),
+            synced,
+        };
+        (engine, is_synced)
+    }
+
+    /// Works until it is time to end, then finishes what is under way.
+    pub async fn run(mut self, client: Client, mut signals: Signals) {
+        let settings = Arc::clone(&self.context.settings);
+        let resource = self.source.resource().clone();
+        let mut secrets = if settings.skip_recreate {
+            futures_util::stream::pending().boxed()
+        } else {
+            watches::secrets(&client, &settings.namespaces)
+        };
+        let mut objects =
+            watches::objects(&client, &resource, &settings.namespaces, &settings.label_selector);
+        let mut duties = self.context.duties.clone();
+        loop {
+            self.start_attempts();
+            // What is known of Secrets tells which objects are as they should be.
+            let knows_secrets =
+                settings.skip_recreate || self.secrets.is_through() || self.secrets.is_forbidden;
+            let due = self.queue.next_due();
+            tokio::select! {
+                biased;
+                () = ended(&mut signals.shutdown) => break,
+                // What ends an attempt makes room for the next one.
+                Some(attempt) = self.attempts.join_next(), if !self.attempts.is_empty() => {
+                    if let Ok(attempt) = attempt { self.ended(attempt) }
+                }
+                Some((number, event)) = secrets.next() => self.secret_event(number, event),
+                Some(()) = signals.keys.next() => self.requeue(self.store.failed_for(Reason::NoKey)),
+                Ok(()) = duties.changed() => {
+                    let duty = duties.borrow_and_update().clone();
+                    self.requeue(self.store.unsettled(|namespace| duty.covers(namespace)));
+                }
+                Some((number, event)) = objects.next(), if knows_secrets => self.object_event(number, event),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                // Another kind may hold the places.
+                () = Self::place(&self.permits), if self.queue.len() > 0 => {}
+            }
+            self.context.metrics.queue(&self.kind, self.queue.len(), self.store.len());
+        }
+        // What is under way is finished; who cannot do so in time is cut off, as if the machine had failed.
+        let drain = async { while self.attempts.join_next().await.is_some() {} };
+        if timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!(kind = self.kind, "some attempts did not end in time");
+        }
+    }
+
+    async fn place(permits: &Semaphore) {
+        // It is given back at once: the next turn of the loop takes it.
+        let _ = permits.acquire().await;
+        tokio::task::yield_now().await;
+    }
+
+    /// Starts as many attempts as may be under way at once.
+    fn start_attempts(&mut self) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
+            let Some(key) = self.queue.next(Instant::now()) else { return };
+            let duty = self.context.duties.borrow().clone();
+            if !duty.covers(&key.namespace) {
+                self.queue.done(&key);
+                // What belongs to another replica is looked at when it becomes ours; that our Lease has to be renewed
+                // first is only a matter of time.
+                if duty.share.has(&key.namespace) {
+                    self.queue.add_later(key, Instant::now() + RENEWAL);
+                }
+                continue;
+            }
+            let Some(work) = self.store.work(&key) else {
+                self.queue.done(&key);
+                continue;
+            };
+            let attempt = attempt(Arc::clone(&self.context), Arc::clone(&self.source), key, work);
+            self.attempts.spawn(async move {
+                let attempt = attempt.await;
+                drop(permit);
+                attempt
+            });
+        }
+    }
+
+    fn ended(&mut self, attempt: Attempt) {
+        let Attempt { key, outcome } = attempt;
+        let (reason, attempts, wait) = match outcome {
+            Outcome::Done { done, retry_after } => {
+                let reason = done.reason;
+                self.context.metrics.state(
+                    &self.kind,
+                    &key.namespace,
+                    &key.name,
+                    self.store.instance(&key),
+                    reason,
+                );
+                (reason, self.store.done(&key, done), retry_after)
+            }
+            Outcome::Unread { retry_after } => (Reason::Fetch, self.store.unread(&key), retry_after),
+            // The watch tells the rest.
+            Outcome::Gone => (Reason::Ready, None, None),
+            Outcome::NotOurs => {
+                self.store.unsettle(&key);
+                self.queue.add(key.clone());
+                (Reason::Ready, None, None)
+            }
+        };
+        self.queue.done(&key);
+        let quick = self.context.settings.quick_retries;
+        let wait = attempts
+            .and_then(|attempts| retry::delay(reason, attempts, quick, (self.context.chance)()))
+            .map(|own| {
+                // Never sooner than the server wants.
+                wait.map_or(own, |wait| wait.max(own))
+            });
+        if let Some(wait) = wait {
+            self.queue.add_later(key, Instant::now() + wait);
+        }
+    }
+
+    fn object_event(&mut self, number: usize, event: Result<Event<DynamicObject>, watcher::Error>) {
+        match self.objects.next(number, event, watches::key) {
+            Listed::Changed(key, object) => self.saw(key, object),
+            Listed::Gone(key) => self.gone(&key),
+            Listed::Through(listed) => {
+                let namespaces = &self.context.settings.namespaces;
+                let known = self.store.objects_in(|namespace| watches::is_of(namespaces, number, namespace));
+                for key in known.difference(&listed) {
+                    self.gone(key);
+                }
+                if self.objects.is_through() {
+                    self.synced.send_replace(true);
+                }
+            }
+            Listed::Failed(error) => {
+                tracing::warn!(kind = self.kind, %error, "the watch failed, and is begun again");
+            }
+            Listed::Nothing => {}
+        }
+    }
+
+    fn secret_event(
+        &mut self,
+        number: usize,
+        event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
+    ) {
+        match self.secrets.next(number, event, watches::key) {
+            Listed::Changed(key, secret) => {
+                let seen = watches::seen(&secret, &*self.source);
+                let touched = self.store.saw_secret(&key, seen);
+                self.requeue(touched);
+            }
+            Listed::Gone(key) => {
+                let touched = self.store.secret_gone(&key);
+                self.requeue(touched);
+            }
+            Listed::Through(listed) => {
+                let namespaces = &self.context.settings.namespaces;
+                let known = self.store.secrets_in(|namespace| watches::is_of(namespaces, number, namespace));
+                for key in known.difference(&listed) {
+                    let touched = self.store.secret_gone(key);
+                    self.requeue(touched);
+                }
+            }
+            Listed::Failed(error) => {
+                tracing::warn!(kind = self.kind, %error, "the watch of Secrets failed, and is begun again");
+            }
+            Listed::Nothing => {}
+        }
+    }
+
+    fn saw(&mut self, key: Key, object: DynamicObject) {
+        let object = watches::to_json(object, self.source.resource());
+        if !object["metadata"]["deletionTimestamp"].is_null() {
+            // Its Secret goes with it: making that anew would be in vain.
+            self.queue.remove(&key);
+            return;
+        }
+        let essence = digest::essence(&self.source.essence(&object));
+        let saw = {
+            let keys = self.context.keys.borrow();
+            self.store.saw(&key, object, essence, &keys.digest_keys)
+        };
+        match saw {
+            Saw::Nothing => {}
+            Saw::Settled => {
+                self.queue.remove(&key);
+                if !*self.synced.borrow() {
+                    self.context.metrics.skipped(&self.kind);
+                }
+                let instance = self.store.instance(&key);
+                self.context.metrics.state(&self.kind, &key.namespace, &key.name, instance, Reason::Ready);
+            }
+            Saw::Work => self.queue.add(key),
+        }
+    }
+
+    fn gone(&mut self, key: &Key) {
+        let owned = self.store.gone(key);
+        self.queue.remove(key);
+        self.context.metrics.forget(&self.kind, &key.namespace, &key.name);
+        if self.context.settings.old_gc && self.context.covers(&key.namespace) {
+            for (secret, version) in owned {
+                tokio::spawn(delete(self.context.cluster.clone(), secret, version));
+            }
+        }
+    }
+
+    fn requeue(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            self.store.unsettle(&key);
+            self.queue.add(key);
+        }
+    }
+}
+
+/// Deletes the Secret of an object that is gone.
+async fn delete(cluster: Cluster, secret: Key, version: Version) {
+    for round in 0..5 {
+        match cluster.delete(&secret.namespace, &version).await {
+            Ok(_) => return,
+            Err(CallError::Unavailable { .. }) => tokio::time::sleep(Duration::from_secs(1 << round)).await,
+            Err(error) => {
+                tracing::error!(namespace = secret.namespace, name = secret.name, %error, "a Secret cannot be deleted");
+                return;
+            }
+        }
+    }
+}
+
+/// What an event of a watch comes to.
+enum Listed<T> {
+    Changed(Key, T),
+    Failed(String),
+    Gone(Key),
+    Nothing,
+    /// These are all that there are.
+    Through(HashSet<Key>),
+}
+
+impl Lists {
+    fn new(count: usize) -> Self {
+        Self { listed: vec![None; count], done: vec![false; count], is_forbidden: false }
+    }
+
+    fn is_through(&self) -> bool {
+        self.done.iter().all(|done| *done)
+    }
+
+    fn next<T>(
+        &mut self,
+        number: usize,
+        event: Result<Event<T>, watcher::Error>,
+        key: impl Fn(&T) -> Key,
+    ) -> Listed<T> {
+        match event {
+            Ok(Event::Apply(object)) => Listed::Changed(key(&object), object),
+            Ok(Event::Delete(object)) => Listed::Gone(key(&object)),
+            Ok(Event::Init) => {
+                self.listed[number] = Some(HashSet::new());
+                Listed::Nothing
+            }
+            Ok(Event::InitApply(object)) => {
+                let key = key(&object);
+                self.listed[number].get_or_insert_default().insert(key.clone());
+                Listed::Changed(key, object)
+            }
+            Ok(Event::InitDone) => {
+                self.done[number] = true;
+                Listed::Through(self.listed[number].take().unwrap_or_default())
+            }
+            Err(error) => {
+                // Any other failure will pass.
+                self.is_forbidden |= matches!(cause(&error), Some(CallError::Forbidden(_)));
+                Listed::Failed(describe(&error))
+            }
+        }
+    }
+}
+
+/// Says what is wrong with a watch, without what was received.
+fn describe(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::WatchError(status) => status.message.clone(),
+        _ => cause(error).map_or_else(|| "the watch ended".to_owned(), |error| error.to_string()),
+    }
+}
+
+fn cause(error: &watcher::Error) -> Option<CallError> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => Some(CallError::from_kube(error)),
+        _ => None,
+    }
+}
+
+async fn ended(shutdown: &mut watch::Receiver<bool>) {
+    // Who drops the sender wants an end, too.
+    let _ = shutdown.wait_for(|is_over| *is_over).await;
+}
+
+/// How soon to look again whether a Lease was renewed.
+const RENEWAL: Duration = Duration::from_secs(1);
+/// How long attempts may take after it is time to end.
+const DRAIN: Duration = Duration::from_secs(20);

@@ -1,0 +1,341 @@
+//! What to do about a Secret: from plain values, without looking anywhere else.
+//!
+//! Invariants: a Secret of somebody else is never written, unless an annotation of that Secret allows it; every write
+//! names the version that it was decided from, or that there must not be one; what already is as it should be is not
+//! written.
+
+use std::collections::BTreeMap;
+
+use selkie::sealed::{ObjectMeta, Secret};
+use selkie::secret::SecretBytes;
+use serde_json::{Map, Value as Json};
+use subtle::ConstantTimeEq;
+
+use super::existing::Existing;
+use super::reason::{Failure, Reason};
+
+/// Whose Secret it is to be, and what lets it be taken over.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The uid of the object that the Secret is made from.
+    pub uid: &'a str,
+    /// The kind of that object.
+    pub kind: &'a str,
+    /// The annotation of a Secret that allows to take it over.
+    pub managed: &'a str,
+    /// The annotation of a Secret that allows to put values into it.
+    pub patch: Option<&'a str>,
+    /// Whether no annotation is needed to take it over.
+    pub adopt: bool,
+    /// Whether the API server lets this controller apply.
+    pub may_apply: bool,
+}
+
+/// What to do about a Secret.
+pub enum Plan {
+    /// Apply these fields; whatever else is in the Secret stays. Only if it is still that version.
+    Apply(Change),
+    /// Make it, if there is none.
+    Create(Secret),
+    /// It is as it should be.
+    Nothing,
+    /// It must not, or cannot, be changed.
+    Refuse(Failure),
+    /// Replace the whole of it: something has to go that applying would not take away. Only if it is still that version.
+    Replace(Change),
+}
+
+/// A change of a Secret.
+pub struct Change {
+    /// The uid that it must have.
+    pub uid: String,
+    /// The version that it must be.
+    pub resource_version: String,
+    /// What is written.
+    pub secret: Secret,
+    /// Whether the Secret was somebody else's so far.
+    pub is_adoption: bool,
+}
+
+/// Returns what to do so that there is the Secret that an object stands for.
+#[must_use]
+pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) -> Plan {
+    let Some(existing) = existing else { return Plan::Create(creation(desired)) };
+    let mode = match Mode::of(claim, existing) {
+        Ok(mode) => mode,
+        Err(failure) => return Plan::Refuse(failure),
+    };
+    let name = desired.metadata.name();
+    if existing.is_deleting {
+        return refuse(
+            Reason::Update,
+            format!("the Secret {name:?} is about to be deleted, and is made again when it is gone"),
+        );
+    }
+    let is_patch = mode == Mode::Patch || mode == Mode::PatchAndOwn;
+    if !is_patch && type_of(desired) != type_of(&existing.secret) {
+        return refuse(
+            Reason::Update,
+            format!(
+                "the type of the Secret {name:?} is {:?} and has to be {:?}, but a type cannot be changed: delete the Secret, and it is made again",
+                type_of(&existing.secret),
+                type_of(desired),
+            ),
+        );
+    }
+    let target = Target::of(desired, existing, mode);
+    let is_data_same = target.has_data_of(existing);
+    if existing.secret.immutable == Some(true) && !is_data_same {
+        return refuse(Reason::Immutable, IMMUTABLE);
+    }
+    if is_data_same && target.has_metadata_of(existing) && target.has_immutability_of(existing) {
+        return Plan::Nothing;
+    }
+    let is_complete = target.leaves_nothing_behind(existing);
+    let change = |secret| Change {
+        uid: existing.uid.clone(),
+        resource_version: existing.resource_version.clone(),
+        secret,
+        is_adoption: mode == Mode::Adopt,
+    };
+    if is_complete && claim.may_apply {
+        Plan::Apply(change(target.applied()))
+    } else {
+        Plan::Replace(change(target.replaced(existing)))
+    }
+}
+
+/// What may be done to a Secret that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Take it over.
+    Adopt,
+    /// It is that of the object.
+    Own,
+    /// Put values into it.
+    Patch,
+    /// Put values into it, and become its owner.
+    PatchAndOwn,
+}
+
+impl Mode {
+    fn of(claim: &Claim<'_>, existing: &Existing) -> Result<Self, Failure> {
+        let is_own = existing.controller().is_some_and(|owner| owner.uid == claim.uid);
+        let is_managed = existing.says(claim.managed);
+        if claim.patch.is_some_and(|annotation| existing.says(annotation)) {
+            return Ok(if is_managed { Self::PatchAndOwn } else { Self::Patch });
+        }
+        if is_own {
+            Ok(Self::Own)
+        } else if is_managed || claim.adopt {
+            Ok(Self::Adopt)
+        } else {
+            Err(Failure::new(Reason::Unmanaged, unmanaged(existing.secret.metadata.name(), claim.kind)))
+        }
+    }
+}
+
+/// A Secret as it has to be.
+struct Target<'a> {
+    mode: Mode,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    owners: Vec<Json>,
+    finalizers: Vec<Json>,
+    data: &'a BTreeMap<String, SecretBytes>,
+    type_: Option<String>,
+    immutable: Option<bool>,
+}
+
+impl<'a> Target<'a> {
+    fn of(desired: &'a Secret, existing: &Existing, mode: Mode) -> Self {
+        let owns = mode != Mode::Patch;
+        let present = list(&existing.secret.metadata, "finalizers");
+        let mut finalizers = list(&desired.metadata, "finalizers");
+        // One that did its work and took itself out does not come back.
+        finalizers.retain(|finalizer| present.contains(finalizer));
+        Self {
+            mode,
+            labels: texts(&desired.metadata, "labels"),
+            annotations: texts(&desired.metadata, "annotations"),
+            owners: if owns { list(&desired.metadata, "ownerReferences") } else { Vec::new() },
+            finalizers,
+            data: &desired.data,
+            type_: existing.secret.type_.clone(),
+            // It cannot be taken back.
+            immutable: if existing.secret.immutable == Some(true) { Some(true) } else { desired.immutable },
+        }
+    }
+
+    fn is_patch(&self) -> bool {
+        matches!(self.mode, Mode::Patch | Mode::PatchAndOwn)
+    }
+
+    fn has_data_of(&self, existing: &Existing) -> bool {
+        let present = &existing.secret.data;
+        let is_there = |(key, value): (&String, &SecretBytes)| {
+            present.get(key).is_some_and(|other| value.expose_secret().ct_eq(other.expose_secret()).into())
+        };
+        (self.is_patch() || present.len() == self.data.len()) && self.data.iter().all(is_there)
+    }
+
+    fn has_metadata_of(&self, existing: &Existing) -> bool {
+        let metadata = &existing.secret.metadata;
+        let has = |field: &str, wanted: &BTreeMap<String, String>| {
+            let present = texts(metadata, field);
+            wanted.iter().all(|(name, value)| present.get(name) == Some(value))
+        };
+        let owners = list(metadata, "ownerReferences");
+        let has_owner = |wanted: &Json| owners.iter().any(|owner| is_same_owner(owner, wanted));
+        has("labels", &self.labels)
+            && has("annotations", &self.annotations)
+            && self.owners.iter().all(has_owner)
+            && self.stale(existing).is_empty()
+            && !self.has_other_controller(existing)
+    }
+
+    fn has_immutability_of(&self, existing: &Existing) -> bool {
+        self.immutable.unwrap_or(false) == existing.secret.immutable.unwrap_or(false)
+    }
+
+    /// Returns the names of labels and annotations that were written for an earlier state of the object.
+    fn stale(&self, existing: &Existing) -> Vec<(&'static str, String)> {
+        let metadata = &existing.secret.metadata;
+        let of = |field, written: &std::collections::BTreeSet<String>, wanted: &BTreeMap<String, String>| {
+            let present = texts(metadata, field);
+            let is_stale = |name: &&String| present.contains_key(*name) && !wanted.contains_key(*name);
+            written.iter().filter(is_stale).map(|name| (field, name.clone())).collect::<Vec<_>>()
+        };
+        // Those of a Secret that is shared are not ours to judge.
+        if self.is_patch() {
+            return Vec::new();
+        }
+        let mut stale = of("labels", &existing.written.labels, &self.labels);
+        stale.extend(of("annotations", &existing.written.annotations, &self.annotations));
+        stale
+    }
+
+    fn has_other_controller(&self, existing: &Existing) -> bool {
+        let is_ours = |uid: &str| self.owners.iter().any(|owner| owner["uid"] == uid);
+        !self.owners.is_empty() && existing.controller().is_some_and(|owner| !is_ours(&owner.uid))
+    }
+
+    /// Returns whether applying is enough.
+    fn leaves_nothing_behind(&self, existing: &Existing) -> bool {
+        let has_others = existing.secret.data.keys().any(|key| !self.data.contains_key(key));
+        (self.is_patch() || !has_others)
+            && self.stale(existing).is_empty()
+            && !self.has_other_controller(existing)
+    }
+
+    /// Returns the fields to apply.
+    fn applied(self) -> Secret {
+        Secret {
+            metadata: metadata(&self.labels, &self.annotations, self.owners, self.finalizers),
+            type_: self.type_,
+            immutable: self.immutable,
+            data: copied(self.data),
+        }
+    }
+
+    /// Returns the whole Secret, with what others wrote beside what is ours.
+    fn replaced(self, existing: &Existing) -> Secret {
+        let stale = self.stale(existing);
+        let others = |field: &'static str, wanted: &BTreeMap<String, String>| {
+            let mut all = texts(&existing.secret.metadata, field);
+            all.retain(|name, _| !stale.contains(&(field, name.clone())));
+            all.extend(wanted.clone());
+            all
+        };
+        let is_patch = self.is_patch();
+        let mut owners = list(&existing.secret.metadata, "ownerReferences");
+        let replaces = !self.owners.is_empty();
+        owners.retain(|owner| {
+            !self.owners.iter().any(|wanted| wanted["uid"] == owner["uid"])
+                && !(replaces && owner["controller"] == true)
+        });
+        owners.extend(self.owners.iter().cloned());
+        let finalizers = list(&existing.secret.metadata, "finalizers");
+        let (labels, annotations) =
+            (others("labels", &self.labels), others("annotations", &self.annotations));
+        let mut data = if is_patch { copied(&existing.secret.data) } else { BTreeMap::new() };
+        data.extend(copied(self.data));
+        Secret {
+            metadata: metadata(&labels, &annotations, owners, finalizers),
+            type_: self.type_,
+            immutable: self.immutable,
+            data,
+        }
+    }
+}
+
+/// Returns the Secret that is created: of the metadata of a template what a new object may have.
+fn creation(desired: &Secret) -> Secret {
+    Secret {
+        metadata: metadata(
+            &texts(&desired.metadata, "labels"),
+            &texts(&desired.metadata, "annotations"),
+            list(&desired.metadata, "ownerReferences"),
+            list(&desired.metadata, "finalizers"),
+        ),
+        type_: desired.type_.clone(),
+        immutable: desired.immutable,
+        data: copied(&desired.data),
+    }
+}
+
+fn metadata(
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+    owners: Vec<Json>,
+    finalizers: Vec<Json>,
+) -> ObjectMeta {
+    let mut metadata = ObjectMeta::default();
+    for (name, value) in labels {
+        metadata.set_label(name, value);
+    }
+    for (name, value) in annotations {
+        metadata.set_annotation(name, value);
+    }
+    for (field, values) in [("ownerReferences", owners), ("finalizers", finalizers)] {
+        if !values.is_empty() {
+            metadata.set_field(field, values.into());
+        }
+    }
+    metadata
+}
+
+fn texts(metadata: &ObjectMeta, field: &str) -> BTreeMap<String, String> {
+    let entries = metadata.field(field).and_then(Json::as_object).into_iter().flat_map(Map::iter);
+    entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn list(metadata: &ObjectMeta, field: &str) -> Vec<Json> {
+    metadata.field(field).and_then(Json::as_array).cloned().unwrap_or_default()
+}
+
+fn is_same_owner(owner: &Json, wanted: &Json) -> bool {
+    ["apiVersion", "kind", "name", "uid"].iter().all(|field| owner[field] == wanted[field])
+        && (owner["controller"] == true) == (wanted["controller"] == true)
+}
+
+fn copied(data: &BTreeMap<String, SecretBytes>) -> BTreeMap<String, SecretBytes> {
+    data.iter().map(|(key, value)| (key.clone(), SecretBytes::from(value.expose_secret()))).collect()
+}
+
+/// The API server takes none for `Opaque`.
+fn type_of(secret: &Secret) -> &str {
+    secret.type_.as_deref().filter(|type_| !type_.is_empty()).unwrap_or("Opaque")
+}
+
+fn refuse(reason: Reason, message: impl Into<String>) -> Plan {
+    Plan::Refuse(Failure::new(reason, message))
+}
+
+/// The words of the controller of Sealed Secrets.
+fn unmanaged(name: &str, kind: &str) -> String {
+    format!("failed update: Resource {name:?} already exists and is not managed by {kind}")
+}
+
+const IMMUTABLE: &str = "the target Secret is immutable. Once a Secret is marked as immutable, it is not possible to revert \
+    this change nor to mutate the contents of the data field. You can only delete and recreate the Secret.";

@@ -1,0 +1,372 @@
+//! One attempt at an object: open, plan, write, and say how it went.
+//!
+//! Invariant: before every write it is made sure that the object is still the work of this replica.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie::sealed::Secret;
+use serde_json::Value as Json;
+use tracing::Instrument as _;
+
+use super::cluster::{CallError, Cluster};
+use super::context::Context;
+use super::digest::{self, Object};
+use super::events::About;
+use super::metrics::Written;
+use super::plan::{Claim, Plan, plan};
+use super::queue::Key;
+use super::reason::{Failure, Reason};
+use super::source::Source;
+use super::status::{Applied, Version, status};
+use super::store::{Done, Work};
+
+/// How an attempt went.
+pub struct Attempt {
+    /// The object.
+    pub key: Key,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an object.
+pub enum Outcome {
+    /// It was worked on.
+    Done {
+        /// How it went.
+        done: Done,
+        /// When the API server wants to be asked again, if it does not have the time.
+        retry_after: Option<Duration>,
+    },
+    /// There is no such object any more, or it is about to be deleted.
+    Gone,
+    /// It is the work of another replica by now.
+    NotOurs,
+    /// It could not be read.
+    Unread {
+        /// When the API server wants to be asked again, if it does not have the time.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Works on an object once.
+pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, work: Work) -> Attempt {
+    let kind = source.resource().kind.clone();
+    let span = tracing::info_span!("reconcile", %kind, namespace = %key.namespace, name = %key.name, attempts = work.attempts);
+    let outcome = Reconciliation { context: &context, source: &*source, kind: &kind, key: &key }
+        .run(work)
+        .instrument(span)
+        .await;
+    Attempt { key, outcome }
+}
+
+struct Reconciliation<'a> {
+    context: &'a Context,
+    source: &'a dyn Source,
+    kind: &'a str,
+    key: &'a Key,
+}
+
+/// What became of the Secrets of an object.
+#[derive(Default)]
+struct Progress {
+    versions: Vec<Version>,
+    names: Vec<String>,
+    has_written: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Reconciliation<'_> {
+    async fn run(&self, work: Work) -> Outcome {
+        self.context.metrics.attempt(self.kind);
+        let object = match work.body.clone() {
+            Some(object) => object,
+            None => match self.cluster().object(self.source.resource(), self.key).await {
+                Ok(object) => Arc::new(object),
+                Err(CallError::NotFound(_)) => return Outcome::Gone,
+                Err(error) => return self.not_fetched(&error),
+            },
+        };
+        if !object["metadata"]["deletionTimestamp"].is_null() {
+            return Outcome::Gone;
+        }
+        let mut progress = Progress::default();
+        let result = match self.secrets(&object, &work, &mut progress).await {
+            Ok(()) => Ok(()),
+            Err(Stop::Failed(failure)) => Err(failure),
+            Err(Stop::NotOurs) => return Outcome::NotOurs,
+        };
+        self.finish(&object, result, progress).await
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.context.cluster
+    }
+
+    /// Brings the Secrets of an object about.
+    async fn secrets(&self, object: &Json, work: &Work, progress: &mut Progress) -> Result<(), Stop> {
+        let desired = self.source.open(object).instrument(tracing::info_span!("open")).await?;
+        progress.names = desired.secrets.iter().map(|secret| secret.metadata.name().to_owned()).collect();
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        for secret in &desired.secrets {
+            let claim = Claim {
+                uid,
+                kind: self.kind,
+                managed: self.source.managed(),
+                patch: self.source.patch(),
+                adopt: desired.adopt,
+                may_apply: self.context.may_apply(),
+            };
+            let version = self.secret(&claim, secret, &work.present, progress).await?;
+            progress.versions.push(version);
+        }
+        if desired.prune {
+            self.prune(&work.owned, progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings one Secret about.
+    async fn secret(
+        &self,
+        claim: &Claim<'_>,
+        desired: &Secret,
+        present: &HashSet<String>,
+        progress: &mut Progress,
+    ) -> Result<Version, Stop> {
+        let (namespace, name) = (self.key.namespace.as_str(), desired.metadata.name());
+        let (mut claim, mut last) = (*claim, None);
+        // Most Secrets are new: asking for them first would be a request for nothing.
+        let mut existing =
+            if present.contains(name) { self.read(namespace, name, progress).await? } else { None };
+        for _ in 0..MAX_ROUNDS {
+            self.fence()?;
+            let (written, result) = match plan(&claim, desired, existing.as_ref()) {
+                Plan::Create(secret) => {
+                    (Written::Created, self.cluster().create(namespace, name, &secret).await)
+                }
+                Plan::Apply(change) => {
+                    let result = self.cluster().apply(namespace, name, &change).await;
+                    if matches!(result, Err(CallError::Forbidden(_))) {
+                        // The rules for the controller of Sealed Secrets allow to update, not to patch.
+                        self.context.note_that_applying_is_forbidden();
+                        claim.may_apply = false;
+                        last = result.err();
+                        continue;
+                    }
+                    (if change.is_adoption { Written::Adopted } else { Written::Updated }, result)
+                }
+                Plan::Replace(change) => {
+                    let written = if change.is_adoption { Written::Adopted } else { Written::Updated };
+                    (written, self.cluster().replace(namespace, name, &change).await)
+                }
+                Plan::Nothing => {
+                    self.context.metrics.wrote(self.kind, Written::Unchanged);
+                    return existing.as_ref().map(version).ok_or_else(|| gone(name).into());
+                }
+                Plan::Refuse(failure) => return Err(failure.into()),
+            };
+            match result {
+                Ok(version) => {
+                    self.context.metrics.wrote(self.kind, written);
+                    progress.has_written = true;
+                    return Ok(version);
+                }
+                Err(
+                    error @ (CallError::AlreadyExists(_) | CallError::Conflict(_) | CallError::NotFound(_)),
+                ) => {
+                    existing = self.read(namespace, name, progress).await?;
+                    last = Some(error);
+                }
+                Err(error) => return Err(self.failed(&error, progress)),
+            }
+        }
+        let last = last.map_or_else(|| gone(name), |error| Failure::new(Reason::Update, error.to_string()));
+        Err(last.into())
+    }
+
+    async fn read(
+        &self,
+        namespace: &str,
+        name: &str,
+        progress: &mut Progress,
+    ) -> Result<Option<super::existing::Existing>, Stop> {
+        self.cluster().secret(namespace, name).await.map_err(|error| self.failed(&error, progress))
+    }
+
+    /// Deletes Secrets that the object owns and does not stand for any more.
+    async fn prune(&self, owned: &[Version], progress: &mut Progress) -> Result<(), Stop> {
+        for version in owned {
+            if progress.names.contains(&version.name) {
+                continue;
+            }
+            self.fence()?;
+            match self.cluster().delete(&self.key.namespace, version).await {
+                Ok(true) => self.context.metrics.wrote(self.kind, Written::Deleted),
+                Ok(false) => {}
+                Err(error) => return Err(self.failed(&error, progress)),
+            }
+        }
+        Ok(())
+    }
+
+    fn fence(&self) -> Result<(), Stop> {
+        if self.context.covers(&self.key.namespace) { Ok(()) } else { Err(Stop::NotOurs) }
+    }
+
+    fn failed(&self, error: &CallError, progress: &mut Progress) -> Stop {
+        if let CallError::Unavailable { retry_after, .. } = error {
+            progress.retry_after = *retry_after;
+        }
+        Failure::new(Reason::Update, error.to_string()).into()
+    }
+
+    fn not_fetched(&self, error: &CallError) -> Outcome {
+        let failure = Failure::new(Reason::Fetch, error.to_string());
+        self.tell_log(&Err(failure.clone()), false);
+        self.context.metrics.failed(self.kind, &self.key.namespace, failure.reason);
+        let retry_after = match error {
+            CallError::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        Outcome::Unread { retry_after }
+    }
+
+    /// Says how it went: in the status, as an event, in the log and in metrics.
+    async fn finish(&self, object: &Json, result: Result<(), Failure>, progress: Progress) -> Outcome {
+        let essence = digest::essence(&self.source.essence(object));
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        let applied = result.is_ok().then(|| self.applied(uid, &essence, &progress.versions)).flatten();
+        let was_ready = is_ready(object);
+        let (result, retry_after) = match self.write_status(object, result.as_ref(), applied.as_ref()).await {
+            Ok(()) => (result, progress.retry_after),
+            Err(Stop::NotOurs) => return Outcome::NotOurs,
+            // What went wrong before counts more.
+            Err(Stop::Failed(failure)) => (result.and(Err(failure)), progress.retry_after),
+        };
+        self.tell_log(&result, progress.has_written);
+        let metrics = &self.context.metrics;
+        let reason = match &result {
+            Ok(()) => {
+                if progress.has_written || !was_ready {
+                    self.context.events.send(self.about(object), Reason::Ready, UNSEALED);
+                }
+                Reason::Ready
+            }
+            Err(failure) => {
+                if failure.reason.error_label().is_some() {
+                    metrics.failed(self.kind, &self.key.namespace, failure.reason);
+                    self.context.events.send(self.about(object), failure.reason, &event_text(failure));
+                }
+                failure.reason
+            }
+        };
+        let done =
+            Done { uid: uid.to_owned(), essence, reason, secrets: progress.versions, names: progress.names };
+        Outcome::Done { done, retry_after }
+    }
+
+    fn applied(&self, uid: &str, essence: &[u8; 32], versions: &[Version]) -> Option<Applied> {
+        let keys = self.context.keys.borrow();
+        let object = Object { uid, namespace: &self.key.namespace, name: &self.key.name, essence };
+        keys.digest_keys.first().map(|key| digest::applied(key, &object, versions.to_vec()))
+    }
+
+    async fn write_status(
+        &self,
+        object: &Json,
+        result: Result<&(), &Failure>,
+        applied: Option<&Applied>,
+    ) -> Result<(), Stop> {
+        if !self.context.settings.update_status {
+            return Ok(());
+        }
+        let result = result.map(|_| ());
+        let special = self.source.status(object, result);
+        let Some(status) = status(object, result, applied, special, (self.context.now)()) else {
+            return Ok(());
+        };
+        self.fence()?;
+        match self.cluster().write_status(self.source.resource(), object, status).await {
+            Ok(()) => Ok(()),
+            // It is gone, or another one: there is nobody left to tell.
+            Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(()),
+            Err(error) => Err(Failure::new(Reason::Status, error.to_string()).into()),
+        }
+    }
+
+    fn tell_log(&self, result: &Result<(), Failure>, has_written: bool) {
+        let (namespace, name) = (&self.key.namespace, &self.key.name);
+        match result {
+            Ok(()) if has_written => tracing::info!(kind = self.kind, namespace, name, "unsealed"),
+            Ok(()) => tracing::debug!(kind = self.kind, namespace, name, "unchanged"),
+            Err(failure) if failure.reason.error_label().is_none() => {
+                tracing::info!(
+                    kind = self.kind,
+                    namespace,
+                    name,
+                    reason = failure.reason.word(),
+                    "left alone"
+                );
+            }
+            Err(failure) => tracing::error!(
+                kind = self.kind, namespace, name, reason = failure.reason.word(), error = %failure,
+                "cannot be reconciled"
+            ),
+        }
+    }
+
+    fn about(&self, object: &Json) -> About {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        About {
+            api_version: self.source.resource().api_version.clone(),
+            kind: self.kind.to_owned(),
+            namespace: self.key.namespace.clone(),
+            name: self.key.name.clone(),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+        }
+    }
+}
+
+/// Why an attempt goes no further.
+enum Stop {
+    Failed(Failure),
+    NotOurs,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn is_ready(object: &Json) -> bool {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+fn version(existing: &super::existing::Existing) -> Version {
+    Version {
+        name: existing.secret.metadata.name().to_owned(),
+        uid: existing.uid.clone(),
+        resource_version: existing.resource_version.clone(),
+    }
+}
+
+fn gone(name: &str) -> Failure {
+    Failure::new(Reason::Update, format!("the Secret {name:?} is changed by somebody else all the time"))
+}
+
+/// The words of the controller of Sealed Secrets.
+fn event_text(failure: &Failure) -> String {
+    match failure.reason.error_label() {
+        Some("unseal") => format!("Failed to unseal: {failure}"),
+        _ => failure.to_string(),
+    }
+}
+
+const UNSEALED: &str = "SealedSecret unsealed successfully";
+/// How many times a Secret is read again that others write at the same time.
+const MAX_ROUNDS: usize = 4;

@@ -1,0 +1,132 @@
+//! SealedSecrets, as Secrets are made from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use kube::core::ApiResource;
+use selkie::sealed::{
+    API_VERSION, GROUP, ItemError, KIND, SealedSecret, Secret, Unseal, UnsealError, ValueError,
+};
+use selkie::template::Surroundings;
+use serde_json::{Value as Json, json};
+use time::OffsetDateTime;
+
+use super::key_set::{KeySet, Keys};
+use super::reason::{Failure, Reason};
+use super::source::{Desired, Source};
+
+/// The kind SealedSecret.
+pub struct SealedSecrets {
+    resource: ApiResource,
+    keys: Keys,
+    how: Unseal,
+    now: Now,
+}
+
+/// Tells the time, in UTC.
+pub type Now = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+impl SealedSecrets {
+    /// Returns the kind, whose objects are opened with the keys of the moment.
+    #[must_use]
+    pub fn new(keys: Keys, how: Unseal, now: Now) -> Self {
+        let resource = ApiResource {
+            group: GROUP.to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: API_VERSION.to_owned(),
+            kind: KIND.to_owned(),
+            plural: "sealedsecrets".to_owned(),
+        };
+        Self { resource, keys, how, now }
+    }
+}
+
+impl Source for SealedSecrets {
+    fn resource(&self) -> &ApiResource {
+        &self.resource
+    }
+
+    fn essence(&self, object: &Json) -> Json {
+        let annotations = object["metadata"]["annotations"].as_object().into_iter().flatten();
+        let of_ours = annotations.filter(|(name, _)| name.starts_with(ANNOTATIONS));
+        let annotations: BTreeMap<_, _> = of_ours.collect();
+        json!({
+            "spec": object["spec"],
+            "annotations": annotations,
+            "how": [self.how.deprecated_data, self.how.collision == selkie::sealed::Collision::Item],
+        })
+    }
+
+    fn open<'a>(&'a self, object: &'a Json) -> BoxFuture<'a, Result<Desired, Failure>> {
+        let keys = Arc::clone(&self.keys.borrow());
+        let (how, now) = (self.how, Arc::clone(&self.now));
+        let sealed = SealedSecret::from_json(object);
+        Box::pin(async move {
+            let sealed = sealed.map_err(|error| Failure::new(Reason::Invalid, error.to_string()))?;
+            let opened = tokio::task::spawn_blocking(move || open(&sealed, &keys, how, &now));
+            // A panic is told by the hook for panics; the object is tried again.
+            let secret = opened.await.map_err(|_| Failure::new(Reason::Unseal, "unsealing it stopped"))??;
+            Ok(Desired { secrets: vec![secret], prune: false, adopt: false })
+        })
+    }
+
+    fn patch(&self) -> Option<&str> {
+        Some(PATCH)
+    }
+
+    fn status(&self, _object: &Json, result: Result<(), &Failure>) -> Json {
+        // The condition that the controller of Sealed Secrets writes, and that sync engines look at.
+        match result {
+            Ok(()) => json!({"conditions": [{"type": "Synced", "status": "True"}]}),
+            Err(failure) => {
+                json!({"conditions": [{"type": "Synced", "status": "False", "message": failure.message}]})
+            }
+        }
+    }
+}
+
+/// Returns the Secret, with the annotation without which a Secret without owner would be nobody's.
+fn open(sealed: &SealedSecret, keys: &KeySet, how: Unseal, now: &Now) -> Result<Secret, Failure> {
+    let mut surroundings = Surroundings { rng: &mut rand_core::OsRng, now: now() };
+    let mut secret =
+        sealed.unseal(&keys.registry, how, &mut surroundings).map_err(|error| failure(&error))?;
+    if sealed.template.metadata.annotation(SKIP_OWNER) == Some("true")
+        && secret.metadata.annotation(MANAGED).is_none()
+    {
+        secret.metadata.set_annotation(MANAGED, "true");
+    }
+    Ok(secret)
+}
+
+fn failure(error: &UnsealError) -> Failure {
+    let reason = match error {
+        UnsealError::DeprecatedItem(error) => reason_of_item(error),
+        // What a new key may mend comes first.
+        UnsealError::Values(errors) => {
+            let reasons = errors.values().map(|error| match error {
+                ValueError::Item(error) => reason_of_item(error),
+                _ => Reason::Template,
+            });
+            reasons.min_by_key(|reason| *reason != Reason::NoKey).unwrap_or(Reason::Unseal)
+        }
+        _ => Reason::Invalid,
+    };
+    Failure::new(reason, error.to_string())
+}
+
+fn reason_of_item(error: &ItemError) -> Reason {
+    match error {
+        ItemError::Locked(_) => Reason::NoKey,
+        _ => Reason::Unseal,
+    }
+}
+
+/// What the annotations of Sealed Secrets begin with.
+const ANNOTATIONS: &str = "sealedsecrets.bitnami.com/";
+/// The annotation of a Secret that may be taken over.
+pub const MANAGED: &str = "sealedsecrets.bitnami.com/managed";
+/// The annotation of a Secret that values may be put into.
+const PATCH: &str = "sealedsecrets.bitnami.com/patch";
+/// The annotation of a template whose Secret gets no owner.
+const SKIP_OWNER: &str = "sealedsecrets.bitnami.com/skip-set-owner-references";

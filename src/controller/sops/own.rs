@@ -1,0 +1,298 @@
+//! `SopsSecret` of `selkie.dev`: a Secret as an encrypted file of SOPS, carried byte for byte, so that its MAC can be
+//! verified.
+//!
+//! ```yaml
+//! apiVersion: selkie.dev/v1alpha1
+//! kind: SopsSecret
+//! metadata: {name: db, namespace: shop}
+//! spec:
+//!   document: |            # or documentBase64
+//!     password: ENC[…]
+//!     sops: {…}
+//!   format: yaml           # json, dotenv, ini, binary
+//!   target: {name: db, type: Opaque, immutable: false, labels: {}, annotations: {}, layout: keys, key: ""}
+//!   keys: {secretRef: {name: sops-keys}}
+//!   suspend: false
+//! ```
+//!
+//! Invariants: the MAC is verified, always; a document makes one Secret, in the namespace of the object, or none at all.
+
+mod target;
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::future::BoxFuture;
+use kube::core::ApiResource;
+use selkie::format::Format;
+use selkie::secret::SecretBytes;
+use selkie::sops::{MacCheck, Metadata, Opened};
+use serde_json::{Map, Value as Json, json};
+
+use self::target::Target;
+use super::failure;
+use super::keys::SopsKeys;
+use super::object::{self, Field};
+use crate::controller::reason::{Failure, Reason};
+use crate::controller::source::{Desired, Source};
+
+/// The source of Secrets that `SopsSecret`s of `selkie.dev` are.
+pub struct SopsSecrets {
+    resource: ApiResource,
+    keys: Arc<SopsKeys>,
+}
+
+/// What an object says.
+struct Spec {
+    document: SecretBytes,
+    format: Format,
+    target: Target,
+    secret: Option<String>,
+}
+
+impl SopsSecrets {
+    /// Returns the source, with the keys that it opens documents with.
+    #[must_use]
+    pub fn new(keys: Arc<SopsKeys>) -> Self {
+        let resource = ApiResource {
+            group: "selkie.dev".to_owned(),
+            version: "v1alpha1".to_owned(),
+            api_version: "selkie.dev/v1alpha1".to_owned(),
+            kind: "SopsSecret".to_owned(),
+            plural: "sopssecrets".to_owned(),
+        };
+        Self { resource, keys }
+    }
+
+    async fn secrets(&self, object: &Json) -> Result<Desired, Failure> {
+        let place = object::place(object)?;
+        let spec = object::map(&object["spec"], "spec")?;
+        if spec.flag("suspend")?.unwrap_or_default() {
+            return Err(object::suspended());
+        }
+        let Spec { document, format, target, secret } = Spec::parse(&spec, &place.name)?;
+        let opened = self.decrypt(&place.namespace, secret.as_deref(), format, document).await?;
+        let secret = target.secret(&opened, object::metadata(&place, &self.resource, &target.name))?;
+        Ok(Desired { secrets: vec![secret], prune: true, adopt: false })
+    }
+
+    async fn decrypt(
+        &self,
+        namespace: &str,
+        secret: Option<&str>,
+        format: Format,
+        document: SecretBytes,
+    ) -> Result<Opened, Failure> {
+        let tree = format.read(document).map_err(|error| failure::of_parsing("the document", &error))?;
+        let metadata = Metadata::from_entry(tree.metadata()).map_err(|error| failure::of_metadata(&error))?;
+        let envelope = self.keys.recover(namespace, secret, metadata).await?;
+        envelope.open(format, tree, MacCheck::Require).map_err(|error| failure::of_opening(&error))
+    }
+}
+
+impl Source for SopsSecrets {
+    fn resource(&self) -> &ApiResource {
+        &self.resource
+    }
+
+    fn essence(&self, object: &Json) -> Json {
+        json!({"name": object["metadata"]["name"], "spec": object["spec"]})
+    }
+
+    fn open<'a>(&'a self, object: &'a Json) -> BoxFuture<'a, Result<Desired, Failure>> {
+        Box::pin(self.secrets(object))
+    }
+
+    fn status(&self, _: &Json, _: Result<(), &Failure>) -> Json {
+        Json::Object(Map::new())
+    }
+}
+
+impl Spec {
+    fn parse(spec: &Field<'_>, name: &str) -> Result<Self, Failure> {
+        let format = match spec.text("format")? {
+            None => Format::Yaml,
+            Some(name) => Format::from_name(name).ok_or_else(|| {
+                object::invalid("spec.format is not one of yaml, json, dotenv, ini, binary")
+            })?,
+        };
+        let document = match (spec.text("document")?, spec.text("documentBase64")?) {
+            (Some(text), None) => SecretBytes::from(text),
+            (None, Some(text)) => {
+                let text: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+                let bytes = BASE64_STANDARD.decode(text);
+                bytes.map_err(|_| object::invalid("spec.documentBase64 is not base64"))?.into()
+            }
+            (None, None) => return Err(object::invalid("spec has neither document nor documentBase64")),
+            (Some(_), Some(_)) => return Err(object::invalid("spec has both document and documentBase64")),
+        };
+        let secret = match spec.map("keys")? {
+            None => None,
+            Some(keys) => match keys.map("secretRef")? {
+                None => None,
+                Some(secret) => Some(secret.required("name")?.to_owned()),
+            },
+        };
+        Ok(Self { document, format, target: Target::parse(spec.map("target")?, name)?, secret })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::{self, World};
+    use super::*;
+
+    /// What a Secret that an object makes says, in short, or why there is none.
+    fn opened(world: &World, spec: &Json) -> Result<String, (Reason, String)> {
+        let source = SopsSecrets::new(world.keys());
+        let object = kit::object("selkie.dev/v1alpha1", spec);
+        let desired = pollster::block_on(source.open(&object));
+        let desired = desired.map_err(|failure| (failure.reason, failure.message))?;
+        assert!(desired.prune && !desired.adopt);
+        Ok(desired.secrets.iter().map(kit::told).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn message(world: &World, spec: &Json) -> (Reason, String) {
+        opened(world, spec).err().unwrap_or_else(|| panic!("{spec} is taken"))
+    }
+
+    #[test]
+    fn top_level_scalars_become_entries() {
+        let world = World::with_own_secret();
+        let source = "user: selkie\nport: 5432\nratio: 1.0\non: true\nempty:\n";
+        let spec = world.spec(source, Format::Yaml, json!({}));
+        assert_eq!(
+            opened(&world, &spec).expect("a Secret"),
+            r#"shop/db - {"empty":"","on":"true","port":"5432","ratio":"1.0","user":"selkie"}"#
+        );
+        let spec = world.spec("A=1\nB=two\n", Format::Dotenv, json!({}));
+        assert_eq!(opened(&world, &spec).expect("a Secret"), r#"shop/db - {"A":"1","B":"two"}"#);
+    }
+
+    #[test]
+    fn a_document_may_be_a_secret_itself() {
+        let world = World::with_own_secret();
+        let source = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\n  labels: {a: b, c: d}\n  \
+                      annotations: {kubectl.kubernetes.io/last-applied-configuration: x}\n  finalizers: [x]\n\
+                      type: kubernetes.io/basic-auth\nimmutable: true\ndata: {a: eA==}\nstringData: {b: y}\n";
+        let spec = world.spec(source, Format::Yaml, json!({"labels": {"c": "e"}}));
+        assert_eq!(
+            opened(&world, &spec).expect("a Secret"),
+            r#"shop/db kubernetes.io/basic-auth immutable labels={"a":"b","c":"e"} {"a":"x","b":"y"}"#
+        );
+        for (change, expected) in [
+            ("name: other", "the Secret in the document is called \"other\", not \"db\""),
+            ("namespace: kube-system", "the Secret in the document is for the namespace \"kube-system\", not \"shop\""),
+            ("name: [a]", "the Secret in the document cannot be used: metadata.name is not a string"),
+        ] {
+            let source = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  {change}\nstringData: {{b: y}}\n");
+            let spec = world.spec(&source, Format::Yaml, json!({}));
+            assert_eq!(message(&world, &spec), (Reason::Invalid, expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_document_may_become_one_entry() {
+        let world = World::with_own_secret();
+        let spec = world.spec("[a]\nb = c\n", Format::Ini, json!({"key": "app.ini", "name": "other"}));
+        assert_eq!(opened(&world, &spec).expect("a Secret"), "shop/other - {\"app.ini\":\"[a]\\nb = c\\n\"}");
+        let spec = world.spec("\0bytes\n", Format::Binary, json!({"key": "b"}));
+        assert_eq!(opened(&world, &spec).expect("a Secret"), "shop/db - {\"b\":\"\\u0000bytes\\n\"}");
+        let target = json!({"key": "a.yaml", "layout": "file", "type": "x/y"});
+        let spec = world.spec("a:\n  b: c\n", Format::Yaml, target);
+        assert_eq!(opened(&world, &spec).expect("a Secret"), "shop/db x/y {\"a.yaml\":\"a:\\n    b: c\\n\"}");
+    }
+
+    #[test]
+    fn what_makes_no_secret_is_told_by_its_place_alone() {
+        let world = World::with_own_secret();
+        for (source, format, target, expected) in [
+            ("a: {b: seal}\n", Format::Yaml, json!({}), "[\"a\"] is a map: only single values become entries; see spec.target.layout"),
+            ("a: [seal]\n", Format::Yaml, json!({}), "[\"a\"] is a list: only single values become entries; see spec.target.layout"),
+            ("a/b: seal\n", Format::Yaml, json!({}), "\"a/b\" is not a name that an entry of a Secret can have"),
+            ("a: seal\n---\nb: c\n", Format::Yaml, json!({}), "the document is several documents: a Secret is made of one"),
+            ("a=b\n", Format::Ini, json!({}), "spec.target.key has to name the entry that the document becomes"),
+            ("a: b\n", Format::Yaml, json!({"layout": "file"}), "spec.target.key has to name the entry that the document becomes"),
+            ("a: b\n", Format::Yaml, json!({"layout": "x"}), "spec.target.layout is not one of keys, file"),
+            ("a: b\n", Format::Yaml, json!({"key": "x"}), "spec.target.key is for the layout file alone"),
+            ("a: b\n", Format::Yaml, json!({"labels": {"a": 1}}), "spec.target.labels[\"a\"] is not a text"),
+            ("a: b\n", Format::Yaml, json!({"immutable": "yes"}), "spec.target.immutable is not true or false"),
+        ] {
+            let spec = world.spec(source, format, target);
+            let (reason, told) = message(&world, &spec);
+            assert_eq!((reason, told.as_str()), (Reason::Invalid, expected));
+        }
+        let spec = world.spec(&format!("a: {}\n", "x".repeat(1 << 20)), Format::Yaml, json!({}));
+        assert_eq!(message(&world, &spec).1, "the Secret would be larger than 1 MiB");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_invalid() {
+        let world = World::with_own_secret();
+        for (spec, expected) in [
+            (json!(null), "spec is missing"),
+            (json!({}), "spec has neither document nor documentBase64"),
+            (json!({"document": "a", "documentBase64": "YQ=="}), "spec has both document and documentBase64"),
+            (json!({"document": 1}), "spec.document is not a text"),
+            (json!({"documentBase64": "?"}), "spec.documentBase64 is not base64"),
+            (json!({"document": "a: b\n", "format": "toml"}), "spec.format is not one of yaml, json, dotenv, ini, binary"),
+            (json!({"document": "a: b\n", "keys": {"secretRef": {}}}), "spec.keys.secretRef.name is missing"),
+            (json!({"document": "a: b\n", "suspend": 1}), "spec.suspend is not true or false"),
+            (json!({"document": "a: b\n"}), "sops metadata not found"),
+            (json!({"document": "a: [\n"}), "the document cannot be read: line 1: unclosed bracket '['"),
+        ] {
+            assert_eq!(message(&world, &spec), (Reason::Invalid, expected.to_owned()));
+        }
+        assert_eq!(message(&world, &json!({"suspend": true})).0, Reason::Suspended);
+    }
+
+    #[test]
+    fn base64_carries_the_same_document() {
+        let world = World::with_own_secret();
+        let mut spec = world.spec("a: b\n", Format::Yaml, json!({}));
+        let text = spec["document"].as_str().expect("a text");
+        let mut encoded = BASE64_STANDARD.encode(text);
+        encoded.insert(10, '\n');
+        spec["documentBase64"] = encoded.into();
+        spec.as_object_mut().expect("a map").shift_remove("document");
+        assert_eq!(opened(&world, &spec).expect("a Secret"), r#"shop/db - {"a":"b"}"#);
+    }
+
+    #[test]
+    fn a_document_that_was_changed_is_refused() {
+        let world = World::with_own_secret();
+        let mut spec = world.spec("a: b\nc_unencrypted: d\n", Format::Yaml, json!({}));
+        let text = spec["document"].as_str().expect("a text").replace("c_unencrypted: d", "c_unencrypted: e");
+        spec["document"] = text.into();
+        let (reason, message) = message(&world, &spec);
+        assert_eq!(reason, Reason::MacMismatch);
+        assert!(message.starts_with("MAC mismatch."), "{message}");
+    }
+
+    #[test]
+    fn a_value_in_another_place_is_refused_without_quoting_it() {
+        let world = World::with_own_secret();
+        let mut spec = world.spec("a: b\n", Format::Yaml, json!({}));
+        let text = spec["document"].as_str().expect("a text").replacen("a: ENC", "x: ENC", 1);
+        spec["document"] = text.into();
+        let (reason, message) = message(&world, &spec);
+        assert_eq!(reason, Reason::Unseal);
+        assert_eq!(
+            message,
+            r#"line 1: the value at ["x"] cannot be decrypted: message authentication failed"#
+        );
+    }
+
+    #[test]
+    fn only_what_tells_of_the_secret_is_its_essence() {
+        let source = SopsSecrets::new(World::with_own_secret().keys());
+        let mut object = kit::object("selkie.dev/v1alpha1", &json!({"document": "a"}));
+        let essence = source.essence(&object);
+        object["metadata"]["resourceVersion"] = "7".into();
+        object["status"] = json!({"x": 1});
+        assert_eq!(source.essence(&object), essence);
+        object["spec"]["suspend"] = true.into();
+        assert_ne!(source.essence(&object), essence);
+    }
+}
