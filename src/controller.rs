@@ -41,20 +41,23 @@ use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream};
 use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, oneshot, watch as channel};
-use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub use args::{Args, EnvironmentError, Surroundings, with_environment};
 use cluster::Cluster;
 use context::Context;
-use duty::{Duties, Duty};
+use duty::{Duties, Duty, Share};
 use engine::{Engine, Signals};
 use events::Events;
+use http::{HttpContext, HttpServer, Readiness};
 use key_set::Keys;
 use keyring::Keyring;
 use metrics::Metrics;
@@ -81,6 +84,7 @@ pub struct Controller {
     keys: Keys,
     duty: channel::Sender<Duty>,
     duties: Duties,
+    readiness: Readiness,
 }
 
 impl Controller {
@@ -92,7 +96,21 @@ impl Controller {
         let (keyring, keys) =
             Keyring::new(client.clone(), &settings.namespace, settings.keys.clone(), duties.clone(), now);
         let metrics = Arc::new(Metrics::with_objects(settings.http.object_metrics));
-        Self { client, settings: Arc::new(settings), world, metrics, keyring, keys, duty, duties }
+        let readiness = Readiness::new(&[KEYS, OBJECTS]);
+        Self { client, settings: Arc::new(settings), world, metrics, keyring, keys, duty, duties, readiness }
+    }
+
+    /// Returns what requests over HTTP are answered with.
+    #[must_use]
+    pub fn http(&self) -> HttpContext {
+        HttpContext {
+            settings: self.settings.http,
+            unseal: self.settings.unseal,
+            keys: self.keys.clone(),
+            metrics: Arc::clone(&self.metrics),
+            readiness: self.readiness.clone(),
+            client: Some(self.client.clone()),
+        }
     }
 
     /// Returns what to notify for a new sealing key to be made at once.
@@ -133,15 +151,22 @@ impl Controller {
             applying_is_forbidden: AtomicBool::new(false),
         });
         let places = Arc::new(Semaphore::new(settings.workers));
-        let engines: Vec<JoinHandle<()>> = sources
-            .into_iter()
-            .map(|source| {
-                let (engine, _is_synced) = Engine::new(Arc::clone(&context), source, Arc::clone(&places));
-                let signals = Signals { keys: changes(self.keys.clone()), shutdown: stopped.clone() };
-                let (keys, client) = (self.keys.clone(), self.client.clone());
-                tokio::spawn(start(engine, client, keys, signals))
-            })
-            .collect();
+        let (mut engines, mut synced) = (Vec::new(), Vec::new());
+        for source in sources {
+            let (engine, is_synced) = Engine::new(Arc::clone(&context), source, Arc::clone(&places));
+            let signals = Signals { keys: changes(self.keys.clone()), shutdown: stopped.clone() };
+            engines.push(tokio::spawn(start(engine, self.client.clone(), self.keys.clone(), signals)));
+            synced.push(is_synced);
+        }
+        let observer = Observer {
+            metrics: self.metrics,
+            readiness: self.readiness,
+            keys: self.keys,
+            duties: self.duties,
+            synced,
+            events,
+        };
+        let observer = tokio::spawn(observer.run());
         shutdown.await;
         stop.send_replace(true);
         join_all(engines).await;
@@ -150,7 +175,8 @@ impl Controller {
         // A task that panicked has told so itself.
         let _ = replicas.await;
         keyring.abort();
-        events.close();
+        observer.abort();
+        context.events.close();
         let _ = events_task.await;
     }
 }
@@ -158,10 +184,13 @@ impl Controller {
 /// Runs an engine, but not before it is known which keys there are: what cannot be opened today could be yesterday.
 async fn start(engine: Engine, client: Client, mut keys: Keys, signals: Signals) {
     let mut shutdown = signals.shutdown.clone();
+    let is_over = async move { shutdown.wait_for(|is_over| *is_over).await.is_ok() };
+    let is_known = async move { keys.wait_for(|keys| keys.generation > 0).await.is_ok() };
     tokio::select! {
-        _ = keys.wait_for(|keys| keys.generation > 0) => engine.run(client, signals).await,
-        _ = shutdown.wait_for(|is_over| *is_over) => {}
+        _ = is_over => return,
+        _ = is_known => {}
     }
+    engine.run(client, signals).await;
 }
 
 /// Tells of every change of the keys.
@@ -173,6 +202,107 @@ fn changes(keys: Keys) -> BoxStream<'static, ()> {
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(_args: Args) -> Result<(), Box<dyn Error>> {
-    Err("there is no controller yet".into())
+#[expect(clippy::print_stdout, reason = "the version is what was asked for")]
+pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    if let Some(version) = args.version() {
+        println!("{version}");
+        return Ok(());
+    }
+    let settings = args.settings(&Surroundings::of_process())?;
+    crate::runtime::new()?.block_on(async { serve(&args, settings).await })
 }
+
+/// Serves HTTP and reconciles, until a signal says to end.
+async fn serve(args: &Args, settings: Settings) -> Result<(), Box<dyn Error>> {
+    let client = client::connect(&settings.client, args.kubeconfig()).await?;
+    let world = World { now: Arc::new(time::OffsetDateTime::now_utc), chance: Arc::new(chance) };
+    let server = HttpServer::bind(&settings.http).await?;
+    let controller = Controller::new(client, settings, world);
+    let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut make_key = signal(SignalKind::user_defined1())?;
+    let (http, demand) = (controller.http(), controller.demand());
+    let demanded = tokio::spawn(async move {
+        while make_key.recv().await.is_some() {
+            demand.notify_one();
+        }
+    });
+    let (has_ended, end_of_work) = oneshot::channel::<()>();
+    // Callers are answered until the work has ended.
+    let http = tokio::spawn(server.run(http, async {
+        // Who drops the other end wants an end, too.
+        let _ = end_of_work.await;
+    }));
+    controller
+        .run(async {
+            tokio::select! {
+                _ = end.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("ending: what is under way is finished");
+        })
+        .await;
+    drop(has_ended);
+    demanded.abort();
+    http.await?;
+    Ok(())
+}
+
+/// Tells metrics and probes what changes.
+struct Observer {
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    keys: Keys,
+    duties: Duties,
+    synced: Vec<channel::Receiver<bool>>,
+    events: Events,
+}
+
+impl Observer {
+    async fn run(mut self) {
+        let mut dropped = 0;
+        loop {
+            {
+                let keys = self.keys.borrow_and_update();
+                self.metrics.keys(&keys);
+                self.readiness.set(KEYS, keys.certificate.is_some());
+            }
+            {
+                let duty = self.duties.borrow_and_update();
+                self.metrics.leader(duty.is_leader && duty.is_current());
+                self.metrics.members(match &duty.share {
+                    Share::Of { members, .. } => members.len(),
+                    Share::All => 1,
+                    Share::Nothing => 0,
+                });
+            }
+            self.readiness.set(OBJECTS, self.synced.iter().all(|synced| *synced.borrow()));
+            while dropped < self.events.dropped() {
+                dropped += 1;
+                self.metrics.event_dropped();
+            }
+            // What is waited for is either told, or not so urgent.
+            let changed = async {
+                tokio::select! {
+                    changed = self.keys.changed() => changed,
+                    changed = self.duties.changed() => changed,
+                }
+            };
+            if matches!(timeout(LOOK, changed).await, Ok(Err(_))) {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns a number from 0 to 1.
+fn chance() -> f64 {
+    let number = rand_core::RngCore::next_u32(&mut rand_core::OsRng);
+    f64::from(number) / f64::from(u32::MAX)
+}
+
+/// The condition that there is a key to seal for.
+const KEYS: &str = "keys";
+/// The condition that all objects are known.
+const OBJECTS: &str = "objects";
+/// How often to look what nobody tells.
+const LOOK: Duration = Duration::from_secs(1);

@@ -67,10 +67,11 @@ pub fn ambient(around: &Surroundings) -> Vec<(&'static str, Box<dyn KeyService>)
 /// Adds the keys of a file. A file by a name of its own holds age identities.
 pub fn add_file(entries: &mut KeyEntries, file: &Path, text: &SecretBytes) -> Result<(), KeyFileError> {
     let place = file.display().to_string();
-    let added = match file.file_name().and_then(|name| name.to_str()).filter(|name| KeyEntries::has_name(name)) {
-        Some(name) => entries.add(name, &place, text),
-        None => entries.add_identities(&place, text),
-    };
+    let added =
+        match file.file_name().and_then(|name| name.to_str()).filter(|name| KeyEntries::has_name(name)) {
+            Some(name) => entries.add(name, &place, text),
+            None => entries.add_identities(&place, text),
+        };
     added.map_err(|source| KeyFileError::Entry { path: file.to_owned(), source })
 }
 
@@ -82,7 +83,8 @@ pub fn key_files(path: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.collect();
     let mut files: Vec<_> = entries.map_err(failed)?.into_iter().map(|entry| entry.path()).collect();
-    let has_name = |file: &Path| file.file_name().and_then(|name| name.to_str()).is_some_and(KeyEntries::has_name);
+    let has_name =
+        |file: &Path| file.file_name().and_then(|name| name.to_str()).is_some_and(KeyEntries::has_name);
     files.retain(|file| has_name(file) && file.is_file());
     files.sort();
     if files.is_empty() { Err(KeyFileError::Empty(path.to_owned())) } else { Ok(files) }

@@ -262,7 +262,7 @@ impl Engine {
         let essence = digest::essence(&self.source.essence(&object));
         let saw = {
             let keys = self.context.keys.borrow();
-            self.store.saw(&key, object, essence, &keys.digest_keys)
+            self.store.saw(&key, object, essence, keys.digest_keys())
         };
         match saw {
             Saw::Nothing => {}

@@ -270,7 +270,7 @@ impl Reconciliation<'_> {
     fn applied(&self, uid: &str, essence: &[u8; 32], versions: &[Version]) -> Option<Applied> {
         let keys = self.context.keys.borrow();
         let object = Object { uid, namespace: &self.key.namespace, name: &self.key.name, essence };
-        keys.digest_keys.first().map(|key| digest::applied(key, &object, versions.to_vec()))
+        keys.digest_keys().first().map(|key| digest::applied(key, &object, versions.to_vec()))
     }
 
     async fn write_status(

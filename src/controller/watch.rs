@@ -67,8 +67,8 @@ pub fn objects(
 /// Watches Secrets, of which only the metadata are sent.
 #[must_use]
 pub fn secrets(client: &Client, namespaces: &Namespaces) -> Watch<PartialObjectMeta<Secret>> {
-    let watch = |number: usize, api: Api<Secret>| {
-        let stream = watcher::metadata_watcher(api, watcher::Config::default()).default_backoff();
+    let watch = |number: usize, api: Api<PartialObjectMeta<Secret>>| {
+        let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
         stream.map(move |event| (number, event)).boxed()
     };
     match namespaces {

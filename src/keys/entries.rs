@@ -176,7 +176,9 @@ fn azure(text: &SecretBytes) -> Result<Variables, KeyEntryError> {
     const FORM: KeyEntryError = KeyEntryError::Malformed("a map with tenantId, clientId and clientSecret");
     let fields = fields(text).ok_or(FORM)?;
     if take(&fields, &["clientCertificate"]).is_some() {
-        return Err(KeyEntryError::Refused("has a clientCertificate, which is not supported: use a clientSecret"));
+        return Err(KeyEntryError::Refused(
+            "has a clientCertificate, which is not supported: use a clientSecret",
+        ));
     }
     if take(&fields, &["authorityHost"]).is_some_and(|host| host.trim_end_matches('/') != AUTHORITY) {
         return Err(KeyEntryError::Refused("has another authorityHost than that of the public cloud"));
@@ -184,7 +186,9 @@ fn azure(text: &SecretBytes) -> Result<Variables, KeyEntryError> {
     let tenant = take(&fields, &["tenantId", "tenant"]);
     let secret = take(&fields, &["clientSecret", "password"]);
     if tenant.is_none() && secret.is_none() && take(&fields, &["clientId"]).is_some() {
-        return Err(KeyEntryError::Refused("asks for the managed identity of the controller, which is not its to give"));
+        return Err(KeyEntryError::Refused(
+            "asks for the managed identity of the controller, which is not its to give",
+        ));
     }
     Ok(vec![
         ("AZURE_TENANT_ID", tenant.ok_or(FORM)?),
@@ -327,7 +331,10 @@ mod tests {
             ("sops.gcp-kms", r#"{"type": "service_account", "universe_domain": "evil.example"}"#),
             ("sops.gcp-kms", "/var/run/secrets/kubernetes.io/serviceaccount/token"),
             ("sops.azure-kv", "clientId: c\n"),
-            ("sops.azure-kv", "{tenantId: t, clientId: c, clientSecret: s, authorityHost: 'https://evil.example'}"),
+            (
+                "sops.azure-kv",
+                "{tenantId: t, clientId: c, clientSecret: s, authorityHost: 'https://evil.example'}",
+            ),
             ("sops.azure-kv", "{tenantId: t, clientId: c, clientCertificate: s}"),
             ("sops.vault-token", "a token\nwith a line"),
             ("sops.vault-token", ""),
@@ -354,7 +361,8 @@ mod tests {
             remote: Arc::default(),
             variable: |name| panic!("{name} was asked for"),
         };
-        let entries = add("sops.azure-kv", "{tenantId: t, clientId: c, clientSecret: s}").expect("credentials");
+        let entries =
+            add("sops.azure-kv", "{tenantId: t, clientId: c, clientSecret: s}").expect("credentials");
         let expected = usize::from(cfg!(feature = "azure"));
         assert_eq!(entries.into_services(&around).len(), expected);
     }

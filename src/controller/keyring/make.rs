@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
-use rand::rngs::OsRng;
+use rand_core::OsRng;
 use selkie::sealed::{ACTIVE, KEY_LABEL, SealingCert, SealingKey, SealingKeyError};
 use time::OffsetDateTime;
 

@@ -61,10 +61,12 @@ impl KeySecret {
     pub fn keys(&self, name: &str) -> Result<KeyEntries, Failure> {
         let mut keys = KeyEntries::default();
         for (entry, text) in &self.entries {
-            keys.add(entry, &format!("Secret {name}, {entry}"), text).map_err(|error| of_entry(name, entry, &error))?;
+            keys.add(entry, &format!("Secret {name}, {entry}"), text)
+                .map_err(|error| of_entry(name, entry, &error))?;
         }
         if keys.is_empty() {
-            let message = format!("the key Secret {name:?} has no entry with a name for keys, such as age.agekey");
+            let message =
+                format!("the key Secret {name:?} has no entry with a name for keys, such as age.agekey");
             return Err(Failure::new(Reason::NoKey, message));
         }
         Ok(keys)

@@ -94,7 +94,10 @@ impl SopsKeys {
     pub fn rule(&self, namespace: &str) -> Result<Arc<Rule>, Failure> {
         let (_, loaded) = self.loaded();
         loaded.policy.rule(namespace).cloned().ok_or_else(|| {
-            Failure::new(Reason::NotAllowed, format!("no rule of the policy is for the namespace {namespace:?}"))
+            Failure::new(
+                Reason::NotAllowed,
+                format!("no rule of the policy is for the namespace {namespace:?}"),
+            )
         })
     }
 
@@ -153,7 +156,8 @@ impl SopsKeys {
     /// Looks whether key Secrets that were missed are there by now, or are others.
     async fn look_for_missed(&self) {
         lock(&self.missed).retain(|_, (_, since)| since.elapsed() < MISSED);
-        let missed: Vec<_> = lock(&self.missed).iter().map(|(name, (version, _))| (name.clone(), version.clone())).collect();
+        let missed: Vec<_> =
+            lock(&self.missed).iter().map(|(name, (version, _))| (name.clone(), version.clone())).collect();
         let mut is_changed = false;
         for (name, version) in missed {
             // One that cannot be read is looked for again.
@@ -221,7 +225,10 @@ impl SopsKeys {
         let found = self.secrets.get(namespace, name).await?;
         let Some(secret) = found else {
             lock(&self.fetched).remove(&key);
-            return Err(Failure::new(Reason::NoKey, format!("there is no key Secret {name:?} in this namespace")));
+            return Err(Failure::new(
+                Reason::NoKey,
+                format!("there is no key Secret {name:?} in this namespace"),
+            ));
         };
         let services = match known.filter(|known| known.version == secret.version) {
             Some(known) => known.services,
@@ -277,7 +284,13 @@ impl Opener {
         let guarded = all.map(|(service, credentials)| {
             Remembering::new(Box::new(Guarded::new(Arc::clone(service), Arc::clone(rule), credentials)))
         });
-        Self { generation, version, made: Instant::now(), rule: Arc::clone(rule), services: guarded.collect() }
+        Self {
+            generation,
+            version,
+            made: Instant::now(),
+            rule: Arc::clone(rule),
+            services: guarded.collect(),
+        }
     }
 }
 

@@ -183,10 +183,14 @@ mod tests {
         );
         for (change, expected) in [
             ("name: other", "the Secret in the document is called \"other\", not \"db\""),
-            ("namespace: kube-system", "the Secret in the document is for the namespace \"kube-system\", not \"shop\""),
+            (
+                "namespace: kube-system",
+                "the Secret in the document is for the namespace \"kube-system\", not \"shop\"",
+            ),
             ("name: [a]", "the Secret in the document cannot be used: metadata.name is not a string"),
         ] {
-            let source = format!("apiVersion: v1\nkind: Secret\nmetadata:\n  {change}\nstringData: {{b: y}}\n");
+            let source =
+                format!("apiVersion: v1\nkind: Secret\nmetadata:\n  {change}\nstringData: {{b: y}}\n");
             let spec = world.spec(&source, Format::Yaml, json!({}));
             assert_eq!(message(&world, &spec), (Reason::Invalid, expected.to_owned()));
         }
@@ -208,16 +212,51 @@ mod tests {
     fn what_makes_no_secret_is_told_by_its_place_alone() {
         let world = World::with_own_secret();
         for (source, format, target, expected) in [
-            ("a: {b: seal}\n", Format::Yaml, json!({}), "[\"a\"] is a map: only single values become entries; see spec.target.layout"),
-            ("a: [seal]\n", Format::Yaml, json!({}), "[\"a\"] is a list: only single values become entries; see spec.target.layout"),
-            ("a/b: seal\n", Format::Yaml, json!({}), "\"a/b\" is not a name that an entry of a Secret can have"),
-            ("a: seal\n---\nb: c\n", Format::Yaml, json!({}), "the document is several documents: a Secret is made of one"),
-            ("a=b\n", Format::Ini, json!({}), "spec.target.key has to name the entry that the document becomes"),
-            ("a: b\n", Format::Yaml, json!({"layout": "file"}), "spec.target.key has to name the entry that the document becomes"),
+            (
+                "a: {b: seal}\n",
+                Format::Yaml,
+                json!({}),
+                "[\"a\"] is a map: only single values become entries; see spec.target.layout",
+            ),
+            (
+                "a: [seal]\n",
+                Format::Yaml,
+                json!({}),
+                "[\"a\"] is a list: only single values become entries; see spec.target.layout",
+            ),
+            (
+                "a/b: seal\n",
+                Format::Yaml,
+                json!({}),
+                "\"a/b\" is not a name that an entry of a Secret can have",
+            ),
+            (
+                "a: seal\n---\nb: c\n",
+                Format::Yaml,
+                json!({}),
+                "the document is several documents: a Secret is made of one",
+            ),
+            (
+                "a=b\n",
+                Format::Ini,
+                json!({}),
+                "spec.target.key has to name the entry that the document becomes",
+            ),
+            (
+                "a: b\n",
+                Format::Yaml,
+                json!({"layout": "file"}),
+                "spec.target.key has to name the entry that the document becomes",
+            ),
             ("a: b\n", Format::Yaml, json!({"layout": "x"}), "spec.target.layout is not one of keys, file"),
             ("a: b\n", Format::Yaml, json!({"key": "x"}), "spec.target.key is for the layout file alone"),
             ("a: b\n", Format::Yaml, json!({"labels": {"a": 1}}), "spec.target.labels[\"a\"] is not a text"),
-            ("a: b\n", Format::Yaml, json!({"immutable": "yes"}), "spec.target.immutable is not true or false"),
+            (
+                "a: b\n",
+                Format::Yaml,
+                json!({"immutable": "yes"}),
+                "spec.target.immutable is not true or false",
+            ),
         ] {
             let spec = world.spec(source, format, target);
             let (reason, told) = message(&world, &spec);
@@ -236,7 +275,10 @@ mod tests {
             (json!({"document": "a", "documentBase64": "YQ=="}), "spec has both document and documentBase64"),
             (json!({"document": 1}), "spec.document is not a text"),
             (json!({"documentBase64": "?"}), "spec.documentBase64 is not base64"),
-            (json!({"document": "a: b\n", "format": "toml"}), "spec.format is not one of yaml, json, dotenv, ini, binary"),
+            (
+                json!({"document": "a: b\n", "format": "toml"}),
+                "spec.format is not one of yaml, json, dotenv, ini, binary",
+            ),
             (json!({"document": "a: b\n", "keys": {"secretRef": {}}}), "spec.keys.secretRef.name is missing"),
             (json!({"document": "a: b\n", "suspend": 1}), "spec.suspend is not true or false"),
             (json!({"document": "a: b\n"}), "sops metadata not found"),

@@ -254,7 +254,10 @@ rules:
                 "rules:\n- namespaces: [a]\n  keySecret: [b]\n",
                 "policy.yaml:3: the field \"keySecret\" is not known; known are namespaces, ",
             ),
-            ("rules:\n- namespaces: [a]\n  kinds: [age, gpg]\n", "policy.yaml:3: rules[0].kinds[1] is not one of "),
+            (
+                "rules:\n- namespaces: [a]\n  kinds: [age, gpg]\n",
+                "policy.yaml:3: rules[0].kinds[1] is not one of ",
+            ),
             ("rules:\n- namespaces: [a, 1]\n", "policy.yaml:2: rules[0].namespaces[1] is not a text"),
             (
                 "rules:\n- namespaces: [a]\n  isindirWithoutMac: yes please\n",
@@ -268,7 +271,10 @@ rules:
                 "rules:\n- namespaces: [a]\n  addresses: ['https://*.example.com']\n",
                 "policy.yaml:3: rules[0].addresses[0] is not an address such as https://vault.example.com",
             ),
-            ("rules:\n- namespaces: [a]\n  namespaces: [b]\n", "policy.yaml:3: the key \"namespaces\" is given twice"),
+            (
+                "rules:\n- namespaces: [a]\n  namespaces: [b]\n",
+                "policy.yaml:3: the key \"namespaces\" is given twice",
+            ),
         ] {
             let error = policy(text).err().unwrap_or_else(|| panic!("{text}"));
             assert!(error.starts_with(expected), "{text:?}: {error}");

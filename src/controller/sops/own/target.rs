@@ -89,7 +89,8 @@ impl Target {
         let layout = self.layout.unwrap_or(if is_file { Layout::File } else { Layout::Keys });
         if layout == Layout::File {
             let key = self.key.clone();
-            let key = key.ok_or_else(|| invalid("spec.target.key has to name the entry that the document becomes"))?;
+            let key = key
+                .ok_or_else(|| invalid("spec.target.key has to name the entry that the document becomes"))?;
             let data = [(checked(key)?, as_file(opened)?)].into();
             return Ok(Secret { metadata, data, ..Secret::default() });
         }
@@ -132,7 +133,8 @@ fn manifest(tree: &Tree, metadata: &ObjectMeta) -> Result<Option<Secret>, Failur
     }
     if !namespace.is_empty() && namespace != metadata.namespace() {
         let expected = metadata.namespace();
-        let message = format!("the Secret in the document is for the namespace {namespace:?}, not {expected:?}");
+        let message =
+            format!("the Secret in the document is for the namespace {namespace:?}, not {expected:?}");
         return Err(invalid(message));
     }
     // Copies of Secrets in annotations, above all.
@@ -174,5 +176,9 @@ fn checked(key: String) -> Result<String, Failure> {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         && key != "."
         && !key.starts_with("..");
-    if is_name { Ok(key) } else { Err(invalid(format!("{key:?} is not a name that an entry of a Secret can have"))) }
+    if is_name {
+        Ok(key)
+    } else {
+        Err(invalid(format!("{key:?} is not a name that an entry of a Secret can have")))
+    }
 }

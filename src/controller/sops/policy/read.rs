@@ -123,7 +123,9 @@ impl Reading<'_> {
     ) -> Result<Vec<T>, Problem> {
         let item = |(at, item)| {
             let text = match self.tree.node(item).value {
-                Value::Str(text) => str::from_utf8(self.tree.bytes(text)).ok().filter(|text| !text.is_empty()),
+                Value::Str(text) => {
+                    str::from_utf8(self.tree.bytes(text)).ok().filter(|text| !text.is_empty())
+                }
                 _ => None,
             };
             let text = text.ok_or_else(|| (item, format!("{place}[{at}] is not a text")))?;
