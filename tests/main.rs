@@ -16,6 +16,7 @@ mod live;
 mod manifest;
 mod peer;
 mod sealed;
+mod simulation;
 mod sops_cli;
 mod template;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         live::tests(),
         manifest::tests(),
         sealed::tests(),
+        simulation::tests(),
         sops_cli::tests(),
         template::tests(),
     ]
