@@ -36,13 +36,7 @@ fn of_manifests(cluster: &Cluster) -> Result<(), Failed> {
     let built = build(cluster, &kustomize(namespace, &text, &[])?)?;
     let run = Run { cluster, namespace };
     run.to_its_end(&built, "deploy-run-0")?;
-    // It was given back, so that another one need not wait.
-    let lease = run.get("lease", "sealed-secrets-controller")?;
-    match lease["spec"]["holderIdentity"].as_str() {
-        Some("") => Ok(()),
-        None if !lease.is_null() => Ok(()),
-        _ => Err(format!("the Lease is {lease}").into()),
-    }
+    run.has_given_back("sealed-secrets-controller")
 }
 
 fn of_chart(cluster: &Cluster) -> Result<(), Failed> {
@@ -54,8 +48,8 @@ fn of_chart(cluster: &Cluster) -> Result<(), Failed> {
     let built = String::from_utf8(output(&mut template)?)?;
     let run = Run { cluster, namespace };
     run.to_its_end(&built, "shared-0")?;
-    let lease = run.get("lease", "shared-shared-0")?;
-    if lease.is_null() { Ok(()) } else { Err(format!("its Lease is left: {lease}").into()) }
+    run.has_given_back("shared")?;
+    run.has_given_back("shared-shared-0")
 }
 
 /// A controller that sees to the namespace that it is in.
@@ -76,6 +70,9 @@ impl Run<'_> {
         let result = self.works();
         let log = controller.end()?;
         result.map_err(|failed| format!("{}\n{log}", failed.message().unwrap_or_default()))?;
+        if !log.contains("level=INFO") {
+            return Err(format!("it does not tell what it does: {log}").into());
+        }
         // What is not allowed is told, whatever comes of it.
         match log.lines().find(|line| line.to_lowercase().contains("forbidden")) {
             Some(line) => Err(format!("something is not allowed: {line}").into()),
@@ -125,6 +122,16 @@ impl Run<'_> {
         wait("a label", || {
             Ok((self.get("secret", "one")?["metadata"]["labels"]["team"] == "sea").then_some(()))
         })
+    }
+
+    /// Fails unless a Lease is nobody's, so that another replica need not wait for its end.
+    fn has_given_back(&self, name: &str) -> Result<(), Failed> {
+        let lease = self.get("lease", name)?;
+        match lease["spec"]["holderIdentity"].as_str() {
+            Some("") => Ok(()),
+            None if lease["spec"].is_object() => Ok(()),
+            _ => Err(format!("the Lease {name} is {lease}").into()),
+        }
     }
 
     /// Returns an object; null if there is none.
