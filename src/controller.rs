@@ -63,7 +63,9 @@ use keyring::Keyring;
 use metrics::Metrics;
 use sealed_secrets::{Now, SealedSecrets};
 use settings::Settings;
+use sops::SopsSources;
 use source::Source;
+use telemetry::{Telemetry, TraceSettings};
 
 /// What a controller finds outside of its API server.
 #[derive(Clone)]
@@ -85,6 +87,7 @@ pub struct Controller {
     duty: channel::Sender<Duty>,
     duties: Duties,
     readiness: Readiness,
+    sops: Option<SopsSources>,
 }
 
 impl Controller {
@@ -97,7 +100,15 @@ impl Controller {
             Keyring::new(client.clone(), &settings.namespace, settings.keys.clone(), duties.clone(), now);
         let metrics = Arc::new(Metrics::with_objects(settings.http.object_metrics));
         let readiness = Readiness::new(&[KEYS, OBJECTS]);
-        Self { client, settings: Arc::new(settings), world, metrics, keyring, keys, duty, duties, readiness }
+        let settings = Arc::new(settings);
+        Self { client, settings, world, metrics, keyring, keys, duty, duties, readiness, sops: None }
+    }
+
+    /// Makes it reconcile resources of SOPS, too.
+    #[must_use]
+    pub fn with_sops(mut self, sops: SopsSources) -> Self {
+        self.sops = Some(sops);
+        self
     }
 
     /// Returns what requests over HTTP are answered with.
@@ -137,10 +148,16 @@ impl Controller {
         let keyring = tokio::spawn(self.keyring.run());
         let (events, events_task) = Events::start(self.client.clone());
         let now = Arc::clone(&self.world.now);
-        let sources: Vec<Arc<dyn Source>> =
-            vec![Arc::new(SealedSecrets::new(self.keys.clone(), settings.unseal, Arc::clone(&now)))];
+        let sealed: Arc<dyn Source> =
+            Arc::new(SealedSecrets::new(self.keys.clone(), settings.unseal, Arc::clone(&now)));
+        let mut sources = vec![(sealed, changes(self.keys.clone()))];
+        let mut followed = None;
+        if let Some(sops) = self.sops {
+            followed = Some(tokio::spawn(sops.follow()));
+            sources.extend(sops.sources().into_iter().map(|source| (source, changes(sops.changes()))));
+        }
         let context = Arc::new(Context {
-            cluster: Cluster::new(self.client.clone()),
+            cluster: Cluster::new(self.client.clone(), Arc::clone(&self.metrics)),
             settings: Arc::clone(&settings),
             metrics: Arc::clone(&self.metrics),
             events: events.clone(),
@@ -149,12 +166,13 @@ impl Controller {
             now,
             chance: Arc::clone(&self.world.chance),
             applying_is_forbidden: AtomicBool::new(false),
+            readiness: self.readiness.clone(),
         });
         let places = Arc::new(Semaphore::new(settings.workers));
         let (mut engines, mut synced) = (Vec::new(), Vec::new());
-        for source in sources {
-            let (engine, is_synced) = Engine::new(Arc::clone(&context), source, Arc::clone(&places));
-            let signals = Signals { keys: changes(self.keys.clone()), shutdown: stopped.clone() };
+        for ((source, keys), task) in sources.into_iter().zip(TASKS) {
+            let (engine, is_synced) = Engine::new(Arc::clone(&context), source, task, Arc::clone(&places));
+            let signals = Signals { keys, shutdown: stopped.clone() };
             engines.push(tokio::spawn(start(engine, self.client.clone(), self.keys.clone(), signals)));
             synced.push(is_synced);
         }
@@ -176,6 +194,9 @@ impl Controller {
         let _ = replicas.await;
         keyring.abort();
         observer.abort();
+        if let Some(followed) = followed {
+            followed.abort();
+        }
         context.events.close();
         let _ = events_task.await;
     }
@@ -194,7 +215,7 @@ async fn start(engine: Engine, client: Client, mut keys: Keys, signals: Signals)
 }
 
 /// Tells of every change of the keys.
-fn changes(keys: Keys) -> BoxStream<'static, ()> {
+fn changes<T: Send + Sync + 'static>(keys: channel::Receiver<T>) -> BoxStream<'static, ()> {
     stream::unfold(keys, |mut keys| async move { Some((keys.changed().await.ok()?, keys)) }).boxed()
 }
 
@@ -209,7 +230,14 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let settings = args.settings(&Surroundings::of_process())?;
-    crate::runtime::new()?.block_on(async { serve(&args, settings).await })
+    crate::runtime::new()?.block_on(async {
+        let environment = |name: &str| std::env::var(name).ok();
+        let traces = if args.has_traces() { TraceSettings::of(environment)? } else { None };
+        let telemetry = Telemetry::start(&args.log(), traces.as_ref())?;
+        let result = serve(&args, settings).await;
+        telemetry.finish().await;
+        result
+    })
 }
 
 /// Serves HTTP and reconciles, until a signal says to end.
@@ -217,7 +245,8 @@ async fn serve(args: &Args, settings: Settings) -> Result<(), Box<dyn Error>> {
     let client = client::connect(&settings.client, args.kubeconfig()).await?;
     let world = World { now: Arc::new(time::OffsetDateTime::now_utc), chance: Arc::new(chance) };
     let server = HttpServer::bind(&settings.http).await?;
-    let controller = Controller::new(client, settings, world);
+    let sops = SopsSources::new(&settings.sops, client.clone())?;
+    let controller = Controller::new(client, settings, world).with_sops(sops);
     let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut make_key = signal(SignalKind::user_defined1())?;
     let (http, demand) = (controller.http(), controller.demand());
@@ -300,6 +329,8 @@ fn chance() -> f64 {
     f64::from(number) / f64::from(u32::MAX)
 }
 
+/// What probes know the engines as.
+const TASKS: [&str; 3] = ["first engine", "second engine", "third engine"];
 /// The condition that there is a key to seal for.
 const KEYS: &str = "keys";
 /// The condition that all objects are known.

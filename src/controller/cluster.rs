@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is said of a failure tells nothing of what was sent or received.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -11,6 +12,7 @@ use selkie::sealed::Secret;
 use serde_json::{Value as Json, json};
 
 use super::existing::{Existing, FIELD_MANAGER};
+use super::metrics::Metrics;
 use super::plan::Change;
 use super::queue::Key;
 use super::status::Version;
@@ -47,13 +49,14 @@ pub enum CallError {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    metrics: Arc<Metrics>,
 }
 
 impl Cluster {
-    /// Returns the API server behind a client.
+    /// Returns the API server behind a client; requests are counted.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub const fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics }
     }
 
     /// Reads an object.
@@ -167,7 +170,15 @@ impl Cluster {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Json, CallError> {
         let request = request.map_err(|_| CallError::Refused("the name makes no address".to_owned()))?;
-        self.client.request(request).await.map_err(|error| CallError::from_kube(&error))
+        let verb = verb(request.method());
+        let result = self.client.request(request).await;
+        let code = match &result {
+            Ok(_) => Some(200),
+            Err(kube::Error::Api(status)) => Some(status.code),
+            Err(_) => None,
+        };
+        self.metrics.api_request(verb, code);
+        result.map_err(|error| CallError::from_kube(&error))
     }
 }
 
@@ -207,6 +218,17 @@ impl CallError {
 pub fn key_of(object: &Json) -> Key {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     Key { namespace: text("namespace"), name: text("name") }
+}
+
+/// Returns what the API server calls a request.
+fn verb(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "POST" => "create",
+        "DELETE" => "delete",
+        "PATCH" => "patch",
+        "PUT" => "update",
+        _ => "get",
+    }
 }
 
 fn objects(resource: &ApiResource, namespace: &str) -> String {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::cluster::Cluster;
 use super::duty::Duties;
 use super::events::Events;
+use super::http::Readiness;
 use super::key_set::Keys;
 use super::metrics::Metrics;
 use super::sealed_secrets::Now;
@@ -29,6 +30,8 @@ pub struct Context {
     pub now: Now,
     /// Numbers from 0 to 1, which spread what would come at the same time.
     pub chance: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// What probes are answered from.
+    pub readiness: Readiness,
     /// Whether the API server has said that this controller must not apply.
     pub applying_is_forbidden: AtomicBool,
 }

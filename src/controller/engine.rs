@@ -13,7 +13,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::cluster::{CallError, Cluster};
 use super::context::Context;
@@ -32,6 +32,8 @@ pub struct Engine {
     context: Arc<Context>,
     source: Arc<dyn Source>,
     kind: String,
+    /// What probes know it as.
+    task: &'static str,
     store: Store,
     queue: Queue,
     attempts: JoinSet<Attempt>,
@@ -61,11 +63,12 @@ struct Lists {
 }
 
 impl Engine {
-    /// Returns an engine for a kind of objects, and what tells whether it knows all of them.
+    /// Returns an engine for a kind of objects, as probes know it, and what tells whether it knows all of them.
     #[must_use]
     pub fn new(
         context: Arc<Context>,
         source: Arc<dyn Source>,
+        task: &'static str,
         permits: Arc<Semaphore>,
     ) -> (Self, watch::Receiver<bool>) {
         let (synced, is_synced) = watch::channel(false);
@@ -75,6 +78,7 @@ impl Engine {
             context,
             source,
             kind,
+            task,
             store: Store::default(),
             queue: Queue::default(),
             attempts: JoinSet::new(),
@@ -98,7 +102,9 @@ impl Engine {
         let mut objects =
             watches::objects(&client, &resource, &settings.namespaces, &settings.label_selector);
         let mut duties = self.context.duties.clone();
+        let mut beat = interval(BEAT);
         loop {
+            self.context.readiness.beat(self.task);
             self.start_attempts();
             // What is known of Secrets tells which objects are as they should be.
             let knows_secrets =
@@ -118,12 +124,14 @@ impl Engine {
                     self.requeue(self.store.unsettled(|namespace| duty.covers(namespace)));
                 }
                 Some((number, event)) = objects.next(), if knows_secrets => self.object_event(number, event),
+                _ = beat.tick() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 // Another kind may hold the places.
                 () = Self::place(&self.permits), if self.queue.len() > 0 => {}
             }
             self.context.metrics.queue(&self.kind, self.queue.len(), self.store.len());
         }
+        self.context.readiness.end(self.task);
         // What is under way is finished; who cannot do so in time is cut off, as if the machine had failed.
         let drain = async { while self.attempts.join_next().await.is_some() {} };
         if timeout(DRAIN, drain).await.is_err() {
@@ -383,6 +391,8 @@ async fn ended(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|is_over| *is_over).await;
 }
 
+/// How often probes are told that all is well.
+const BEAT: Duration = Duration::from_secs(10);
 /// How soon to look again whether a Lease was renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long attempts may take after it is time to end.

@@ -29,7 +29,7 @@ use super::key_set::Keys;
 use super::metrics::Metrics;
 use super::settings::HttpSettings;
 
-pub use readiness::{MAX_SILENCE, Readiness};
+pub use readiness::Readiness;
 
 /// All that requests are answered with.
 #[derive(Clone)]
@@ -54,15 +54,6 @@ pub struct HttpServer {
     metrics: TcpListener,
 }
 
-/// Serves HTTP until `shutdown` ends; then lets requests end that are under way, for a while.
-///
-/// # Errors
-/// If an address cannot be had.
-pub async fn serve(context: HttpContext, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    HttpServer::bind(&context.settings).await?.run(context, shutdown).await;
-    Ok(())
-}
-
 impl HttpServer {
     /// Takes the addresses.
     ///
@@ -72,10 +63,11 @@ impl HttpServer {
         Ok(Self { api: listener(settings.listen).await?, metrics: listener(settings.listen_metrics).await? })
     }
 
-    /// Returns where the API is served, and where metrics are.
+    /// Returns where the API is served, and where metrics are, for who took any port that was free.
     ///
     /// # Errors
     /// If the system does not know.
+    #[cfg(test)]
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.api.local_addr()?, self.metrics.local_addr()?))
     }

@@ -54,10 +54,12 @@ pub enum Outcome {
 pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, work: Work) -> Attempt {
     let kind = source.resource().kind.clone();
     let span = tracing::info_span!("reconcile", %kind, namespace = %key.namespace, name = %key.name, attempts = work.attempts);
+    let begin = tokio::time::Instant::now();
     let outcome = Reconciliation { context: &context, source: &*source, kind: &kind, key: &key }
         .run(work)
         .instrument(span)
         .await;
+    context.metrics.reconciled(&kind, begin.elapsed());
     Attempt { key, outcome }
 }
 

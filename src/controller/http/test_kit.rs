@@ -26,7 +26,7 @@ pub(super) fn key(index: usize) -> SealingKey {
 }
 
 pub(super) fn cert(index: usize) -> SealingCert {
-    let (start, life) = (OffsetDateTime::UNIX_EPOCH, time::Duration::days(3650));
+    let (start, life) = (OffsetDateTime::UNIX_EPOCH, time::Duration::days(36_500));
     SealingCert::generate(&key(index), "", start, life, &mut OsRng).expect("a certificate")
 }
 

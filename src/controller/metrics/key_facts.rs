@@ -105,3 +105,47 @@ impl Collector for KeyFacts {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use selkie::sealed::{Key, KeyRegistry, KeySize, SealingKey, SmallKeys};
+    use selkie::secret::SecretBytes;
+    use time::Duration;
+
+    use super::*;
+    use crate::controller::metrics::{Exposition, Metrics};
+
+    fn key(pem: &SecretBytes, not_after: Option<OffsetDateTime>, is_retired: bool) -> Key {
+        let mut key = Key::new(SealingKey::parse(pem, SmallKeys::Refuse).expect("a key"), "a key");
+        (key.not_after, key.is_retired) = (not_after, is_retired);
+        key
+    }
+
+    #[test]
+    fn keys_are_counted_by_state_and_told_by_fingerprint_alone() {
+        let pems = [(), (), ()].map(|()| SealingKey::generate(KeySize::Rsa2048).expect("a key").to_pem());
+        let later = OffsetDateTime::now_utc() + Duration::days(9);
+        let mut registry = KeyRegistry::new();
+        registry.add(key(&pems[0], Some(OffsetDateTime::UNIX_EPOCH), false));
+        registry.add(key(&pems[1], Some(later), true));
+        registry.add(key(&pems[2], Some(later), false));
+        let fingerprint = registry.keys()[0].fingerprint().to_owned();
+        let metrics = Metrics::new();
+        metrics.broken_keys(4);
+        metrics.keys(&KeySet { registry, certificate: None, generation: 2 });
+        let text = metrics.write(Exposition::Text);
+        for line in [
+            "selkie_keys{state=\"active\"} 1",
+            "selkie_keys{state=\"expired\"} 1",
+            "selkie_keys{state=\"retired\"} 1",
+            "selkie_keyset_generation 2",
+            "selkie_key_secrets_broken 4",
+            &format!("selkie_key_not_after_timestamp_seconds{{fingerprint=\"{fingerprint}\"}} 0"),
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("selkie_newest_key"), "there is no certificate");
+        metrics.keys(&KeySet::default());
+        assert!(!metrics.write(Exposition::Text).contains("fingerprint"), "what is gone is not told");
+    }
+}

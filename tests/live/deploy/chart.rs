@@ -22,6 +22,15 @@ pub fn tests() -> Vec<Trial> {
         }
         let test = move |cluster: &'static Cluster| installs(cluster, helm, version);
         tests.push(cluster::test(&format!("deploy::helm_{version}_installs_and_removes"), &[helm], test));
+        let name = format!("deploy::helm_{version}_renders_what_may_be_refused");
+        tests.push(cluster::test(&name, &[helm], move |cluster| {
+            let values = "containerSecurityContext: {enabled: false}\n";
+            match renders(cluster, helm, &format!("chart-{version}-refused"), values) {
+                Err(failed) if failed.message().unwrap_or_default().contains("violate PodSecurity") => Ok(()),
+                Err(failed) => Err(failed),
+                Ok(()) => Err("what is not restricted is taken, so that the other tests tell nothing".into()),
+            }
+        }));
         tests.push(helm.test("deploy::chart_refuses_what_it_does_not_know", |helm| refuses(&helm)));
         tests.push(helm.test("deploy::chart_has_no_faults", |helm| {
             output(command(&helm).arg("lint").arg("--strict").arg(deploy::folder("chart/selkie"))).map(|_| ())
