@@ -95,7 +95,8 @@ impl Store {
         let mut known = self.objects.remove(key).unwrap_or_default();
         self.bodies -= usize::from(known.body.take().is_some());
         if !is_same {
-            known.attempts = 0;
+            // Who works on it already began before anything was known of it.
+            (known.attempts, known.has_lost) = (0, true);
         }
         (known.uid, known.essence, known.instance) = (Id::of(uid), essence, instance.into());
         let saw = if let Some(applied) = applied {
@@ -146,6 +147,17 @@ impl Store {
     pub fn secret_gone(&mut self, key: &Key) -> Vec<Key> {
         let before = self.forget_secret(key);
         self.touched(key, before.as_ref(), None)
+    }
+
+    /// Notes that these are all the Secrets that there are in some namespaces. Returns the objects for which that may mean
+    /// something.
+    pub fn listed_secrets(&mut self, listed: &HashSet<Key>, covers: impl Fn(&str) -> bool) -> Vec<Key> {
+        // What is being worked on may have written some that came and went before the list was made.
+        let working = self.objects.iter_mut().filter(|(key, _)| covers(&key.namespace));
+        working.for_each(|(_, known)| known.has_lost |= known.settled.is_none());
+        let missing: Vec<_> =
+            self.secrets_in(covers).into_iter().filter(|key| !listed.contains(key)).collect();
+        missing.iter().flat_map(|secret| self.secret_gone(secret)).collect()
     }
 
     /// Returns the Secrets that there are, or should be, in some namespaces, as far as is known.

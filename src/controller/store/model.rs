@@ -254,10 +254,8 @@ impl World {
             let touched = self.store.saw_secret(&key(SECRETS[secret]), seen(&real));
             self.touch(touched);
         }
-        for key in self.store.secrets_in(|_| true).difference(&listed) {
-            let touched = self.store.secret_gone(key);
-            self.touch(touched);
-        }
+        let touched = self.store.listed_secrets(&listed, |_| true);
+        self.touch(touched);
     }
 
     fn begin(&mut self, now: Instant) {
