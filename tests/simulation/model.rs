@@ -139,7 +139,8 @@ fn check_object(
     if !is_own && (!patch || managed) {
         return Err("the Secret was not taken over".to_owned());
     }
-    if want.immutable && secret["immutable"] != true {
+    // Whoever shares a Secret does not make it immutable.
+    if want.immutable && !patch && secret["immutable"] != true {
         return Err("the Secret is not immutable".to_owned());
     }
     let labels = want.labels.as_object().into_iter().flatten();
