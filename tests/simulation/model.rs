@@ -161,6 +161,10 @@ fn check_write(write: &Write, wanted: &BTreeMap<String, Vec<Wanted>>) -> Result<
             if !write.status || before.map(|it| &it["spec"]) != after.map(|it| &it["spec"]) {
                 return Err("something other than the status was written".to_owned());
             }
+            let meant = &write.body["metadata"]["uid"];
+            if after.is_some_and(|after| !meant.is_null() && after["metadata"]["uid"] != *meant) {
+                return Err("the status of an object was written to another one".to_owned());
+            }
         }
         return Ok(());
     }
