@@ -309,11 +309,19 @@ impl Observer {
                 dropped += 1;
                 self.metrics.event_dropped();
             }
+            let is_synced = async {
+                match self.synced.iter_mut().find(|synced| !*synced.borrow()) {
+                    Some(synced) if synced.changed().await.is_ok() => {}
+                    // All are, or one that has ended never will be.
+                    _ => std::future::pending().await,
+                }
+            };
             // What is waited for is either told, or not so urgent.
             let changed = async {
                 tokio::select! {
                     changed = self.keys.changed() => changed,
                     changed = self.duties.changed() => changed,
+                    () = is_synced => Ok(()),
                 }
             };
             if matches!(timeout(LOOK, changed).await, Ok(Err(_))) {

@@ -1,6 +1,6 @@
 //! What is known of the objects of a kind and of the Secrets that are theirs.
 //!
-//! Of an object stay a hash and a few words; its ciphertexts only until it was worked on, and not those of too many.
+//! Of an object stay a hash and a few words; its ciphertexts only until it was worked on, and not too many of them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::digest::{self, Object};
-use super::existing::Owner;
 use super::key_set::DigestKey;
 use super::queue::Key;
 use super::reason::Reason;
@@ -19,11 +18,12 @@ use super::status::{Applied, Version};
 pub struct Store {
     objects: HashMap<Key, Known>,
     secrets: HashMap<Key, Seen>,
-    /// Which object stands for a Secret.
+    /// Which object stands for a Secret, if the two have different names.
     claims: HashMap<Key, Key>,
-    /// The Secrets that an object owns, by its uid.
-    owned: HashMap<String, HashSet<Key>>,
-    bodies: usize,
+    /// The Secrets that an object owns, by its uid: there is seldom more than one.
+    owned: HashMap<String, Vec<Key>>,
+    /// How much memory all bodies take.
+    held: usize,
 }
 
 /// What is known of an object.
@@ -31,13 +31,19 @@ struct Known {
     uid: String,
     essence: [u8; 32],
     instance: String,
-    body: Option<Arc<Json>>,
+    body: Option<Body>,
     /// How it went the last time; `None` if it has to be worked on.
     settled: Option<Reason>,
     attempts: u32,
     secrets: Vec<Version>,
     /// The names of the Secrets that it stands for, as far as they are known.
     names: Vec<String>,
+}
+
+/// An object that waits.
+struct Body {
+    object: Arc<Json>,
+    weight: usize,
 }
 
 /// What is known of a Secret: nothing of what is in it.
@@ -48,9 +54,18 @@ pub struct Seen {
     /// Its version.
     pub resource_version: String,
     /// The owner that controls it, if it is of the kind.
-    pub owner: Option<Owner>,
+    pub owner: Option<SeenOwner>,
     /// Whether it has an annotation that lets somebody write it.
     pub is_open: bool,
+}
+
+/// The owner of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenOwner {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// What there is to do with an object.
@@ -96,7 +111,7 @@ impl Store {
             }
         }
         let before = self.objects.remove(key);
-        self.bodies -= usize::from(before.as_ref().is_some_and(|known| known.body.is_some()));
+        self.held -= before.as_ref().and_then(|known| known.body.as_ref()).map_or(0, |body| body.weight);
         let is_same = before.as_ref().is_some_and(|known| known.uid == uid && known.essence == essence);
         let applied = self.applied(key, &object, &uid, &essence, digest_keys);
         let mut known = Known {
@@ -115,9 +130,10 @@ impl Store {
             known.secrets = applied.secrets;
             Saw::Settled
         } else {
-            if self.bodies < MAX_BODIES {
-                self.bodies += 1;
-                known.body = Some(Arc::new(object));
+            let weight = weight(&object);
+            if self.held + weight <= MAX_HELD {
+                self.held += weight;
+                known.body = Some(Body { object: Arc::new(object), weight });
             }
             if is_same { Saw::Nothing } else { Saw::Work }
         };
@@ -128,7 +144,7 @@ impl Store {
     /// Notes that an object is gone. Returns the Secrets that it owned.
     pub fn gone(&mut self, key: &Key) -> Vec<(Key, Version)> {
         let Some(known) = self.objects.remove(key) else { return Vec::new() };
-        self.bodies -= usize::from(known.body.is_some());
+        self.held -= known.body.as_ref().map_or(0, |body| body.weight);
         self.release(key, &known.names);
         let owned = self.owned.get(&known.uid).into_iter().flatten();
         owned.filter_map(|secret| Some((secret.clone(), self.version(secret)?))).collect()
@@ -138,10 +154,10 @@ impl Store {
     pub fn saw_secret(&mut self, key: &Key, seen: Seen) -> Vec<Key> {
         self.forget_secret(key);
         let touched = self.touched(key, seen.owner.as_ref(), Some(&seen));
-        let is_of_interest = seen.owner.is_some() || seen.is_open || self.claims.contains_key(key);
-        if is_of_interest {
+        let is_claimed = || self.objects.contains_key(key) || self.claims.contains_key(key);
+        if seen.owner.is_some() || seen.is_open || is_claimed() {
             if let Some(owner) = &seen.owner {
-                self.owned.entry(owner.uid.clone()).or_default().insert(key.clone());
+                self.owned.entry(owner.uid.clone()).or_default().push(key.clone());
             }
             self.secrets.insert(key.clone(), seen);
         }
@@ -171,7 +187,8 @@ impl Store {
             return None;
         }
         let body = known.body.take();
-        self.bodies -= usize::from(body.is_some());
+        self.held -= body.as_ref().map_or(0, |body| body.weight);
+        let body = body.map(|body| body.object);
         let known = self.objects.get(key)?;
         let owned = self.owned.get(&known.uid).into_iter().flatten();
         let owned: Vec<_> = owned.filter_map(|secret| self.version(secret)).collect();
@@ -192,7 +209,7 @@ impl Store {
         }
         let mut known = self.objects.remove(key)?;
         self.claim(key, &mut known, done.names);
-        self.bodies -= usize::from(known.body.take().is_some());
+        self.held -= known.body.take().map_or(0, |body| body.weight);
         known.settled = Some(done.reason);
         known.secrets = done.secrets;
         known.attempts = if done.reason == Reason::Ready { 0 } else { known.attempts.saturating_add(1) };
@@ -272,7 +289,7 @@ impl Store {
     }
 
     /// Returns the objects that a Secret, as it is now, may mean something for.
-    fn touched(&mut self, secret: &Key, owner: Option<&Owner>, seen: Option<&Seen>) -> Vec<Key> {
+    fn touched(&mut self, secret: &Key, owner: Option<&SeenOwner>, seen: Option<&Seen>) -> Vec<Key> {
         let mut objects: Vec<Key> = self.claims.get(secret).cloned().into_iter().collect();
         let named = owner.map(|owner| Key { namespace: secret.namespace.clone(), name: owner.name.clone() });
         for key in named.into_iter().chain([secret.clone()]) {
@@ -290,7 +307,8 @@ impl Store {
     /// Notes the Secrets that an object stands for.
     fn claim(&mut self, key: &Key, known: &mut Known, names: Vec<String>) {
         self.release(key, &known.names);
-        for name in &names {
+        // A Secret of the same name is found without.
+        for name in names.iter().filter(|name| **name != key.name) {
             self.claims.insert(Key { namespace: key.namespace.clone(), name: name.clone() }, key.clone());
         }
         known.names = names;
@@ -328,7 +346,7 @@ impl Store {
         if let Some(owner) = &seen.owner
             && let Some(owned) = self.owned.get_mut(&owner.uid)
         {
-            owned.remove(key);
+            owned.retain(|secret| secret != key);
             if owned.is_empty() {
                 self.owned.remove(&owner.uid);
             }
@@ -374,5 +392,18 @@ pub enum Saw {
     Work,
 }
 
-/// How many objects are kept while they wait. The others are read again.
-const MAX_BODIES: usize = 256;
+/// Returns about how much memory a value takes.
+fn weight(value: &Json) -> usize {
+    let within = match value {
+        Json::Array(items) => items.iter().map(weight).sum(),
+        Json::Object(fields) => fields.iter().map(|(name, value)| ENTRY + name.len() + weight(value)).sum(),
+        Json::String(text) => text.len(),
+        Json::Bool(_) | Json::Null | Json::Number(_) => 0,
+    };
+    size_of::<Json>() + within
+}
+
+/// How much memory objects may take while they wait. The others are read again.
+const MAX_HELD: usize = 8 << 20;
+/// What an entry of a map takes, beside its name and its value.
+const ENTRY: usize = 56;
