@@ -9,6 +9,7 @@ mod render;
 pub mod runtime;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -52,8 +53,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Returns the arguments of the program with what variables say of the controller, if that is to run.
+/// Returns the arguments of the program with what variables say of the controller, if that is to run. Started as
+/// `controller`, which is the name of the program in the image of Sealed Secrets, it is the controller.
 fn arguments(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, controller::EnvironmentError> {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == "controller") {
+        arguments.insert(1, "controller".into());
+    }
     if arguments.get(1).is_some_and(|face| face == "controller") {
         let rest = arguments.split_off(2);
         arguments.extend(controller::with_environment(rest, std::env::vars_os())?);
@@ -69,5 +75,18 @@ fn report(error: &dyn std::error::Error) {
     while let Some(error) = cause {
         eprintln!("  caused by: {error}");
         cause = error.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_controller_by_name_too() {
+        let said =
+            |words: &[&str]| arguments(words.iter().map(OsString::from).collect()).expect("no variables");
+        assert_eq!(said(&["/usr/local/bin/controller", "--my-cn=x"])[1..], ["controller", "--my-cn=x"]);
+        assert_eq!(said(&["selkie-decryptor", "render", "-"])[1..], ["render", "-"]);
     }
 }

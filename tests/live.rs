@@ -6,6 +6,7 @@ mod clouds;
 mod cluster;
 mod cluster_access;
 mod controller;
+mod decryptor;
 mod deploy;
 mod emit;
 mod gomanifest;
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(aws::tests());
     tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
+    tests.extend(decryptor::tests());
     tests.extend(deploy::tests());
     tests.extend(emit::tests());
     tests.extend(gomanifest::tests());
@@ -64,6 +66,7 @@ pub fn tests() -> Vec<Trial> {
 /// Ends what the tests share.
 pub fn end() {
     cluster::end();
+    decryptor::end();
     vault::end();
 }
 

@@ -4,6 +4,7 @@
 //! whose peer is not there is *ignored*, by name, so that nobody takes it for passed. The names of
 //! tests that need a peer start with `live::`; `tests/run.sh` brings the peers up.
 
+mod api_server;
 mod aws;
 mod deploy;
 mod envelope;
@@ -16,6 +17,7 @@ mod live;
 mod manifest;
 mod peer;
 mod sealed;
+mod simulation;
 mod sops_cli;
 mod template;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         return exit;
     }
     let tests: Vec<Trial> = [
+        api_server::tests(),
         aws::tests(),
         deploy::tests(),
         golden::tests(),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         live::tests(),
         manifest::tests(),
         sealed::tests(),
+        simulation::tests(),
         sops_cli::tests(),
         template::tests(),
     ]

@@ -16,7 +16,7 @@ mod work;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,15 +54,6 @@ pub struct HttpServer {
     metrics: TcpListener,
 }
 
-/// Serves HTTP until `shutdown` ends; then lets requests end that are under way, for a while.
-///
-/// # Errors
-/// If an address cannot be had.
-pub async fn serve(context: HttpContext, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    HttpServer::bind(&context.settings).await?.run(context, shutdown).await;
-    Ok(())
-}
-
 impl HttpServer {
     /// Takes the addresses.
     ///
@@ -72,10 +63,11 @@ impl HttpServer {
         Ok(Self { api: listener(settings.listen).await?, metrics: listener(settings.listen_metrics).await? })
     }
 
-    /// Returns where the API is served, and where metrics are.
+    /// Returns where the API is served, and where metrics are, for who took any port that was free.
     ///
     /// # Errors
     /// If the system does not know.
+    #[cfg(test)]
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((self.api.local_addr()?, self.metrics.local_addr()?))
     }
@@ -111,7 +103,15 @@ async fn beat(readiness: &Readiness) {
 }
 
 async fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
+    let mut listener = TcpListener::bind(address).await;
+    // Every address means those of IPv4 where there is nothing else.
+    let has_no_v6 = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+            || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    };
+    if address.ip() == Ipv6Addr::UNSPECIFIED && listener.as_ref().err().is_some_and(has_no_v6) {
+        listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
     listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 

@@ -4,14 +4,14 @@
 //! names the version that it was decided from, or that there must not be one; what already is as it should be is not
 //! written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selkie::sealed::{ObjectMeta, Secret};
 use selkie::secret::SecretBytes;
 use serde_json::{Map, Value as Json};
 use subtle::ConstantTimeEq;
 
-use super::existing::Existing;
+use super::existing::{Existing, Written};
 use super::reason::{Failure, Reason};
 
 /// Whose Secret it is to be, and what lets it be taken over.
@@ -72,8 +72,7 @@ pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) ->
             format!("the Secret {name:?} is about to be deleted, and is made again when it is gone"),
         );
     }
-    let is_patch = mode == Mode::Patch || mode == Mode::PatchAndOwn;
-    if !is_patch && type_of(desired) != type_of(&existing.secret) {
+    if !mode.is_patch() && type_of(desired) != type_of(&existing.secret) {
         return refuse(
             Reason::Update,
             format!(
@@ -83,7 +82,7 @@ pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) ->
             ),
         );
     }
-    let target = Target::of(desired, existing, mode);
+    let target = Target::of(claim, desired, existing, mode);
     let is_data_same = target.has_data_of(existing);
     if existing.secret.immutable == Some(true) && !is_data_same {
         return refuse(Reason::Immutable, IMMUTABLE);
@@ -91,12 +90,13 @@ pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) ->
     if is_data_same && target.has_metadata_of(existing) && target.has_immutability_of(existing) {
         return Plan::Nothing;
     }
+    let is_adoption = mode == Mode::Adopt && !target.owners.is_empty();
     let is_complete = target.leaves_nothing_behind(existing);
     let change = |secret| Change {
         uid: existing.uid.clone(),
         resource_version: existing.resource_version.clone(),
         secret,
-        is_adoption: mode == Mode::Adopt,
+        is_adoption,
     };
     if is_complete && claim.may_apply {
         Plan::Apply(change(target.applied()))
@@ -120,7 +120,8 @@ enum Mode {
 
 impl Mode {
     fn of(claim: &Claim<'_>, existing: &Existing) -> Result<Self, Failure> {
-        let is_own = existing.controller().is_some_and(|owner| owner.uid == claim.uid);
+        let is_own =
+            !claim.uid.is_empty() && existing.controller().is_some_and(|owner| owner.uid == claim.uid);
         let is_managed = existing.says(claim.managed);
         if claim.patch.is_some_and(|annotation| existing.says(annotation)) {
             return Ok(if is_managed { Self::PatchAndOwn } else { Self::Patch });
@@ -133,6 +134,11 @@ impl Mode {
             Err(Failure::new(Reason::Unmanaged, unmanaged(existing.secret.metadata.name(), claim.kind)))
         }
     }
+
+    /// Returns whether the Secret is shared: what others wrote into it stays.
+    fn is_patch(self) -> bool {
+        matches!(self, Self::Patch | Self::PatchAndOwn)
+    }
 }
 
 /// A Secret as it has to be.
@@ -141,34 +147,34 @@ struct Target<'a> {
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     owners: Vec<Json>,
-    finalizers: Vec<Json>,
+    /// The uid of an owner that has to go, as the template does not want it any more.
+    without_owner: Option<&'a str>,
     data: &'a BTreeMap<String, SecretBytes>,
     type_: Option<String>,
     immutable: Option<bool>,
 }
 
 impl<'a> Target<'a> {
-    fn of(desired: &'a Secret, existing: &Existing, mode: Mode) -> Self {
-        let owns = mode != Mode::Patch;
-        let present = list(&existing.secret.metadata, "finalizers");
-        let mut finalizers = list(&desired.metadata, "finalizers");
-        // One that did its work and took itself out does not come back.
-        finalizers.retain(|finalizer| present.contains(finalizer));
+    fn of(claim: &Claim<'a>, desired: &'a Secret, existing: &Existing, mode: Mode) -> Self {
+        let owners =
+            if mode == Mode::Patch { Vec::new() } else { list(&desired.metadata, "ownerReferences") };
+        let is_owner = owners.iter().any(|owner| owner["uid"] == claim.uid);
         Self {
             mode,
             labels: texts(&desired.metadata, "labels"),
             annotations: texts(&desired.metadata, "annotations"),
-            owners: if owns { list(&desired.metadata, "ownerReferences") } else { Vec::new() },
-            finalizers,
+            without_owner: (!is_owner && !mode.is_patch()).then_some(claim.uid),
+            owners,
             data: &desired.data,
             type_: existing.secret.type_.clone(),
-            // It cannot be taken back.
-            immutable: if existing.secret.immutable == Some(true) { Some(true) } else { desired.immutable },
+            immutable: match existing.secret.immutable {
+                // It cannot be taken back.
+                Some(true) => Some(true),
+                // Nobody could put values into it any more.
+                present if mode.is_patch() => present,
+                _ => desired.immutable,
+            },
         }
-    }
-
-    fn is_patch(&self) -> bool {
-        matches!(self.mode, Mode::Patch | Mode::PatchAndOwn)
     }
 
     fn has_data_of(&self, existing: &Existing) -> bool {
@@ -176,7 +182,7 @@ impl<'a> Target<'a> {
         let is_there = |(key, value): (&String, &SecretBytes)| {
             present.get(key).is_some_and(|other| value.expose_secret().ct_eq(other.expose_secret()).into())
         };
-        (self.is_patch() || present.len() == self.data.len()) && self.data.iter().all(is_there)
+        (self.mode.is_patch() || present.len() == self.data.len()) && self.data.iter().all(is_there)
     }
 
     fn has_metadata_of(&self, existing: &Existing) -> bool {
@@ -190,8 +196,9 @@ impl<'a> Target<'a> {
         has("labels", &self.labels)
             && has("annotations", &self.annotations)
             && self.owners.iter().all(has_owner)
-            && self.stale(existing).is_empty()
-            && !self.has_other_controller(existing)
+            && self.stale(existing, &existing.written).is_empty()
+            && self.stale(existing, &existing.applied).is_empty()
+            && !self.has_wrong_owner(existing)
     }
 
     fn has_immutability_of(&self, existing: &Existing) -> bool {
@@ -199,39 +206,43 @@ impl<'a> Target<'a> {
     }
 
     /// Returns the names of labels and annotations that were written for an earlier state of the object.
-    fn stale(&self, existing: &Existing) -> Vec<(&'static str, String)> {
-        let metadata = &existing.secret.metadata;
-        let of = |field, written: &std::collections::BTreeSet<String>, wanted: &BTreeMap<String, String>| {
-            let present = texts(metadata, field);
+    fn stale(&self, existing: &Existing, written: &Written) -> Vec<(&'static str, String)> {
+        // Those of a Secret that is shared are not ours to judge.
+        if self.mode.is_patch() {
+            return Vec::new();
+        }
+        let of = |field, written: &BTreeSet<String>, wanted: &BTreeMap<String, String>| {
+            let present = texts(&existing.secret.metadata, field);
             let is_stale = |name: &&String| present.contains_key(*name) && !wanted.contains_key(*name);
             written.iter().filter(is_stale).map(|name| (field, name.clone())).collect::<Vec<_>>()
         };
-        // Those of a Secret that is shared are not ours to judge.
-        if self.is_patch() {
-            return Vec::new();
-        }
-        let mut stale = of("labels", &existing.written.labels, &self.labels);
-        stale.extend(of("annotations", &existing.written.annotations, &self.annotations));
+        let mut stale = of("labels", &written.labels, &self.labels);
+        stale.extend(of("annotations", &written.annotations, &self.annotations));
         stale
     }
 
-    fn has_other_controller(&self, existing: &Existing) -> bool {
+    /// Returns whether somebody else controls the Secret, or it has an owner that must not be there.
+    fn has_wrong_owner(&self, existing: &Existing) -> bool {
         let is_ours = |uid: &str| self.owners.iter().any(|owner| owner["uid"] == uid);
-        !self.owners.is_empty() && existing.controller().is_some_and(|owner| !is_ours(&owner.uid))
+        let is_wrong = |uid: &str| self.without_owner == Some(uid);
+        (!self.owners.is_empty() && existing.controller().is_some_and(|owner| !is_ours(&owner.uid)))
+            || existing.owners.iter().any(|owner| is_wrong(&owner.uid))
     }
 
-    /// Returns whether applying is enough.
+    /// Returns whether applying is enough, and takes nothing away that has to stay.
     fn leaves_nothing_behind(&self, existing: &Existing) -> bool {
         let has_others = existing.secret.data.keys().any(|key| !self.data.contains_key(key));
-        (self.is_patch() || !has_others)
-            && self.stale(existing).is_empty()
-            && !self.has_other_controller(existing)
+        // From a Secret that is shared, applying would take what was applied before.
+        !self.mode.is_patch()
+            && !has_others
+            && self.stale(existing, &existing.written).is_empty()
+            && !self.has_wrong_owner(existing)
     }
 
     /// Returns the fields to apply.
     fn applied(self) -> Secret {
         Secret {
-            metadata: metadata(&self.labels, &self.annotations, self.owners, self.finalizers),
+            metadata: metadata(&self.labels, &self.annotations, self.owners),
             type_: self.type_,
             immutable: self.immutable,
             data: copied(self.data),
@@ -240,44 +251,43 @@ impl<'a> Target<'a> {
 
     /// Returns the whole Secret, with what others wrote beside what is ours.
     fn replaced(self, existing: &Existing) -> Secret {
-        let stale = self.stale(existing);
+        let mut stale = self.stale(existing, &existing.written);
+        stale.extend(self.stale(existing, &existing.applied));
         let others = |field: &'static str, wanted: &BTreeMap<String, String>| {
             let mut all = texts(&existing.secret.metadata, field);
             all.retain(|name, _| !stale.contains(&(field, name.clone())));
             all.extend(wanted.clone());
             all
         };
-        let is_patch = self.is_patch();
         let mut owners = list(&existing.secret.metadata, "ownerReferences");
         let replaces = !self.owners.is_empty();
         owners.retain(|owner| {
             !self.owners.iter().any(|wanted| wanted["uid"] == owner["uid"])
                 && !(replaces && owner["controller"] == true)
+                && self.without_owner.is_none_or(|uid| owner["uid"] != uid)
         });
         owners.extend(self.owners.iter().cloned());
-        let finalizers = list(&existing.secret.metadata, "finalizers");
-        let (labels, annotations) =
-            (others("labels", &self.labels), others("annotations", &self.annotations));
-        let mut data = if is_patch { copied(&existing.secret.data) } else { BTreeMap::new() };
+        let mut metadata =
+            metadata(&others("labels", &self.labels), &others("annotations", &self.annotations), owners);
+        // Not ours to change, and lost if they were left out.
+        keep(&mut metadata, &existing.secret.metadata, &["finalizers", "generateName"]);
+        let mut data = if self.mode.is_patch() { copied(&existing.secret.data) } else { BTreeMap::new() };
         data.extend(copied(self.data));
-        Secret {
-            metadata: metadata(&labels, &annotations, owners, finalizers),
-            type_: self.type_,
-            immutable: self.immutable,
-            data,
-        }
+        Secret { metadata, type_: self.type_, immutable: self.immutable, data }
     }
 }
 
 /// Returns the Secret that is created: of the metadata of a template what a new object may have.
 fn creation(desired: &Secret) -> Secret {
+    let mut metadata = metadata(
+        &texts(&desired.metadata, "labels"),
+        &texts(&desired.metadata, "annotations"),
+        list(&desired.metadata, "ownerReferences"),
+    );
+    // Only a new Secret gets them: one that did its work and took itself out does not come back.
+    keep(&mut metadata, &desired.metadata, &["finalizers"]);
     Secret {
-        metadata: metadata(
-            &texts(&desired.metadata, "labels"),
-            &texts(&desired.metadata, "annotations"),
-            list(&desired.metadata, "ownerReferences"),
-            list(&desired.metadata, "finalizers"),
-        ),
+        metadata,
         type_: desired.type_.clone(),
         immutable: desired.immutable,
         data: copied(&desired.data),
@@ -288,7 +298,6 @@ fn metadata(
     labels: &BTreeMap<String, String>,
     annotations: &BTreeMap<String, String>,
     owners: Vec<Json>,
-    finalizers: Vec<Json>,
 ) -> ObjectMeta {
     let mut metadata = ObjectMeta::default();
     for (name, value) in labels {
@@ -297,12 +306,22 @@ fn metadata(
     for (name, value) in annotations {
         metadata.set_annotation(name, value);
     }
-    for (field, values) in [("ownerReferences", owners), ("finalizers", finalizers)] {
-        if !values.is_empty() {
-            metadata.set_field(field, values.into());
-        }
+    if !owners.is_empty() {
+        metadata.set_field("ownerReferences", owners.into());
     }
     metadata
+}
+
+fn keep(metadata: &mut ObjectMeta, from: &ObjectMeta, fields: &[&str]) {
+    let is_something = |value: &&Json| {
+        value.as_array().is_some_and(|list| !list.is_empty())
+            || value.as_str().is_some_and(|text| !text.is_empty())
+    };
+    for field in fields {
+        if let Some(value) = from.field(field).filter(is_something) {
+            metadata.set_field(field, value.clone());
+        }
+    }
 }
 
 fn texts(metadata: &ObjectMeta, field: &str) -> BTreeMap<String, String> {
@@ -339,3 +358,6 @@ fn unmanaged(name: &str, kind: &str) -> String {
 
 const IMMUTABLE: &str = "the target Secret is immutable. Once a Secret is marked as immutable, it is not possible to revert \
     this change nor to mutate the contents of the data field. You can only delete and recreate the Secret.";
+
+#[cfg(test)]
+mod table;

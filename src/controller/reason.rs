@@ -126,4 +126,13 @@ impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
+
+    /// Returns the text of the event, in the words of the controller of Sealed Secrets.
+    #[must_use]
+    pub fn event_text(&self) -> String {
+        match self.reason.error_label() {
+            Some("unseal") => format!("Failed to unseal: {}", self.message),
+            _ => self.message.clone(),
+        }
+    }
 }

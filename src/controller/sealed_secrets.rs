@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use kube::core::ApiResource;
 use selkie::sealed::{
-    API_VERSION, GROUP, ItemError, KIND, SealedSecret, Secret, Unseal, UnsealError, ValueError,
+    API_VERSION, GROUP, ItemError, KIND, KeyCause, SealedSecret, Secret, Unseal, UnsealError, ValueError,
 };
 use selkie::template::Surroundings;
 use serde_json::{Value as Json, json};
@@ -117,11 +117,15 @@ fn failure(error: &UnsealError) -> Failure {
 
 fn reason_of_item(error: &ItemError) -> Reason {
     match error {
+        // The key is there, and another one will not help.
+        ItemError::Locked(causes) if causes.iter().any(|cause| FOUND.contains(cause)) => Reason::Unseal,
         ItemError::Locked(_) => Reason::NoKey,
         _ => Reason::Unseal,
     }
 }
 
+/// What a key says of an item that was sealed for it.
+const FOUND: [KeyCause; 2] = [KeyCause::Changed, KeyCause::SessionKey];
 /// What the annotations of Sealed Secrets begin with.
 const ANNOTATIONS: &str = "sealedsecrets.bitnami.com/";
 /// The annotation of a Secret that may be taken over.

@@ -33,18 +33,19 @@ pub fn test(
     also: &[Peer],
     run: impl FnOnce(&'static Cluster) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
-    let is_absent = NEEDED.iter().chain(also).any(|peer| peer.path().is_none());
-    Trial::test(format!("live::cluster::{name}"), || run(shared()?)).with_ignored_flag(is_absent)
+    Trial::test(format!("live::cluster::{name}"), || run(shared()?)).with_ignored_flag(!is_possible(also))
 }
 
 /// Ends the cluster, if one was started, and waits until nothing is left of it.
 pub fn end() {
     if let Some(Ok(cluster)) = SHARED.get() {
-        let mut script = cluster.script.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(script.stdin.take());
-        // It ends in any case, and there is nobody left to tell how.
-        let _ = script.wait();
+        cluster.end();
     }
+}
+
+/// Returns whether all is there that a cluster takes, and these as well.
+pub fn is_possible(also: &[Peer]) -> bool {
+    NEEDED.iter().chain(also).all(|peer| peer.path().is_some())
 }
 
 /// Returns the cluster of this run.
@@ -54,7 +55,8 @@ fn shared() -> Result<&'static Cluster, Failed> {
 }
 
 impl Cluster {
-    fn start() -> Result<Self, Failed> {
+    /// Starts one for somebody who has it to himself, and ends it.
+    pub fn start() -> Result<Self, Failed> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/cluster.sh");
         // In a process group of its own, so that what a terminal sends to this one does not end it half-way.
         let mut script =
@@ -66,6 +68,14 @@ impl Cluster {
             return Err(format!("{} ended with {}", "peers/cluster.sh", script.wait()?).into());
         };
         Ok(Self { folder: folder.into(), inside, outside, network, script: Mutex::new(script) })
+    }
+
+    /// Ends it, and waits until nothing is left of it.
+    pub fn end(&self) {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(script.stdin.take());
+        // It ends in any case, and there is nobody left to tell how.
+        let _ = script.wait();
     }
 
     /// Returns a command that runs in the network of the API server, to be ended with the cluster.
@@ -114,7 +124,8 @@ impl Cluster {
              "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]},
         ]);
         self.apply(json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
-        self.write_kubeconfig(&format!("{namespace}-{name}"), &self.token(namespace, name)?)
+        let server = format!("https://{}:6443", self.inside);
+        self.write_kubeconfig(&format!("{namespace}-{name}"), &server, &self.token(namespace, name)?)
     }
 
     /// Returns a token of a service account.
@@ -159,8 +170,8 @@ impl Cluster {
         output(self.kubectl(patch)?.arg(format!("--patch={status}"))).map(|_| ())
     }
 
-    fn write_kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf, Failed> {
-        let server = format!("https://{}:6443", self.inside);
+    /// Writes a configuration for whoever has a token.
+    pub fn write_kubeconfig(&self, name: &str, server: &str, token: &str) -> Result<PathBuf, Failed> {
         let path = self.folder.join(format!("{name}.kubeconfig"));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",

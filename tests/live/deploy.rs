@@ -3,6 +3,7 @@
 //! Nothing runs there, so that the rest is what the API server says: whether it takes the objects, whether it warns, and
 //! what the definitions of resources let through.
 
+mod access;
 mod chart;
 mod definitions;
 mod manifests;
@@ -16,7 +17,8 @@ use super::cluster::Cluster;
 use crate::peer::{output, piped};
 
 pub fn tests() -> Vec<Trial> {
-    let mut tests = chart::tests();
+    let mut tests = access::tests();
+    tests.extend(chart::tests());
     tests.extend(definitions::tests());
     tests.extend(manifests::tests());
     tests

@@ -179,6 +179,19 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let slots = Arc::new(Semaphore::new(1));
+        let _peers = [TcpStream::connect(address).await, TcpStream::connect(address).await];
+        let first = accepted(&listener, &slots).await;
+        let mut second = std::pin::pin!(accepted(&listener, &slots));
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        drop(first);
+        drop(second.await);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (stream, _peer) = duplex(8);

@@ -38,8 +38,8 @@ impl Readiness {
         state.conditions.iter().filter(|(_, holds)| !**holds).map(|(&condition, _)| condition).collect()
     }
 
-    /// Says that a task runs. From the first time on it has to say so again and again, more often than every
-    /// [`MAX_SILENCE`], or the controller counts as dead.
+    /// Says that a task runs. From the first time on it has to say so again and again, at least once a minute,
+    /// or the controller counts as dead.
     pub fn beat(&self, task: &'static str) {
         self.state().beats.insert(task, Instant::now());
     }
@@ -63,7 +63,7 @@ impl Readiness {
 }
 
 /// For how long a task that runs may say nothing.
-pub const MAX_SILENCE: Duration = Duration::from_secs(60);
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

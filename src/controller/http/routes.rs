@@ -15,6 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use rand_core::OsRng;
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 use super::HttpContext;
 use super::body::{Bodies, Content};
@@ -72,7 +73,7 @@ async fn readiness(State(context): State<HttpContext>) -> Response {
 
 fn probe(failure: &str, causes: &[&str]) -> Response {
     if causes.is_empty() {
-        return ([(header::CONTENT_TYPE, "text/plain")], "ok\n").into_response();
+        return ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "ok\n").into_response();
     }
     message(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}: {}\n", causes.join(", ")))
 }
@@ -185,9 +186,13 @@ impl Shared {
 
     /// Counts a request, and how long it takes.
     async fn count(&self, head: &Request<()>, answer: impl Future<Output = Response>) -> Response {
+        let (path, method) = (head.uri().path(), head.method().as_str());
+        // The path is one of those that are served; nothing else of a request is told.
+        let span = tracing::info_span!("http", path, status = tracing::field::Empty);
         let start = Instant::now();
-        let response = answer.await;
-        let (path, method, code) = (head.uri().path(), head.method().as_str(), response.status().as_u16());
+        let response = answer.instrument(span.clone()).await;
+        let code = response.status().as_u16();
+        span.record("status", code);
         self.context.metrics.http_request(path, method, code, start.elapsed());
         response
     }

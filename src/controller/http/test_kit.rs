@@ -26,7 +26,7 @@ pub(super) fn key(index: usize) -> SealingKey {
 }
 
 pub(super) fn cert(index: usize) -> SealingCert {
-    let (start, life) = (OffsetDateTime::UNIX_EPOCH, time::Duration::days(3650));
+    let (start, life) = (OffsetDateTime::UNIX_EPOCH, time::Duration::days(36_500));
     SealingCert::generate(&key(index), "", start, life, &mut OsRng).expect("a certificate")
 }
 
@@ -35,7 +35,7 @@ pub(super) fn keys() -> KeySet {
     let mut registry = KeyRegistry::new();
     registry.add(Key::new(key(0), "old"));
     registry.add(Key::new(key(1), "new"));
-    KeySet { registry, certificate: Some(cert(1).to_pem().to_owned()), generation: 1 }
+    KeySet { registry, certificate: Some(cert(1).to_pem().to_owned()), generation: 1, ..KeySet::default() }
 }
 
 pub(super) fn settings() -> HttpSettings {

@@ -164,14 +164,20 @@ fn open(envelope: &Envelope, object: &Json) -> Result<(Opened, bool), Failure> {
     for form in forms::signed(object, envelope.metadata().mac_only_encrypted) {
         match open_form(envelope, &form, MacCheck::Require)? {
             Ok(opened) => return Ok((opened, true)),
-            Err(OpenError::MacMismatch) => {}
             // No other form has another one.
             Err(OpenError::Mac(_) | OpenError::MacMissing) => break,
-            Err(error) => return Err(failure::of_opening(&error)),
+            // A value that cannot be decrypted may be one that the API server put there.
+            Err(_) => {}
         }
     }
-    let opened = open_form(envelope, &forms::as_it_is(object), MacCheck::Ignore)?;
-    Ok((opened.map_err(|error| failure::of_opening(&error))?, false))
+    let mut failure = None;
+    for form in forms::unsigned(object) {
+        match open_form(envelope, &form, MacCheck::Ignore)? {
+            Ok(opened) => return Ok((opened, false)),
+            Err(error) => failure = failure.or(Some(failure::of_opening(&error))),
+        }
+    }
+    Err(failure.unwrap_or_else(|| invalid("spec is missing")))
 }
 
 fn open_form(

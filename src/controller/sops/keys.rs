@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use selkie::keys::{KeyService, Remembering, Remote};
 use selkie::sops::{BY_EFFORT, Envelope, Metadata};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::guard::Guarded;
 use super::key_secret::KeySecrets;
@@ -112,6 +113,12 @@ impl SopsKeys {
         secret: Option<&str>,
         metadata: Metadata,
     ) -> Result<Envelope, Failure> {
+        if metadata.groups.iter().map(|group| group.0.len()).sum::<usize>() > MOST_KEYS {
+            return Err(Failure::new(
+                Reason::Invalid,
+                format!("the document has more than {MOST_KEYS} keys"),
+            ));
+        }
         let opener = match self.opener(namespace, secret).await {
             Err(failure) if failure.reason == Reason::NoKey => {
                 self.note_missed(namespace, secret, None);
@@ -158,17 +165,18 @@ impl SopsKeys {
         lock(&self.missed).retain(|_, (_, since)| since.elapsed() < MISSED);
         let missed: Vec<_> =
             lock(&self.missed).iter().map(|(name, (version, _))| (name.clone(), version.clone())).collect();
-        let mut is_changed = false;
-        for (name, version) in missed {
+        let look = |(name, version): (SecretName, Option<String>)| async move {
+            let found = timeout(PATIENCE, self.secrets.get(&name.0, &name.1)).await;
             // One that cannot be read is looked for again.
-            let Ok(found) = self.secrets.get(&name.0, &name.1).await else { continue };
-            if found.map(|found| found.version) != version {
-                lock(&self.fetched).remove(&name);
-                lock(&self.missed).remove(&name);
-                is_changed = true;
-            }
+            let is_changed = matches!(&found, Ok(Ok(found)) if found.as_ref().map(|found| &found.version) != version.as_ref());
+            is_changed.then_some(name)
+        };
+        let changed: Vec<_> = join_all(missed.into_iter().map(look)).await.into_iter().flatten().collect();
+        for name in &changed {
+            lock(&self.fetched).remove(name);
+            lock(&self.missed).remove(name);
         }
-        if is_changed {
+        if !changed.is_empty() {
             self.changes.send_modify(|changes| *changes += 1);
         }
     }
@@ -308,7 +316,13 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const MISSED: Duration = Duration::from_secs(1200);
 
 /// How many key Secrets are looked for at most; beyond, objects wait for their next attempt.
-const MOST_MISSED: usize = 200;
+const MOST_MISSED: usize = 50;
+
+/// How long the answer about one of them is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many keys a document may have: each may be a request, or some work.
+const MOST_KEYS: usize = 1000;
 
 #[cfg(test)]
 mod tests;

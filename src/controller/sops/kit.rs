@@ -22,9 +22,12 @@ use crate::controller::reason::Failure;
 /// The key Secrets of a cluster that is none, and how often one was read.
 #[derive(Clone, Default)]
 pub struct Cluster {
-    secrets: Arc<Mutex<HashMap<(String, String), (String, Vec<(String, String)>)>>>,
+    secrets: Arc<Mutex<HashMap<(String, String), Stored>>>,
     reads: Arc<Mutex<usize>>,
 }
+
+/// The version of a Secret, and its entries.
+type Stored = (String, Vec<(String, String)>);
 
 impl Cluster {
     /// Puts a key Secret.

@@ -42,7 +42,7 @@ fn parts(cluster: &Cluster) -> Result<(), Failed> {
     restricted_namespace(cluster, namespace)?;
     cluster.make_namespace(team)?;
     let text = "resources: [DEPLOY, team]\n\
-                components: [DEPLOY/namespaced, DEPLOY/sops, DEPLOY/monitoring]\n\
+                components: [DEPLOY/namespaced, DEPLOY/sops, DEPLOY/sops/shared-keys, DEPLOY/monitoring]\n\
                 patches:\n\
                 - target: {kind: Deployment, name: sealed-secrets-controller}\n\
                   \x20 patch: |\n\
@@ -79,7 +79,7 @@ fn parts(cluster: &Cluster) -> Result<(), Failed> {
 }
 
 /// Writes a kustomization of a user, beside folders of namespaces; `DEPLOY` is where ours are.
-fn kustomize(namespace: &str, text: &str, teams: &[(&str, &str)]) -> Result<tempfile::TempDir, Failed> {
+pub fn kustomize(namespace: &str, text: &str, teams: &[(&str, &str)]) -> Result<tempfile::TempDir, Failed> {
     let folder = tempfile::tempdir()?;
     let write = |path: &Path, namespace: &str, text: &str| -> Result<(), Failed> {
         fs::create_dir_all(path)?;
@@ -97,7 +97,8 @@ fn kustomize(namespace: &str, text: &str, teams: &[(&str, &str)]) -> Result<temp
     Ok(folder)
 }
 
-fn build(cluster: &Cluster, folder: &tempfile::TempDir) -> Result<String, Failed> {
+/// Returns the objects of a kustomization.
+pub fn build(cluster: &Cluster, folder: &tempfile::TempDir) -> Result<String, Failed> {
     Ok(String::from_utf8(output(cluster.kubectl(["kustomize"])?.arg(folder.path()))?)?)
 }
 

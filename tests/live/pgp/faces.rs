@@ -101,7 +101,7 @@ fn keys_change(home: &Home, sops: &Path) -> Result<(), Failed> {
 /// Two of three groups, of which one has an age key, open on both sides; one alone does not.
 fn groups_with_age(home: &Home, sops: &Path) -> Result<(), Failed> {
     let (first, second) = (home.generate("ed25519", "first")?, home.generate("rsa2048", "second")?);
-    let age = generate(IdentityKind::X25519, &mut rand::rngs::OsRng);
+    let age = generate(IdentityKind::X25519, &mut rand_core::OsRng);
     let identity = String::from_utf8(age.secret.expose_secret().to_vec())?;
     home.write(
         ".sops.yaml",

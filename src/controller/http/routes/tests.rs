@@ -1,10 +1,7 @@
 //! Requests to the API, without sockets.
 
 use http_body_util::BodyExt as _;
-use selkie::sealed::{
-    Key, KeyRegistry, KeySize, SealedSecret, SealingCert, SealingKey, Secret, SmallKeys, Unseal,
-};
-use selkie::secret::SecretBytes;
+use selkie::sealed::{Key, KeyRegistry, SealedSecret, SealingCert, Secret, Unseal};
 use serde_json::{Value as Json, json};
 use time::OffsetDateTime;
 use tower::ServiceExt as _;
@@ -103,7 +100,7 @@ async fn certificates_and_probes_are_served_by_any_method() {
         let answer = send(&router, request("/healthz")).await;
         assert_eq!(
             (answer.status, answer.body.as_str(), &answer.headers[header::CONTENT_TYPE]),
-            (StatusCode::OK, "ok\n", &HeaderValue::from_static("text/plain"))
+            (StatusCode::OK, "ok\n", &HeaderValue::from_static("text/plain; charset=utf-8"))
         );
         let answer = send(&router, request("/v1/nothing")).await;
         assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_FOUND, "404 page not found\n"));

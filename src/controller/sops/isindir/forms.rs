@@ -42,9 +42,10 @@ pub fn signed(object: &Json, only_encrypted: bool) -> impl Iterator<Item = Json>
     forms.into_iter()
 }
 
-/// Returns an object as it is, without what the API server and others added.
-pub fn as_it_is(object: &Json) -> Json {
-    form(object, json!({"name": object["metadata"]["name"]}), object["spec"].clone())
+/// Returns an object as it is, without what the API server and others added: with defaults, and without.
+pub fn unsigned(object: &Json) -> impl Iterator<Item = Json> + '_ {
+    let specs = without_defaults(&object["spec"]).into_iter();
+    specs.map(|spec| form(object, json!({"name": object["metadata"]["name"]}), spec))
 }
 
 fn form(object: &Json, metadata: Json, spec: Json) -> Json {

@@ -126,16 +126,18 @@ fn manifest(tree: &Tree, metadata: &ObjectMeta) -> Result<Option<Secret>, Failur
     };
     let mut secret = Secret::from_json(&json).map_err(failed)?;
     let mut own = std::mem::replace(&mut secret.metadata, metadata.clone());
-    let (name, namespace) = (own.name(), own.namespace());
-    if !name.is_empty() && name != metadata.name() {
-        let message = format!("the Secret in the document is called {name:?}, not {:?}", metadata.name());
-        return Err(invalid(message));
-    }
-    if !namespace.is_empty() && namespace != metadata.namespace() {
-        let expected = metadata.namespace();
-        let message =
-            format!("the Secret in the document is for the namespace {namespace:?}, not {expected:?}");
-        return Err(invalid(message));
+    // What they are is not told: all of the document may have been encrypted.
+    for (value, expected, message) in [
+        (
+            own.name(),
+            metadata.name(),
+            "the Secret in the document has another name than spec.target.name says",
+        ),
+        (own.namespace(), metadata.namespace(), "the Secret in the document is for another namespace"),
+    ] {
+        if !value.is_empty() && value != expected {
+            return Err(invalid(message));
+        }
     }
     // Copies of Secrets in annotations, above all.
     own.strip();
