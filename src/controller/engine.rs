@@ -118,7 +118,10 @@ impl Engine {
                     if let Ok(attempt) = attempt { self.ended(attempt) }
                 }
                 Some((number, event)) = secrets.next() => self.secret_event(number, event),
-                Some(()) = signals.keys.next() => self.requeue(self.store.failed_for(Reason::NoKey)),
+                Some(()) = signals.keys.next() => {
+                    let reasons = self.source.mended_by_keys();
+                    self.requeue(reasons.iter().flat_map(|reason| self.store.failed_for(*reason)).collect());
+                }
                 Ok(()) = duties.changed() => {
                     let duty = duties.borrow_and_update().clone();
                     self.requeue(self.store.unsettled(|namespace| duty.covers(namespace)));
