@@ -62,7 +62,7 @@ use key_set::Keys;
 use keyring::Keyring;
 use metrics::Metrics;
 use sealed_secrets::{Now, SealedSecrets};
-use settings::Settings;
+use settings::{ClientSettings, Settings};
 use sops::SopsSources;
 use source::Source;
 use telemetry::{Telemetry, TraceSettings};
@@ -76,9 +76,26 @@ pub struct World {
     pub chance: Arc<dyn Fn() -> f64 + Send + Sync>,
 }
 
+/// The ways to the API server. Leases and events have their own, so that they do not wait for requests for objects where
+/// these are limited.
+pub struct Clients {
+    /// For objects, Secrets and keys.
+    pub objects: Client,
+    /// For Leases.
+    pub leases: Client,
+    /// For events.
+    pub events: Client,
+}
+
+impl From<Client> for Clients {
+    fn from(client: Client) -> Self {
+        Self { objects: client.clone(), leases: client.clone(), events: client }
+    }
+}
+
 /// A controller of a cluster.
 pub struct Controller {
-    client: Client,
+    clients: Clients,
     settings: Arc<Settings>,
     world: World,
     metrics: Arc<Metrics>,
@@ -91,17 +108,23 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Returns a controller of the cluster behind a client.
+    /// Returns a controller of the cluster behind a client, or behind several.
     #[must_use]
-    pub fn new(client: Client, settings: Settings, world: World) -> Self {
+    pub fn new(clients: impl Into<Clients>, settings: Settings, world: World) -> Self {
+        let clients = clients.into();
         let (duty, duties) = channel::channel(Duty::none());
         let now = Arc::clone(&world.now);
-        let (keyring, keys) =
-            Keyring::new(client.clone(), &settings.namespace, settings.keys.clone(), duties.clone(), now);
+        let (keyring, keys) = Keyring::new(
+            clients.objects.clone(),
+            &settings.namespace,
+            settings.keys.clone(),
+            duties.clone(),
+            now,
+        );
         let metrics = Arc::new(Metrics::with_objects(settings.http.object_metrics));
         let readiness = Readiness::new(&[KEYS, OBJECTS]);
         let settings = Arc::new(settings);
-        Self { client, settings, world, metrics, keyring, keys, duty, duties, readiness, sops: None }
+        Self { clients, settings, world, metrics, keyring, keys, duty, duties, readiness, sops: None }
     }
 
     /// Makes it reconcile resources of SOPS, too.
@@ -120,7 +143,7 @@ impl Controller {
             keys: self.keys.clone(),
             metrics: Arc::clone(&self.metrics),
             readiness: self.readiness.clone(),
-            client: Some(self.client.clone()),
+            client: Some(self.clients.objects.clone()),
         }
     }
 
@@ -133,10 +156,11 @@ impl Controller {
     /// Works until `shutdown` ends. Then what is under way is finished, and the other replicas are told.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = channel::channel(false);
+        let client = self.clients.objects;
         let (has_ended, end) = oneshot::channel::<()>();
         let settings = Arc::clone(&self.settings);
         let replicas = tokio::spawn(replicas::run(
-            self.client.clone(),
+            self.clients.leases,
             settings.namespace.clone(),
             settings.replicas.clone(),
             self.duty,
@@ -146,7 +170,7 @@ impl Controller {
             },
         ));
         let keyring = tokio::spawn(self.keyring.run());
-        let (events, events_task) = Events::start(self.client.clone());
+        let (events, events_task) = Events::start(self.clients.events);
         let now = Arc::clone(&self.world.now);
         let sealed: Arc<dyn Source> =
             Arc::new(SealedSecrets::new(self.keys.clone(), settings.unseal, Arc::clone(&now)));
@@ -157,7 +181,7 @@ impl Controller {
             sources.extend(sops.sources().into_iter().map(|source| (source, changes(sops.changes()))));
         }
         let context = Arc::new(Context {
-            cluster: Cluster::new(self.client.clone(), Arc::clone(&self.metrics)),
+            cluster: Cluster::new(client.clone(), Arc::clone(&self.metrics)),
             settings: Arc::clone(&settings),
             metrics: Arc::clone(&self.metrics),
             events: events.clone(),
@@ -173,7 +197,7 @@ impl Controller {
         for ((source, keys), task) in sources.into_iter().zip(TASKS) {
             let (engine, is_synced) = Engine::new(Arc::clone(&context), source, task, Arc::clone(&places));
             let signals = Signals { keys, shutdown: stopped.clone() };
-            engines.push(tokio::spawn(start(engine, self.client.clone(), self.keys.clone(), signals)));
+            engines.push(tokio::spawn(start(engine, client.clone(), self.keys.clone(), signals)));
             synced.push(is_synced);
         }
         let observer = Observer {
@@ -242,11 +266,17 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
 /// Serves HTTP and reconciles, until a signal says to end.
 async fn serve(args: &Args, settings: Settings) -> Result<(), Box<dyn Error>> {
-    let client = client::connect(&settings.client, args.kubeconfig()).await?;
+    let (kubeconfig, limit) = (args.kubeconfig(), settings.client);
+    let clients = Clients {
+        objects: client::connect(&limit, kubeconfig).await?,
+        // There are few of them, and the other replicas go by when they come.
+        leases: client::connect(&ClientSettings { qps: None, ..limit }, kubeconfig).await?,
+        events: client::connect(&limit, kubeconfig).await?,
+    };
     let world = World { now: Arc::new(time::OffsetDateTime::now_utc), chance: Arc::new(chance) };
     let server = HttpServer::bind(&settings.http).await?;
-    let sops = SopsSources::new(&settings.sops, client.clone())?;
-    let controller = Controller::new(client, settings, world).with_sops(sops);
+    let sops = SopsSources::new(&settings.sops, clients.objects.clone())?;
+    let controller = Controller::new(clients, settings, world).with_sops(sops);
     let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut make_key = signal(SignalKind::user_defined1())?;
     let (http, demand) = (controller.http(), controller.demand());

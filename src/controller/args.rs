@@ -145,7 +145,7 @@ struct WorkArgs {
     #[arg(long, value_name = "BOOL", default_value = "false", value_parser = value::boolean, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     skip_recreate: bool,
-    /// Wait longer between attempts at an object after so many; it is never given up; negative is never
+    /// Wait long between attempts at an object after so many quick ones; negative is never
     #[arg(long, value_name = "NUMBER", default_value = "5", allow_negative_numbers = true)]
     max_unseal_retries: i32,
     /// Work on so many objects at once [default: 4 for each core]

@@ -16,7 +16,7 @@ mod work;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +103,15 @@ async fn beat(readiness: &Readiness) {
 }
 
 async fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
+    let mut listener = TcpListener::bind(address).await;
+    // Every address means those of IPv4 where there is nothing else.
+    let has_no_v6 = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+            || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    };
+    if address.ip() == Ipv6Addr::UNSPECIFIED && listener.as_ref().err().is_some_and(has_no_v6) {
+        listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+    }
     listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 

@@ -4,7 +4,7 @@
 //! an object is there, its name; nothing of a Secret is in any.
 
 mod exposition;
-mod key_facts;
+mod keys;
 mod label;
 mod objects;
 mod process;
@@ -21,7 +21,7 @@ use selkie::sealed::KIND;
 
 use super::key_set::KeySet;
 use super::reason::Reason;
-use key_facts::KeyFacts;
+use keys::Keys;
 use label::{Cap, Labels};
 use objects::{Object, Objects};
 
@@ -33,7 +33,7 @@ pub struct Metrics {
     kinds: Cap,
     namespaces: Cap,
     objects: Arc<Objects>,
-    keys: Arc<KeyFacts>,
+    keys: Arc<Keys>,
     unseal_requests: Counter,
     unseal_errors: Family<Labels<2>, Counter>,
     http_requests: Family<Labels<3>, Counter>,
@@ -181,11 +181,6 @@ impl Metrics {
     /// Notes the sealing keys of the moment.
     pub fn keys(&self, keys: &KeySet) {
         self.keys.set(keys);
-    }
-
-    /// Notes how many Secrets should hold a sealing key and do not.
-    pub fn broken_keys(&self, count: usize) {
-        self.keys.set_broken(count);
     }
 
     /// Notes whether this replica is the leader.

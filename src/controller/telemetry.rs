@@ -23,7 +23,6 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use time::OffsetDateTime;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use log_layer::{LogLayer, Outputs};
@@ -82,9 +81,8 @@ impl Telemetry {
             true => Outputs::new(io::stdout(), io::stderr()),
             false => Outputs::new(io::stderr(), io::stderr()),
         };
-        let layer = traces.as_ref().map(|(_, provider)| traces::layer(provider));
-        let subscriber =
-            Registry::default().with(log_layer(log, outputs, OffsetDateTime::now_utc)).with(layer);
+        let provider = traces.as_ref().map(|(_, provider)| provider);
+        let subscriber = subscriber(log, outputs, OffsetDateTime::now_utc, provider);
         tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Started)?;
         Ok(Self { traces })
     }
@@ -97,12 +95,15 @@ impl Telemetry {
     }
 }
 
-/// Returns what writes the log.
-fn log_layer<S>(log: &LogSettings, outputs: Outputs, clock: fn() -> OffsetDateTime) -> impl Layer<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    LogLayer::new(log.format, outputs, clock).with_filter(origin::logged(log.level))
+/// Returns what writes the log, and makes traces if there is somebody to take them.
+fn subscriber(
+    log: &LogSettings,
+    outputs: Outputs,
+    clock: fn() -> OffsetDateTime,
+    provider: Option<&SdkTracerProvider>,
+) -> impl Subscriber + Send + Sync + 'static {
+    let lines = LogLayer::new(log.format, outputs, clock).with_filter(origin::logged(log.level));
+    Registry::default().with(lines).with(provider.map(traces::layer))
 }
 
 /// How long the end of the program waits for a collector.

@@ -56,9 +56,11 @@ fn arguments() -> Result<(), Failed> {
     let arguments: Vec<_> =
         container["args"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
     are_flags("controller.yaml", arguments.iter().copied())?;
-    let patches = objects("sops/deployment.yaml")?.into_iter().next().ok_or("there are none")?;
-    let added = patches.as_array().into_iter().flatten().filter_map(|patch| patch["value"].as_str());
-    are_flags("sops/deployment.yaml", added)?;
+    for path in ["sops/deployment.yaml", "sops/shared-keys/deployment.yaml"] {
+        let patches = objects(path)?.into_iter().next().ok_or("there are none")?;
+        let added = patches.as_array().into_iter().flatten().filter_map(|patch| patch["value"].as_str());
+        are_flags(path, added)?;
+    }
     if flags().is_empty() {
         return Ok(());
     }

@@ -35,7 +35,7 @@ pub(super) fn keys() -> KeySet {
     let mut registry = KeyRegistry::new();
     registry.add(Key::new(key(0), "old"));
     registry.add(Key::new(key(1), "new"));
-    KeySet { registry, certificate: Some(cert(1).to_pem().to_owned()), generation: 1 }
+    KeySet { registry, certificate: Some(cert(1).to_pem().to_owned()), generation: 1, ..KeySet::default() }
 }
 
 pub(super) fn settings() -> HttpSettings {

@@ -75,8 +75,8 @@ async fn both_addresses_are_served_until_the_end() {
 async fn an_address_that_is_taken_is_an_error_that_names_it() {
     let holder = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = holder.local_addr().expect("an address");
-    let context = context(keys(), HttpSettings { listen: address, ..settings() });
-    let error = serve(context, std::future::pending()).await.expect_err("it is taken");
+    let settings = HttpSettings { listen: address, ..settings() };
+    let error = HttpServer::bind(&settings).await.err().expect("it is taken");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")), "{error}");
 }

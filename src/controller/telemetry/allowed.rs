@@ -8,16 +8,16 @@ use opentelemetry::trace::Status;
 use opentelemetry::{KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
+use super::line::beginning;
+
 /// Returns what of a span may leave.
 pub fn allowed(mut span: SpanData) -> SpanData {
     // A name that is owned is none of those in the source.
     if let Cow::Owned(_) = span.name {
         span.name = Cow::Borrowed("span");
     }
-    span.attributes.retain_mut(|attribute| {
-        shorten(attribute);
-        FIELDS.contains(&attribute.key.as_str())
-    });
+    span.attributes.retain(|attribute| FIELDS.contains(&attribute.key.as_str()));
+    span.attributes.iter_mut().for_each(shorten);
     span.events = SpanEvents::default();
     span.links = SpanLinks::default();
     if let Status::Error { description } = &mut span.status {
@@ -27,11 +27,8 @@ pub fn allowed(mut span: SpanData) -> SpanData {
 }
 
 fn shorten(attribute: &mut KeyValue) {
-    if let Value::String(text) = &attribute.value
-        && text.as_str().len() > LONGEST
-    {
-        let text = text.as_str();
-        let short = text[..text.floor_char_boundary(LONGEST)].to_owned();
+    if let Value::String(text) = &attribute.value {
+        let short = beginning(text.as_str(), LONGEST).to_owned();
         attribute.value = Value::String(StringValue::from(short));
     }
 }

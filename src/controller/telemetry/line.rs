@@ -130,12 +130,22 @@ impl Visit for Fields {
     }
 }
 
+/// Returns the beginning of a text, of so many bytes at most, and all of it if it has no more.
+#[must_use]
+pub fn beginning(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Returns a text that is not too long for a line.
 fn cut(text: &str) -> String {
-    if text.len() <= LONGEST {
-        return text.to_owned();
+    match beginning(text, LONGEST) {
+        start if start.len() < text.len() => format!("{start}…"),
+        all => all.to_owned(),
     }
-    format!("{}…", &text[..text.floor_char_boundary(LONGEST)])
 }
 
 /// Returns a time with so many digits of a second; of nine, those at the end that are 0 are left out, as by Go.

@@ -88,12 +88,11 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
+    use opentelemetry_sdk::trace::SdkTracerProvider;
     use tracing::{debug, error, info, info_span, warn};
-    use tracing_subscriber::Registry;
-    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::controller::telemetry::{LogSettings, log_layer};
+    use crate::controller::telemetry::{LogSettings, subscriber};
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -110,11 +109,20 @@ mod tests {
 
     /// Returns what goes where when this is done.
     fn logged(format: LogFormat, level: Level, work: impl FnOnce()) -> (String, String) {
+        logged_beside(None, format, level, work)
+    }
+
+    fn logged_beside(
+        provider: Option<&SdkTracerProvider>,
+        format: LogFormat,
+        level: Level,
+        work: impl FnOnce(),
+    ) -> (String, String) {
         let (rest, warnings) = (Memory::default(), Memory::default());
         let settings = LogSettings { info_to_stdout: true, level, format };
         let outputs = Outputs::new(rest.clone(), warnings.clone());
-        let layer = log_layer(&settings, outputs, || OffsetDateTime::UNIX_EPOCH);
-        tracing::subscriber::with_default(Registry::default().with(layer), work);
+        let subscriber = subscriber(&settings, outputs, || OffsetDateTime::UNIX_EPOCH, provider);
+        tracing::subscriber::with_default(subscriber, work);
         let text = |memory: Memory| {
             String::from_utf8(memory.0.lock().expect("nothing failed").clone()).expect("it is text")
         };
@@ -171,5 +179,14 @@ mod tests {
     fn others_only_warn_and_quote_nothing() {
         let (rest, warnings) = logged(LogFormat::Text, Level::DEBUG, work);
         assert!(warnings.contains("broken") && !rest.contains("chatty") && !warnings.contains("hush"));
+    }
+
+    #[test]
+    fn traces_change_nothing_about_the_log() {
+        let provider = SdkTracerProvider::builder().build();
+        for level in [Level::DEBUG, Level::INFO, Level::ERROR] {
+            let beside = logged_beside(Some(&provider), LogFormat::Text, level, work);
+            assert_eq!(beside, logged(LogFormat::Text, level, work));
+        }
     }
 }

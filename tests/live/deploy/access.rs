@@ -18,84 +18,134 @@ use serde_json::{Value as Json, json};
 use super::super::cluster::{self, Cluster};
 use super::manifests::{build, kustomize};
 use super::said;
+use crate::deploy;
 use crate::envelope::rng;
-use crate::peer::output;
+use crate::peer::{Peer, output};
 
 pub fn tests() -> Vec<Trial> {
-    vec![cluster::test("deploy::roles_are_enough_for_the_controller", &[], roles_are_enough)]
+    vec![
+        cluster::test("deploy::roles_are_enough_for_the_controller", &[], of_manifests),
+        cluster::test("deploy::roles_are_enough_for_replicas_that_share", &[Peer::Helm4], of_chart),
+    ]
 }
 
-fn roles_are_enough(cluster: &Cluster) -> Result<(), Failed> {
-    cluster.make_namespace(NAMESPACE)?;
+fn of_manifests(cluster: &Cluster) -> Result<(), Failed> {
+    let namespace = "deploy-run";
     // Rules for the whole cluster have names that the other controller has, too.
-    let text = format!("namePrefix: {NAMESPACE}-\nresources: [DEPLOY]\ncomponents: [DEPLOY/namespaced]");
-    let built = build(cluster, &kustomize(NAMESPACE, &text, &[])?)?;
-    cluster.apply(&built)?;
-    let established =
-        ["wait", "--for=condition=Established", "crd/sealedsecrets.bitnami.com", "--timeout=60s"];
-    output(&mut cluster.kubectl(established)?)?;
-    let mut controller = Controller::start(cluster, &built)?;
-    let result = works(cluster);
-    let log = controller.end()?;
-    result.map_err(|failed| format!("{}\n{log}", failed.message().unwrap_or_default()))?;
-    // What is not allowed is told, whatever comes of it.
-    if let Some(line) = log.lines().find(|line| line.to_lowercase().contains("forbidden")) {
-        return Err(format!("something is not allowed: {line}").into());
-    }
-    let lease = get(cluster, "lease", "sealed-secrets-controller")?;
-    match lease["spec"]["holderIdentity"].as_str() {
-        None | Some("") => Ok(()),
-        Some(holder) => Err(format!("the Lease is that of {holder} still").into()),
-    }
+    let text = format!("namePrefix: {namespace}-\nresources: [DEPLOY]\ncomponents: [DEPLOY/namespaced]");
+    let built = build(cluster, &kustomize(namespace, &text, &[])?)?;
+    let run = Run { cluster, namespace };
+    run.to_its_end(&built, "deploy-run-0")?;
+    run.has_given_back("sealed-secrets-controller")
 }
 
-/// A key is made, an object is unsealed, what is done to its Secret is undone, and all of it is told.
-fn works(cluster: &Cluster) -> Result<(), Failed> {
-    let certificate = wait("a sealing key", || {
-        let label = "--selector=sealedsecrets.bitnami.com/sealed-secrets-key=active";
-        let list = ["get", "secrets", "--namespace", NAMESPACE, label, "--output=json"];
-        let list: Json = serde_json::from_slice(&output(&mut cluster.kubectl(list)?)?)?;
-        Ok(list["items"][0]["data"]["tls.crt"].as_str().and_then(|text| STANDARD.decode(text).ok()))
-    })?;
-    let secret = Secret::from_json(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": NAMESPACE, "name": "one"},
-        "stringData": {"password": "of the sea"},
-    }))?;
-    let mut sealed = SealedSecret::seal(&secret, &SealingCert::parse(&certificate)?, &mut rng(7))?.to_json();
-    cluster.apply(sealed.to_string())?;
-    let value = STANDARD.encode("of the sea");
-    let is_right = || Ok((get(cluster, "secret", "one")?["data"]["password"] == *value).then_some(()));
-    wait("the Secret", is_right)?;
-    wait("the status", || {
-        let status = get(cluster, "sealedsecret", "one")?["status"].clone();
-        let is_true = |kind| {
-            let conditions = status["conditions"].as_array().into_iter().flatten();
-            conditions.clone().any(|condition| condition["type"] == kind && condition["status"] == "True")
-        };
-        Ok((is_true("Ready") && status["observedGeneration"] == 1).then_some(()))
-    })?;
-    wait("the event", || {
-        let list = ["get", "events", "--namespace", NAMESPACE, "--output=json"];
-        let list = String::from_utf8(output(&mut cluster.kubectl(list)?)?)?;
-        Ok(list.contains("\"Unsealed\"").then_some(()))
-    })?;
-    let patch =
-        ["patch", "secret", "one", "--namespace", NAMESPACE, "--patch", r#"{"data":{"password":"eA=="}}"#];
-    output(&mut cluster.kubectl(patch)?)?;
-    wait("the Secret, healed", is_right)?;
-    output(&mut cluster.kubectl(["delete", "secret", "one", "--namespace", NAMESPACE])?)?;
-    wait("the Secret, made again", is_right)?;
-    sealed["spec"]["template"]["metadata"]["labels"] = json!({"team": "sea"});
-    cluster.apply(sealed.to_string())?;
-    wait("a label", || {
-        Ok((get(cluster, "secret", "one")?["metadata"]["labels"]["team"] == "sea").then_some(()))
-    })
+fn of_chart(cluster: &Cluster) -> Result<(), Failed> {
+    let namespace = "deploy-shared";
+    let mut template = Command::new(Peer::Helm4.path().ok_or("there is no Helm")?);
+    template.env_clear().env("HOME", "/nonexistent").args(["template", "one", "--namespace", namespace]);
+    let values = "replicas.mode=sharded,rbac.namespacedRoles=true,fullnameOverride=shared,sops.enabled=true";
+    template.arg(deploy::folder("chart/selkie")).args(["--set", values]);
+    let built = String::from_utf8(output(&mut template)?)?;
+    let run = Run { cluster, namespace };
+    run.to_its_end(&built, "shared-0")?;
+    run.has_given_back("shared")?;
+    run.has_given_back("shared-shared-0")
 }
 
-/// Returns an object; null if there is none.
-fn get(cluster: &Cluster, kind: &str, name: &str) -> Result<Json, Failed> {
-    let said = said(&mut cluster.kubectl(["get", kind, name, "--namespace", NAMESPACE, "--output=json"])?)?;
-    if said.is_good { Ok(serde_json::from_str(&said.output)?) } else { Ok(Json::Null) }
+/// A controller that sees to the namespace that it is in.
+struct Run<'a> {
+    cluster: &'a Cluster,
+    namespace: &'static str,
+}
+
+impl Run<'_> {
+    /// Applies manifests, runs the program of their Deployment, and ends it again.
+    fn to_its_end(&self, built: &str, name: &str) -> Result<(), Failed> {
+        self.cluster.make_namespace(self.namespace)?;
+        self.cluster.apply(built)?;
+        let established =
+            ["wait", "--for=condition=Established", "crd/sealedsecrets.bitnami.com", "--timeout=60s"];
+        output(&mut self.cluster.kubectl(established)?)?;
+        let mut controller = Controller::start(self, built, name)?;
+        let result = self.works();
+        let log = controller.end()?;
+        result.map_err(|failed| format!("{}\n{log}", failed.message().unwrap_or_default()))?;
+        if !log.contains("level=INFO") {
+            return Err(format!("it does not tell what it does: {log}").into());
+        }
+        // What is not allowed is told, whatever comes of it.
+        match log.lines().find(|line| line.to_lowercase().contains("forbidden")) {
+            Some(line) => Err(format!("something is not allowed: {line}").into()),
+            None => Ok(()),
+        }
+    }
+
+    /// A key is made, an object is unsealed, what is done to its Secret is undone, and all of it is told.
+    fn works(&self) -> Result<(), Failed> {
+        let Self { cluster, namespace } = *self;
+        let certificate = wait("a sealing key", || {
+            let label = "--selector=sealedsecrets.bitnami.com/sealed-secrets-key=active";
+            let list = ["get", "secrets", "--namespace", namespace, label, "--output=json"];
+            let list: Json = serde_json::from_slice(&output(&mut cluster.kubectl(list)?)?)?;
+            Ok(list["items"][0]["data"]["tls.crt"].as_str().and_then(|text| STANDARD.decode(text).ok()))
+        })?;
+        let secret = Secret::from_json(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": "one"},
+            "stringData": {"password": "of the sea"},
+        }))?;
+        let mut sealed =
+            SealedSecret::seal(&secret, &SealingCert::parse(&certificate)?, &mut rng(7))?.to_json();
+        cluster.apply(sealed.to_string())?;
+        let value = STANDARD.encode("of the sea");
+        let is_right = || Ok((self.get("secret", "one")?["data"]["password"] == *value).then_some(()));
+        wait("the Secret", is_right)?;
+        wait("the status", || {
+            let status = self.get("sealedsecret", "one")?["status"].clone();
+            let is_true = |kind| {
+                let conditions = status["conditions"].as_array().into_iter().flatten();
+                conditions.clone().any(|condition| condition["type"] == kind && condition["status"] == "True")
+            };
+            Ok((is_true("Ready") && status["observedGeneration"] == 1).then_some(()))
+        })?;
+        wait("the event", || {
+            let list = ["get", "events", "--namespace", namespace, "--output=json"];
+            let list = String::from_utf8(output(&mut cluster.kubectl(list)?)?)?;
+            Ok(list.contains("\"Unsealed\"").then_some(()))
+        })?;
+        let mut patch = cluster.kubectl(["patch", "secret", "one", "--namespace", namespace])?;
+        output(patch.args(["--patch", r#"{"data":{"password":"eA=="}}"#]))?;
+        wait("the Secret, healed", is_right)?;
+        output(&mut cluster.kubectl(["delete", "secret", "one", "--namespace", namespace])?)?;
+        wait("the Secret, made again", is_right)?;
+        sealed["spec"]["template"]["metadata"]["labels"] = json!({"team": "sea"});
+        cluster.apply(sealed.to_string())?;
+        wait("a label", || {
+            Ok((self.get("secret", "one")?["metadata"]["labels"]["team"] == "sea").then_some(()))
+        })
+    }
+
+    /// Fails unless a Lease is nobody's, so that another replica need not wait for its end.
+    fn has_given_back(&self, name: &str) -> Result<(), Failed> {
+        let lease = self.get("lease", name)?;
+        match lease["spec"]["holderIdentity"].as_str() {
+            Some("") => Ok(()),
+            None if lease["spec"].is_object() => Ok(()),
+            _ => Err(format!("the Lease {name} is {lease}").into()),
+        }
+    }
+
+    /// Returns an object; null if there is none.
+    fn get(&self, kind: &str, name: &str) -> Result<Json, Failed> {
+        let said = said(&mut self.cluster.kubectl([
+            "get",
+            kind,
+            name,
+            "--namespace",
+            self.namespace,
+            "--output=json",
+        ])?)?;
+        if said.is_good { Ok(serde_json::from_str(&said.output)?) } else { Ok(Json::Null) }
+    }
 }
 
 /// Waits until there is something.
@@ -119,19 +169,20 @@ struct Controller {
 }
 
 impl Controller {
-    fn start(cluster: &Cluster, built: &str) -> Result<Self, Failed> {
+    fn start(run: &Run<'_>, built: &str, name: &str) -> Result<Self, Failed> {
         let objects = read_objects(built.as_bytes()).map_err(|error| error.to_string())?;
-        let deployment =
-            objects.iter().find(|object| object["kind"] == "Deployment").ok_or("there is none")?;
+        let deployment = objects.iter().find(|object| object["spec"]["template"]["spec"].is_object());
+        let deployment = deployment.ok_or("there is none")?;
         let pod = &deployment["spec"]["template"]["spec"];
         let account = pod["serviceAccountName"].as_str().ok_or("it has an account")?;
         let arguments =
             pod["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Json::as_str);
-        let config = cluster.folder.join("deploy-run.kubeconfig");
-        fs::write(&config, kubeconfig(cluster, &cluster.token(NAMESPACE, account)?).to_string())?;
-        let log = cluster.folder.join("deploy-run.log");
+        let Run { cluster, namespace } = *run;
+        let config = cluster.folder.join(format!("{name}.kubeconfig"));
+        fs::write(&config, kubeconfig(cluster, &cluster.token(namespace, account)?).to_string())?;
+        let log = cluster.folder.join(format!("{name}.log"));
         let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_selkie-decryptor")));
-        command.env_clear().env("POD_NAMESPACE", NAMESPACE).env("POD_NAME", "deploy-run-0");
+        command.env_clear().env("POD_NAMESPACE", namespace).env("POD_NAME", name);
         command.arg("controller").args(arguments).arg("--kubeconfig").arg(&config);
         // Any port, and a key that is made quickly.
         command.args(["--listen-addr=127.0.0.1:0", "--listen-metrics-addr=127.0.0.1:0", "--key-size=2048"]);
@@ -167,5 +218,3 @@ fn kubeconfig(cluster: &Cluster, token: &str) -> Json {
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "controller"}}],
     })
 }
-
-const NAMESPACE: &str = "deploy-run";

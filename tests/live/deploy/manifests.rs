@@ -42,7 +42,7 @@ fn parts(cluster: &Cluster) -> Result<(), Failed> {
     restricted_namespace(cluster, namespace)?;
     cluster.make_namespace(team)?;
     let text = "resources: [DEPLOY, team]\n\
-                components: [DEPLOY/namespaced, DEPLOY/sops, DEPLOY/monitoring]\n\
+                components: [DEPLOY/namespaced, DEPLOY/sops, DEPLOY/sops/shared-keys, DEPLOY/monitoring]\n\
                 patches:\n\
                 - target: {kind: Deployment, name: sealed-secrets-controller}\n\
                   \x20 patch: |\n\

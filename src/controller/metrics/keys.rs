@@ -1,5 +1,6 @@
 //! What of the sealing keys anybody may know.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,88 +11,73 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use selkie::sealed::SealingCert;
 use time::OffsetDateTime;
 
-use super::super::key_set::KeySet;
+use super::super::key_set::{KeyFacts, KeySet, KeyState};
 
 /// The keys of the moment, whose states are found out when Prometheus asks.
 #[derive(Debug, Default)]
-pub(super) struct KeyFacts(Mutex<Facts>);
+pub(super) struct Keys(Mutex<Moment>);
 
 #[derive(Debug, Default)]
-struct Facts {
-    keys: Vec<KeyFact>,
+struct Moment {
+    facts: Vec<KeyFacts>,
     /// Until when the certificate is valid that new values are sealed for.
     newest: Option<OffsetDateTime>,
     generation: u64,
-    broken: usize,
 }
 
-#[derive(Debug)]
-struct KeyFact {
-    fingerprint: String,
-    not_after: Option<OffsetDateTime>,
-    is_retired: bool,
-}
-
-impl KeyFacts {
+impl Keys {
     pub(super) fn set(&self, set: &KeySet) {
-        let fact = |key: &selkie::sealed::Key| KeyFact {
-            fingerprint: key.fingerprint().to_owned(),
-            not_after: key.not_after,
-            is_retired: key.is_retired,
-        };
-        let keys = set.registry.keys().iter().map(fact).collect();
         // A certificate that cannot be read has no end that one could tell.
         let cert = set.certificate.as_ref().and_then(|pem| SealingCert::parse(pem.as_bytes()).ok());
         let newest = cert.and_then(|cert| cert.validity()).map(|validity| validity.not_after);
-        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *facts = Facts { keys, newest, generation: set.generation, broken: facts.broken };
-    }
-
-    pub(super) fn set_broken(&self, count: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).broken = count;
+        let moment = Moment { facts: set.facts.clone(), newest, generation: set.generation };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = moment;
     }
 }
 
-impl KeyFact {
-    fn state(&self, now: OffsetDateTime) -> &'static str {
-        match self.not_after {
-            _ if self.is_retired => "retired",
-            Some(end) if end < now => "expired",
-            _ => "active",
-        }
+/// Returns the label for what a key is used for, now; `None` if it is not one that can be read.
+fn state(facts: &KeyFacts, now: OffsetDateTime) -> Option<&'static str> {
+    match facts.state {
+        KeyState::Broken => None,
+        KeyState::Active if facts.not_after.is_some_and(|end| end < now) => Some("expired"),
+        state => Some(state.word()),
     }
 }
 
-impl Collector for KeyFacts {
+impl Collector for Keys {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = OffsetDateTime::now_utc();
+        let count = |is_meant: &dyn Fn(&KeyFacts) -> bool| {
+            let count = moment.facts.iter().filter(|facts| is_meant(facts)).count();
+            i64::try_from(count).unwrap_or(i64::MAX)
+        };
         let mut gauge = |name, help, value: i64| {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
         gauge(
             "selkie_keyset_generation",
             "How often the sealing keys changed since the start",
-            i64::try_from(facts.generation).unwrap_or(i64::MAX),
+            i64::try_from(moment.generation).unwrap_or(i64::MAX),
         )?;
         gauge(
             "selkie_key_secrets_broken",
             "Secrets with the label of sealing keys that hold none that can be read",
-            i64::try_from(facts.broken).unwrap_or(i64::MAX),
+            count(&|facts| facts.state == KeyState::Broken),
         )?;
-        if let Some(end) = facts.newest {
+        if let Some(end) = moment.newest {
             let help = "When the certificate ends that new values are sealed for";
             gauge("selkie_newest_key_not_after_timestamp_seconds", help, end.unix_timestamp())?;
         }
         let help = "Sealing keys, by state";
         let mut metric = encoder.encode_descriptor("selkie_keys", help, None, MetricType::Gauge)?;
-        for state in ["active", "expired", "retired"] {
-            let count = facts.keys.iter().filter(|key| key.state(now) == state).count();
-            let value = i64::try_from(count).unwrap_or(i64::MAX);
-            ConstGauge::new(value).encode(metric.encode_family(&[("state", state)])?)?;
+        for word in ["active", "expired", "retired"] {
+            let value = count(&|facts| state(facts, now) == Some(word));
+            ConstGauge::new(value).encode(metric.encode_family(&[("state", word)])?)?;
         }
-        let ends: Vec<_> =
-            facts.keys.iter().filter_map(|key| Some((&key.fingerprint, key.not_after?))).collect();
+        // Two Secrets may hold the same key.
+        let end = |facts: &KeyFacts| Some((facts.fingerprint.clone()?, facts.not_after?));
+        let ends: BTreeMap<_, _> = moment.facts.iter().filter_map(end).collect();
         if ends.is_empty() {
             return Ok(());
         }
@@ -108,39 +94,36 @@ impl Collector for KeyFacts {
 
 #[cfg(test)]
 mod tests {
-    use selkie::sealed::{Key, KeyRegistry, KeySize, SealingKey, SmallKeys};
-    use selkie::secret::SecretBytes;
     use time::Duration;
 
     use super::*;
     use crate::controller::metrics::{Exposition, Metrics};
 
-    fn key(pem: &SecretBytes, not_after: Option<OffsetDateTime>, is_retired: bool) -> Key {
-        let mut key = Key::new(SealingKey::parse(pem, SmallKeys::Refuse).expect("a key"), "a key");
-        (key.not_after, key.is_retired) = (not_after, is_retired);
-        key
+    fn key(name: &str, state: KeyState, not_after: OffsetDateTime) -> KeyFacts {
+        let fingerprint = Some(format!("SHA256:{name}"));
+        KeyFacts { name: name.to_owned(), fingerprint, not_before: None, not_after: Some(not_after), state }
     }
 
     #[test]
     fn keys_are_counted_by_state_and_told_by_fingerprint_alone() {
-        let pems = [(), (), ()].map(|()| SealingKey::generate(KeySize::Rsa2048).expect("a key").to_pem());
         let later = OffsetDateTime::now_utc() + Duration::days(9);
-        let mut registry = KeyRegistry::new();
-        registry.add(key(&pems[0], Some(OffsetDateTime::UNIX_EPOCH), false));
-        registry.add(key(&pems[1], Some(later), true));
-        registry.add(key(&pems[2], Some(later), false));
-        let fingerprint = registry.keys()[0].fingerprint().to_owned();
+        let broken = KeyFacts { fingerprint: None, not_after: None, ..key("d", KeyState::Broken, later) };
+        let facts = vec![
+            key("a", KeyState::Active, OffsetDateTime::UNIX_EPOCH),
+            key("b", KeyState::Retired, later),
+            key("c", KeyState::Active, later),
+            broken,
+        ];
         let metrics = Metrics::new();
-        metrics.broken_keys(4);
-        metrics.keys(&KeySet { registry, certificate: None, generation: 2 });
+        metrics.keys(&KeySet { facts, generation: 2, ..KeySet::default() });
         let text = metrics.write(Exposition::Text);
         for line in [
             "selkie_keys{state=\"active\"} 1",
             "selkie_keys{state=\"expired\"} 1",
             "selkie_keys{state=\"retired\"} 1",
             "selkie_keyset_generation 2",
-            "selkie_key_secrets_broken 4",
-            &format!("selkie_key_not_after_timestamp_seconds{{fingerprint=\"{fingerprint}\"}} 0"),
+            "selkie_key_secrets_broken 1",
+            "selkie_key_not_after_timestamp_seconds{fingerprint=\"SHA256:a\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
         }
