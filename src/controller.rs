@@ -339,11 +339,23 @@ impl Observer {
                 dropped += 1;
                 self.metrics.event_dropped();
             }
+            let is_synced = async {
+                let waiting = self.synced.iter_mut().find(|synced| !*synced.borrow());
+                let is_told = match waiting {
+                    Some(synced) => synced.changed().await.is_ok(),
+                    None => false,
+                };
+                // All are, or one that has ended never will be.
+                if !is_told {
+                    std::future::pending::<()>().await;
+                }
+            };
             // What is waited for is either told, or not so urgent.
             let changed = async {
                 tokio::select! {
                     changed = self.keys.changed() => changed,
                     changed = self.duties.changed() => changed,
+                    () = is_synced => Ok(()),
                 }
             };
             if matches!(timeout(LOOK, changed).await, Ok(Err(_))) {

@@ -13,6 +13,10 @@ use crate::Result;
 /// The programs, and a folder to work in.
 pub struct Bench {
     pub ours: PathBuf,
+    /// Our program for clusters.
+    pub decryptor: PathBuf,
+    /// The controller of Sealed Secrets.
+    pub controller: PathBuf,
     pub sops: PathBuf,
     pub kubeseal: PathBuf,
     folder: tempfile::TempDir,
@@ -35,12 +39,10 @@ pub struct Streams<'a> {
 
 impl Bench {
     pub fn new() -> Result<Self> {
-        let program = |variable| {
-            let path = env::var_os(variable);
-            path.map(PathBuf::from).ok_or(format!("{variable} names no program; start benches/run.sh"))
-        };
         Ok(Self {
             ours: program("SELKIE_PROGRAM")?,
+            decryptor: program("SELKIE_DECRYPTOR")?,
+            controller: program("SELKIE_PEER_SEALED_SECRETS_CONTROLLER")?,
             sops: program("SELKIE_PEER_SOPS_3_13")?,
             kubeseal: program("SELKIE_PEER_KUBESEAL")?,
             folder: tempfile::tempdir()?,
@@ -81,6 +83,12 @@ impl Bench {
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
         Ok(fs::write(path, text)?)
     }
+}
+
+/// Returns the program that a variable names.
+pub fn program(variable: &str) -> Result<PathBuf> {
+    let path = env::var_os(variable).filter(|path| !path.is_empty());
+    Ok(path.map(PathBuf::from).ok_or(format!("{variable} names no program; start benches/run.sh"))?)
 }
 
 /// Returns the run of median time out of several.

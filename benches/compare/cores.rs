@@ -10,7 +10,7 @@ use aws_lc_rs::rsa::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rand::rngs::OsRng;
+use rand_core::OsRng;
 use selkie::sealed::{Key, KeyRegistry, SealingCert, SealingKey, SmallKeys};
 use selkie::secret::SecretBytes;
 

@@ -4,6 +4,7 @@
 //! those are measured, and the page stays as it is.
 
 mod bench;
+mod controller;
 mod cores;
 mod keyservice;
 mod manifests;
@@ -22,11 +23,12 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Measures something, and adds it to the page.
 type Part = fn(&Bench, &mut Page) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("sops", sops::measure),
     ("keyservice", keyservice::measure),
     ("sealed", sealed::measure),
     ("cores", cores::measure),
+    ("controller", controller::measure),
 ];
 
 fn main() -> Result<()> {

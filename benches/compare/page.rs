@@ -23,18 +23,21 @@ impl Page {
         let cores = thread::available_parallelism()?;
         let text = format!(
             "# Performance\n\n\
-             `benches/run.sh` measures Selkie beside sops and kubeseal on the machine that it runs on, and writes this\n\
+             `benches/run.sh` measures Selkie beside sops and Sealed Secrets on the machine that it runs on, and writes this\n\
              page. The figures below are of one run; the programs have the same documents, keys and rules, one after the\n\
              other. Times are of whole processes, from start to end, unless it says otherwise; memory is the most that\n\
              a process had at any time.\n\n\
              - Machine: {}, {cores} cores\n\
              - Selkie: {}, release build\n\
              - sops: {}, built from its Go module\n\
-             - kubeseal: {}, built from its Go module\n",
+             - kubeseal: {}, built from its Go module\n\
+             - Controllers: Selkie is {}, Sealed Secrets is {}, built from the same Go module\n",
             model.1,
             version(&bench.ours, &[])?,
             version(&bench.sops, &["--disable-version-check"])?,
             version(&bench.kubeseal, &[])?,
+            version(&bench.decryptor, &[])?,
+            version(&bench.controller, &[])?,
         );
         Ok(Self { text })
     }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use rand::rngs::OsRng;
+use rand_core::OsRng;
 use selkie::manifest::print_yaml;
 use selkie::sealed::{KeySize, SealedSecret, SealingCert, SealingKey, Secret};
 use serde_json::json;

@@ -188,8 +188,10 @@ impl Engine {
                 (reason, self.store.done(&key, done), retry_after)
             }
             Outcome::Unread { retry_after } => (Reason::Fetch, self.store.unread(&key), retry_after),
-            // The watch tells the rest.
-            Outcome::Gone => (Reason::Ready, None, None),
+            Outcome::Gone => {
+                // The watch tells the rest.
+                return self.queue.done(&key);
+            }
             Outcome::NotOurs => {
                 self.store.unsettle(&key);
                 self.queue.add(key.clone());
@@ -204,8 +206,11 @@ impl Engine {
                 // Never sooner than the server wants.
                 wait.map_or(own, |wait| wait.max(own))
             });
-        if let Some(wait) = wait {
-            self.queue.add_later(key, Instant::now() + wait);
+        let now = Instant::now();
+        if self.store.is_due(&key) {
+            self.queue.add_touched(key, now);
+        } else if let Some(wait) = wait {
+            self.queue.add_later(key, now + wait);
         }
     }
 
@@ -235,28 +240,25 @@ impl Engine {
         number: usize,
         event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
     ) {
-        match self.secrets.next(number, event, watches::key) {
+        let touched = match self.secrets.next(number, event, watches::key) {
             Listed::Changed(key, secret) => {
                 let seen = watches::seen(&secret, &*self.source);
-                let touched = self.store.saw_secret(&key, seen);
-                self.requeue(touched);
+                self.store.saw_secret(&key, seen)
             }
-            Listed::Gone(key) => {
-                let touched = self.store.secret_gone(&key);
-                self.requeue(touched);
-            }
+            Listed::Gone(key) => self.store.secret_gone(&key),
             Listed::Through(listed) => {
                 let namespaces = &self.context.settings.namespaces;
-                let known = self.store.secrets_in(|namespace| watches::is_of(namespaces, number, namespace));
-                for key in known.difference(&listed) {
-                    let touched = self.store.secret_gone(key);
-                    self.requeue(touched);
-                }
+                self.store.listed_secrets(&listed, |namespace| watches::is_of(namespaces, number, namespace))
             }
             Listed::Failed(error) => {
                 tracing::warn!(kind = self.kind, %error, "the watch of Secrets failed, and is begun again");
+                return;
             }
-            Listed::Nothing => {}
+            Listed::Nothing => return,
+        };
+        let now = Instant::now();
+        for key in touched {
+            self.queue.add_touched(key, now);
         }
     }
 
