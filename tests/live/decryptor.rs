@@ -9,6 +9,7 @@ mod drift;
 mod keys;
 mod lab;
 mod objects;
+mod peers;
 mod process;
 mod space;
 
@@ -25,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
     let mut tests = drift::tests();
     tests.extend(keys::tests());
     tests.extend(objects::tests());
+    tests.extend(peers::tests());
     tests
 }
 

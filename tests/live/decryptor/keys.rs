@@ -92,7 +92,7 @@ fn first(lab: &Lab) -> Result<(), Failed> {
     // After a restart it is the same key, and no other one.
     home.controller.end()?;
     let home = Home::start(lab, "keys-first", &account, &flags)?;
-    same("the certificate", home.controller.certificate()?, certificate)?;
+    same("the certificate", home.controller.certificate()?, certificate.clone())?;
     same("how many", keys_of(lab, "keys-first")?.len(), 1)?;
     // A signal makes one more.
     home.controller.signal(rustix::process::Signal::USR1)?;

@@ -50,7 +50,9 @@ impl Lab {
     pub fn get() -> Result<&'static Self, Failed> {
         let start = || Self::start().map_err(|failed| failed.message().unwrap_or_default().to_owned());
         let lab = LAB.get_or_init(start).as_ref();
-        lab.map_err(|message| format!("there is no cluster: {message}").into())
+        let lab = lab.map_err(|message| Failed::from(format!("there is no cluster: {message}")))?;
+        // First of all, so that it gets the ports that the manifest says.
+        lab.common().map(|_| lab)
     }
 
     fn start() -> Result<Self, Failed> {
@@ -122,7 +124,7 @@ impl Lab {
             } else {
                 object["metadata"]["namespace"] = namespace.into();
             }
-            for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+            for subject in object.get_mut("subjects").and_then(Json::as_array_mut).into_iter().flatten() {
                 if subject["kind"] == "ServiceAccount" {
                     subject["namespace"] = namespace.into();
                 }
