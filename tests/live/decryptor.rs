@@ -6,11 +6,13 @@
 //! for the common one with `lab=own`.
 
 mod drift;
+mod failures;
 mod keys;
 mod lab;
 mod objects;
 mod peers;
 mod process;
+mod restart;
 mod space;
 
 use libtest_mimic::{Failed, Trial};
@@ -24,9 +26,11 @@ pub use lab::{end, wait};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = drift::tests();
+    tests.extend(failures::tests());
     tests.extend(keys::tests());
     tests.extend(objects::tests());
     tests.extend(peers::tests());
+    tests.extend(restart::tests());
     tests
 }
 
@@ -36,8 +40,13 @@ fn test(
     also: &[Peer],
     run: impl FnOnce(&'static Lab) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
+    test_alone(name, also, || run(Lab::get()?))
+}
+
+/// Returns a test that sees to its cluster itself.
+fn test_alone(name: &str, also: &[Peer], run: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     let name = format!("live::cluster::decryptor::{name}");
-    Trial::test(name, || run(Lab::get()?)).with_ignored_flag(!cluster::is_possible(also))
+    Trial::test(name, run).with_ignored_flag(!cluster::is_possible(also))
 }
 
 /// Fails unless two values are the same.

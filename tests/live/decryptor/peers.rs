@@ -56,8 +56,13 @@ fn kubeseal(lab: &Lab) -> Result<(), Failed> {
     let mut sealed: Json = serde_json::from_str(&sealed)?;
     let mut moved = sealed.clone();
     moved["metadata"]["name"] = "b".into();
-    let refused = run(&["--validate"], &moved.to_string()).err().and_then(|failed| failed.message().map(str::to_owned));
-    is_so("another name is refused", refused.as_ref().is_some_and(|text| text.contains("unable to decrypt sealed secret: b")), &json!(refused))?;
+    let refused =
+        run(&["--validate"], &moved.to_string()).err().and_then(|failed| failed.message().map(str::to_owned));
+    is_so(
+        "another name is refused",
+        refused.as_ref().is_some_and(|text| text.contains("unable to decrypt sealed secret: b")),
+        &json!(refused),
+    )?;
     sealed["spec"]["template"]["data"] = json!({"url": "u:{{ .password }}"});
     space.create(&sealed)?;
     space.ready("a")?;
@@ -113,17 +118,26 @@ impl Real {
         fs::copy(lab.cluster.folder.join("ca.crt"), account.join("ca.crt"))?;
         let log = lab.cluster.folder.join(format!("{namespace}-real-{port}.log"));
         let mut command = lab.cluster.command(Path::new("/bin/sh"))?;
-        command.args(["-c", IN_A_POD, "sh"]).arg(&account).arg(PROGRAM.path().ok_or("there is no controller")?);
+        command
+            .args(["-c", IN_A_POD, "sh"])
+            .arg(&account)
+            .arg(PROGRAM.path().ok_or("there is no controller")?);
         command.args(["--kubeclient-qps=-1", "--all-namespaces=false", SMALL]);
         let inside = &lab.cluster.inside;
         command.arg(format!("--listen-addr={inside}:{port}"));
         command.arg(format!("--listen-metrics-addr={inside}:{}", port + 1));
         command.env("KUBERNETES_SERVICE_HOST", inside).env("KUBERNETES_SERVICE_PORT", "6443");
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        let mut real = Self(command.stdout(File::create(&log)?).stderr(File::create(log.with_extension("err"))?).spawn()?);
+        let mut real = Self(
+            command.stdout(File::create(&log)?).stderr(File::create(log.with_extension("err"))?).spawn()?,
+        );
         wait("the real controller", || {
             if let Some(status) = real.0.try_wait()? {
-                return Err(format!("it ended with {status}: {}", fs::read_to_string(log.with_extension("err"))?).into());
+                return Err(format!(
+                    "it ended with {status}: {}",
+                    fs::read_to_string(log.with_extension("err"))?
+                )
+                .into());
             }
             Ok(TcpStream::connect((inside.as_str(), port)).ok())
         })?;
@@ -150,7 +164,8 @@ fn objects(space: &Space<'_>) -> Result<Vec<Json>, Failed> {
         space.seal("fixed", json!({"immutable": true, "stringData": {"a": "1"}}))?,
         space.seal("free", json!({"metadata": {"annotations": skip}, "stringData": {"a": "1"}}))?,
     ];
-    let mut templated = space.seal("templated", json!({"stringData": {"a": "1", "same": "item", "gone": "x"}}))?;
+    let mut templated =
+        space.seal("templated", json!({"stringData": {"a": "1", "same": "item", "gone": "x"}}))?;
     templated["spec"]["template"]["data"] = json!({"url": "{{ .a | b64enc }}/{{ .same }}/{{ .gone }}", "same": "template", "gone": null, "none": "{{ .nothing }}"});
     objects.push(templated);
     let mut renamed = space.seal("renamed", json!({"stringData": {"a": "1"}}))?;
@@ -175,7 +190,9 @@ fn synced(space: &Space<'_>) -> Result<(), Failed> {
                 && object["status"]["observedGeneration"] == object["metadata"]["generation"];
             Ok(is_so.then_some(()))
         });
-        seen.map_err(|failed| format!("{}: {status} is right, but it is {last}", failed.message().unwrap_or_default()))?;
+        seen.map_err(|failed| {
+            format!("{}: {status} is right, but it is {last}", failed.message().unwrap_or_default())
+        })?;
     }
     Ok(())
 }
@@ -223,7 +240,9 @@ fn turns(lab: &Lab) -> Result<(), Failed> {
     let real = Real::start(lab, namespace, 6002)?;
     wait("the real controller has seen all", || {
         let (_, metrics) = super::process::ask(&lab.cluster.inside, 6003, "/metrics")?;
-        let done = metrics.lines().find_map(|line| line.strip_prefix("sealed_secrets_controller_unseal_requests_total "));
+        let done = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("sealed_secrets_controller_unseal_requests_total "));
         Ok(done.and_then(|count| count.parse::<f64>().ok()).filter(|count| *count >= 6.0))
     })?;
     synced(&space)?;
@@ -257,11 +276,19 @@ fn differences(lab: &Lab) -> Result<(), Failed> {
         let mut secrets: Vec<_> = secrets(&space)?.into_iter().map(plain).collect();
         for secret in &mut secrets {
             secret["metadata"]["namespace"] = "".into();
-            for owner in secret["metadata"].get_mut("ownerReferences").and_then(Json::as_array_mut).into_iter().flatten() {
+            for owner in secret["metadata"]
+                .get_mut("ownerReferences")
+                .and_then(Json::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
                 owner["uid"] = "".into();
             }
         }
-        let events = NAMES.iter().map(|name| space.event(name, "Unsealed")).chain([space.event("broken", "ErrUnsealFailed")]);
+        let events = NAMES
+            .iter()
+            .map(|name| space.event(name, "Unsealed"))
+            .chain([space.event("broken", "ErrUnsealFailed")]);
         let mut said: Vec<Json> = events.map(|event| event.map(Json::from)).collect::<Result<_, _>>()?;
         said.push(condition(&space.sealed("broken")?, "Synced")["message"].clone());
         Ok((secrets, said))
