@@ -14,6 +14,7 @@ mod peers;
 mod process;
 mod restart;
 mod space;
+mod upstream;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value as Json;
@@ -31,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(objects::tests());
     tests.extend(peers::tests());
     tests.extend(restart::tests());
+    tests.extend(upstream::tests());
     tests
 }
 
