@@ -5,6 +5,7 @@
 //! One controller works in all namespaces, for all tests that do not need one of their own; who does labels what is not
 //! for the common one with `lab=own`.
 
+mod canary;
 mod drift;
 mod failures;
 mod keys;
@@ -13,6 +14,7 @@ mod objects;
 mod peers;
 mod process;
 mod restart;
+mod sops;
 mod space;
 mod upstream;
 
@@ -26,12 +28,14 @@ use lab::Lab;
 pub use lab::{end, wait};
 
 pub fn tests() -> Vec<Trial> {
-    let mut tests = drift::tests();
+    let mut tests = canary::tests();
+    tests.extend(drift::tests());
     tests.extend(failures::tests());
     tests.extend(keys::tests());
     tests.extend(objects::tests());
     tests.extend(peers::tests());
     tests.extend(restart::tests());
+    tests.extend(sops::tests());
     tests.extend(upstream::tests());
     tests
 }
