@@ -1,11 +1,12 @@
 //! Keeps all objects of a kind as they should be: one loop that knows, many attempts at once that do.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::DynamicObject;
@@ -118,7 +119,10 @@ impl Engine {
                     if let Ok(attempt) = attempt { self.ended(attempt) }
                 }
                 Some((number, event)) = secrets.next() => self.secret_event(number, event),
-                Some(()) = signals.keys.next() => self.requeue(self.store.failed_for(Reason::NoKey)),
+                Some(()) = signals.keys.next() => {
+                    let reasons = self.source.mended_by_keys();
+                    self.requeue(reasons.iter().flat_map(|reason| self.store.failed_for(*reason)).collect());
+                }
                 Ok(()) = duties.changed() => {
                     let duty = duties.borrow_and_update().clone();
                     self.requeue(self.store.unsettled(|namespace| duty.covers(namespace)));
@@ -164,11 +168,16 @@ impl Engine {
                 self.queue.done(&key);
                 continue;
             };
-            let attempt = attempt(Arc::clone(&self.context), Arc::clone(&self.source), key, work);
+            let attempt = attempt(Arc::clone(&self.context), Arc::clone(&self.source), key.clone(), work);
             self.attempts.spawn(async move {
-                let attempt = attempt.await;
+                let attempt = AssertUnwindSafe(attempt).catch_unwind().await;
                 drop(permit);
-                attempt
+                // What was shared with it is in order: locks are not held over a call of foreign code.
+                attempt.unwrap_or_else(|_| {
+                    let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+                    tracing::error!(namespace, name, "an attempt stopped in the middle, and is made again");
+                    Attempt { key, outcome: Outcome::Unread { retry_after: None } }
+                })
             });
         }
     }
