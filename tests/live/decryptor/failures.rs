@@ -113,14 +113,14 @@ fn requests(lab: &Lab) -> Result<(), Failed> {
         if seen.is_watch() {
             return Fault::None;
         }
-        match count.fetch_add(1, Ordering::Relaxed) % 13 {
+        match count.fetch_add(1, Ordering::Relaxed) % 29 {
             0 => Fault::Answer(409),
-            2 => Fault::Answer(429),
-            4 => Fault::Answer(500),
-            6 => Fault::CutBefore,
-            8 => Fault::CutAfter,
-            10 => Fault::Slow(Duration::from_millis(300)),
-            11 => Fault::Answer(503),
+            4 => Fault::Answer(429),
+            8 => Fault::Answer(500),
+            12 => Fault::CutBefore,
+            16 => Fault::CutAfter,
+            20 => Fault::Slow(Duration::from_millis(300)),
+            24 => Fault::Answer(503),
             _ => Fault::None,
         }
     });
@@ -177,7 +177,7 @@ fn away(lab: &Lab) -> Result<(), Failed> {
     let controller = distant.spawn("one", &[])?;
     let names = names("a", 3);
     distant.make(&names[..2])?;
-    lab.wait("it asks", || Ok((distant.proxy.take_seen().len() > 3).then_some(())))?;
+    lab.wait("it asks", || Ok((distant.proxy.count() > 3).then_some(())))?;
     same("whether it lives", controller.ended()?, None)?;
     is_so("it is not ready", controller.get("/readyz").is_ok_and(|(code, _)| code == 503), &Json::Null)?;
     is_so("it is alive", controller.get("/healthz").is_ok_and(|(code, _)| code == 200), &Json::Null)?;
@@ -189,7 +189,7 @@ fn away(lab: &Lab) -> Result<(), Failed> {
     distant.make(&names[2..])?;
     distant.space.delete_secret(&names[0])?;
     distant.proxy.take_seen();
-    lab.wait("it asks", || Ok((distant.proxy.take_seen().len() > 1).then_some(())))?;
+    lab.wait("it asks", || Ok((distant.proxy.count() > 1).then_some(())))?;
     is_so("it is alive", controller.get("/healthz").is_ok_and(|(code, _)| code == 200), &Json::Null)?;
     is_so("it has a certificate", controller.certificate().is_ok(), &Json::Null)?;
     distant.proxy.rule(|_| Fault::None);
@@ -201,9 +201,9 @@ fn away(lab: &Lab) -> Result<(), Failed> {
 /// The process ends behind the first, the second, the third write, and so on, as seen from the API server.
 fn killed(lab: &Lab) -> Result<(), Failed> {
     let distant = Distant::new(lab, "fail-killed")?;
-    let all = names("a", 8);
+    let all = names("a", 12);
     distant.make(&all)?;
-    for round in 0..8 {
+    for round in 0..6 {
         let count = Arc::new(AtomicUsize::new(0));
         let writes = Arc::clone(&count);
         distant.proxy.rule(move |seen| {
@@ -340,7 +340,12 @@ fn shards(lab: &Lab) -> Result<(), Failed> {
 fn hang_up(lab: &Lab) -> Result<(), Failed> {
     let controller = lab.common()?;
     for port in [controller.port, controller.port + 1] {
-        for part in ["", "GET /hea", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "POST /v1/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"] {
+        for part in [
+            "",
+            "GET /hea",
+            "GET /healthz HTTP/1.1\r\nHost: a\r\n",
+            "POST /v1/verify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{",
+        ] {
             let mut stream = TcpStream::connect((lab.cluster.inside.as_str(), port))?;
             stream.write_all(part.as_bytes())?;
             drop(stream);
@@ -359,9 +364,7 @@ fn drained(lab: &Lab) -> Result<(), Failed> {
     let distant = Distant::new(lab, namespace)?;
     let controller = distant.start("one", &LEADER)?;
     lab.wait("a leader", || Ok((holder(lab, namespace)? == "one").then_some(())))?;
-    distant.proxy.rule(|seen| {
-        if is_write(seen) { Fault::Slow(Duration::from_secs(1)) } else { Fault::None }
-    });
+    distant.proxy.rule(|seen| if is_write(seen) { Fault::Slow(Duration::from_secs(1)) } else { Fault::None });
     distant.proxy.take_seen();
     let names = names("a", 1);
     distant.make(&names)?;
@@ -373,7 +376,11 @@ fn drained(lab: &Lab) -> Result<(), Failed> {
     let object = distant.space.sealed(&names[0])?;
     same("what is said", &super::space::condition(&object, "Ready")["status"], &json!("True"))?;
     let secret = distant.space.secret(&names[0])?;
-    same("what is said", &object["status"]["applied"]["secrets"][0]["resourceVersion"], &secret["metadata"]["resourceVersion"])?;
+    same(
+        "what is said",
+        &object["status"]["applied"]["secrets"][0]["resourceVersion"],
+        &secret["metadata"]["resourceVersion"],
+    )?;
     same("nobody leads", holder(lab, namespace)?, String::new())?;
     let path = format!("/api/v1/namespaces/{namespace}/events");
     let events = lab.act(&path, Deed::Get)?["items"].as_array().map_or(0, Vec::len);

@@ -23,7 +23,11 @@ fn unchanged(lab: &Lab) -> Result<(), Failed> {
     let names = names("a", COUNT);
     distant.make(&names)?;
     distant.all_ready(&names)?;
-    same("what was opened", controller.metric("sealed_secrets_controller_unseal_requests_total")? >= COUNT as f64, true)?;
+    same(
+        "what was opened",
+        controller.metric("sealed_secrets_controller_unseal_requests_total")? >= COUNT as f64,
+        true,
+    )?;
     controller.end()?;
     let version = |name: &String| Ok(distant.space.sealed(name)?["metadata"]["resourceVersion"].clone());
     let before: Vec<_> = names.iter().map(version).collect::<Result<_, Failed>>()?;
@@ -38,7 +42,8 @@ fn unchanged(lab: &Lab) -> Result<(), Failed> {
     let seen = distant.proxy.take_seen();
     let writes: Vec<_> = seen.iter().filter(|seen| is_write(seen)).map(|seen| seen.target.clone()).collect();
     is_so("nothing is written", writes.is_empty(), &json!(writes))?;
-    let single: Vec<_> = seen.iter().filter(|seen| seen.target.contains("/a-")).map(|seen| seen.target.clone()).collect();
+    let single: Vec<_> =
+        seen.iter().filter(|seen| seen.target.contains("/a-")).map(|seen| seen.target.clone()).collect();
     is_so("no Secret is read", single.is_empty(), &json!(single))?;
     let after: Vec<_> = names.iter().map(version).collect::<Result<_, Failed>>()?;
     same("the versions", after, before)?;
