@@ -339,11 +339,15 @@ impl Observer {
                 dropped += 1;
                 self.metrics.event_dropped();
             }
+            let unsynced = self.synced.iter_mut().find(|synced| !*synced.borrow());
             let is_synced = async {
-                match self.synced.iter_mut().find(|synced| !*synced.borrow()) {
-                    Some(synced) if synced.changed().await.is_ok() => {}
-                    // All are, or one that has ended never will be.
-                    _ => std::future::pending().await,
+                let is_told = match unsynced {
+                    Some(synced) => synced.changed().await.is_ok(),
+                    None => false,
+                };
+                if !is_told {
+                    // All are synced, or one that has ended never will be.
+                    std::future::pending::<()>().await;
                 }
             };
             // What is waited for is either told, or not so urgent.
