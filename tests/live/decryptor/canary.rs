@@ -106,7 +106,11 @@ fn canary(lab: &Lab, namespace: &str, format: &str) -> Result<(), Failed> {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
     same("core files", core.split_whitespace().nth(4), Some("0"))?;
     // What is there is found, so that what is not found is not there.
-    is_so("memory can be read", !Forms::new(namespace).in_memory(controller.pid())?.is_empty(), &json!(null))?;
+    is_so(
+        "memory can be read",
+        !Forms::new(namespace).in_memory(controller.pid())?.is_empty(),
+        &json!(null),
+    )?;
     // What is freed is wiped, and what is kept for the next request is not kept for long.
     let mut found = BTreeMap::new();
     lab.wait("nothing in memory", || {
