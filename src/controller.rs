@@ -339,14 +339,14 @@ impl Observer {
                 dropped += 1;
                 self.metrics.event_dropped();
             }
+            let unsynced = self.synced.iter_mut().find(|synced| !*synced.borrow());
             let is_synced = async {
-                let waiting = self.synced.iter_mut().find(|synced| !*synced.borrow());
-                let is_told = match waiting {
+                let is_told = match unsynced {
                     Some(synced) => synced.changed().await.is_ok(),
                     None => false,
                 };
-                // All are, or one that has ended never will be.
                 if !is_told {
+                    // All are synced, or one that has ended never will be.
                     std::future::pending::<()>().await;
                 }
             };

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, Request};
@@ -88,7 +90,7 @@ impl Cluster {
         }
         let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": patch}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match self.call(requests.patch_subresource("status", &key.name, &params, &patch)).await {
+        match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {
             // The rules for the controller of Sealed Secrets allow to update, not to patch.
             Err(error) if error.is_for_want_of_patch() => {
                 let mut whole = object.clone();
@@ -96,7 +98,7 @@ impl Cluster {
                 let body = serde_json::to_vec(&whole).unwrap_or_default();
                 let params =
                     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                self.call(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
+                self.write(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
             }
             other => other.map(|_| ()),
         }
@@ -122,7 +124,7 @@ impl Cluster {
     pub async fn create(&self, namespace: &str, name: &str, secret: &Secret) -> Result<Version, CallError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let body = body(secret, json!({"namespace": namespace, "name": name}));
-        self.call(Request::new(secrets(namespace)).create(&params, body)).await.and_then(|it| version(&it))
+        self.write(Request::new(secrets(namespace)).create(&params, body)).await.and_then(|it| version(&it))
     }
 
     /// Applies fields of a Secret.
@@ -134,7 +136,7 @@ impl Cluster {
             .map_err(|_| unreadable())?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let request = Request::new(secrets(namespace)).patch(name, &params, &Patch::Apply(object));
-        self.call(request).await.and_then(|it| version(&it))
+        self.write(request).await.and_then(|it| version(&it))
     }
 
     /// Replaces a Secret.
@@ -145,7 +147,7 @@ impl Cluster {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let body = body(&change.secret, identity(namespace, name, change));
         let request = Request::new(secrets(namespace)).replace(name, &params, body);
-        self.call(request).await.and_then(|it| version(&it))
+        self.write(request).await.and_then(|it| version(&it))
     }
 
     /// Deletes this version of a Secret; one that is gone, or another one, stays as it is.
@@ -163,6 +165,18 @@ impl Cluster {
             Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a request of whose answer only the metadata are of use: what was written is not sent back.
+    async fn write(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Json, CallError> {
+        let request = request.map(|mut request| {
+            request.headers_mut().insert(ACCEPT, METADATA);
+            request
+        });
+        self.call(request).await
     }
 
     async fn call(
@@ -277,3 +291,7 @@ fn unreadable() -> CallError {
         retry_after: None,
     }
 }
+
+/// The metadata of an object, or all of it from a server that cannot do that.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");
