@@ -100,3 +100,38 @@ pub fn read(file: &Path) -> Result<SecretBytes, KeyFileError> {
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_holds_keys_by_their_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        assert!(matches!(key_files(folder.path()), Err(KeyFileError::Empty(_))));
+        for name in ["b.agekey", "README", "a.asc", "sops.vault-token", "identity"] {
+            fs::write(path(name), "s.token").expect("a file");
+        }
+        let files = key_files(folder.path()).expect("files");
+        assert_eq!(files, [path("a.asc"), path("b.agekey"), path("sops.vault-token")]);
+        assert_eq!(key_files(&path("identity")).expect("a file"), [path("identity")]);
+    }
+
+    #[test]
+    fn a_file_by_a_name_of_its_own_holds_identities() {
+        let mut entries = KeyEntries::default();
+        let token = SecretBytes::from("s.token");
+        add_file(&mut entries, Path::new("/keys/sops.vault-token"), &token).expect("a token");
+        let error = add_file(&mut entries, Path::new("/keys/identity"), &token).expect_err("no identity");
+        assert!(matches!(error, KeyFileError::Entry { source: KeyEntryError::Age(_), .. }), "{error:?}");
+        assert!(!format!("{error:?}").contains("s.token"), "{error:?}");
+    }
+
+    #[test]
+    fn what_the_environment_has_is_no_pgp() {
+        let around =
+            Surroundings { trust: Trust::Listed(Vec::new()), remote: Arc::default(), variable: |_| None };
+        assert!(ambient(&around).iter().all(|(kind, _)| *kind != "pgp"));
+    }
+}

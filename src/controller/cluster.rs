@@ -92,7 +92,7 @@ impl Cluster {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {
             // The rules for the controller of Sealed Secrets allow to update, not to patch.
-            Err(CallError::Forbidden(_)) => {
+            Err(error) if error.is_for_want_of_patch() => {
                 let mut whole = object.clone();
                 whole["status"] = status;
                 let body = serde_json::to_vec(&whole).unwrap_or_default();
@@ -197,6 +197,13 @@ impl Cluster {
 }
 
 impl CallError {
+    /// Returns whether the role of this controller lacks the verb patch. Others that forbid something, such as an
+    /// admission policy, forbid it in any form.
+    #[must_use]
+    pub fn is_for_want_of_patch(&self) -> bool {
+        matches!(self, Self::Forbidden(message) if message.contains("cannot patch resource"))
+    }
+
     /// Says why a request failed, without what was in it.
     #[must_use]
     pub fn from_kube(error: &kube::Error) -> Self {

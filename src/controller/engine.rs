@@ -1,11 +1,12 @@
 //! Keeps all objects of a kind as they should be: one loop that knows, many attempts at once that do.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::DynamicObject;
@@ -118,7 +119,10 @@ impl Engine {
                     if let Ok(attempt) = attempt { self.ended(attempt) }
                 }
                 Some((number, event)) = secrets.next() => self.secret_event(number, event),
-                Some(()) = signals.keys.next() => self.requeue(self.store.failed_for(Reason::NoKey)),
+                Some(()) = signals.keys.next() => {
+                    let reasons = self.source.mended_by_keys();
+                    self.requeue(reasons.iter().flat_map(|reason| self.store.failed_for(*reason)).collect());
+                }
                 Ok(()) = duties.changed() => {
                     let duty = duties.borrow_and_update().clone();
                     self.requeue(self.store.unsettled(|namespace| duty.covers(namespace)));
@@ -164,11 +168,16 @@ impl Engine {
                 self.queue.done(&key);
                 continue;
             };
-            let attempt = attempt(Arc::clone(&self.context), Arc::clone(&self.source), key, work);
+            let attempt = attempt(Arc::clone(&self.context), Arc::clone(&self.source), key.clone(), work);
             self.attempts.spawn(async move {
-                let attempt = attempt.await;
+                let attempt = AssertUnwindSafe(attempt).catch_unwind().await;
                 drop(permit);
-                attempt
+                // What was shared with it is in order: locks are not held over a call of foreign code.
+                attempt.unwrap_or_else(|_| {
+                    let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+                    tracing::error!(namespace, name, "an attempt stopped in the middle, and is made again");
+                    Attempt { key, outcome: Outcome::Unread { retry_after: None } }
+                })
             });
         }
     }
@@ -188,8 +197,10 @@ impl Engine {
                 (reason, self.store.done(&key, done), retry_after)
             }
             Outcome::Unread { retry_after } => (Reason::Fetch, self.store.unread(&key), retry_after),
-            // The watch tells the rest.
-            Outcome::Gone => (Reason::Ready, None, None),
+            Outcome::Gone => {
+                // The watch tells the rest.
+                return self.queue.done(&key);
+            }
             Outcome::NotOurs => {
                 self.store.unsettle(&key);
                 self.queue.add(key.clone());
@@ -208,8 +219,11 @@ impl Engine {
                 // Never sooner than the server wants.
                 wait.map_or(own, |wait| wait.max(own))
             });
-        if let Some(wait) = wait {
-            self.queue.add_later(key, Instant::now() + wait);
+        let now = Instant::now();
+        if self.store.is_due(&key) {
+            self.queue.add_touched(key, now);
+        } else if let Some(wait) = wait {
+            self.queue.add_later(key, now + wait);
         }
     }
 
@@ -239,28 +253,25 @@ impl Engine {
         number: usize,
         event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
     ) {
-        match self.secrets.next(number, event, watches::key) {
+        let touched = match self.secrets.next(number, event, watches::key) {
             Listed::Changed(key, secret) => {
                 let seen = watches::seen(&secret, &*self.source);
-                let touched = self.store.saw_secret(&key, seen);
-                self.requeue(touched);
+                self.store.saw_secret(&key, seen)
             }
-            Listed::Gone(key) => {
-                let touched = self.store.secret_gone(&key);
-                self.requeue(touched);
-            }
+            Listed::Gone(key) => self.store.secret_gone(&key),
             Listed::Through(listed) => {
                 let namespaces = &self.context.settings.namespaces;
-                let known = self.store.secrets_in(|namespace| watches::is_of(namespaces, number, namespace));
-                for key in known.difference(&listed) {
-                    let touched = self.store.secret_gone(key);
-                    self.requeue(touched);
-                }
+                self.store.listed_secrets(&listed, |namespace| watches::is_of(namespaces, number, namespace))
             }
             Listed::Failed(error) => {
                 tracing::warn!(kind = self.kind, %error, "the watch of Secrets failed, and is begun again");
+                return;
             }
-            Listed::Nothing => {}
+            Listed::Nothing => return,
+        };
+        let now = Instant::now();
+        for key in touched {
+            self.queue.add_touched(key, now);
         }
     }
 

@@ -136,3 +136,46 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = Reason::ALL.map(Reason::word).into();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for word in words {
+            // As metav1.Condition wants it.
+            assert!(
+                word.chars().all(char::is_alphanumeric) && word.starts_with(char::is_uppercase),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn events_and_labels_are_those_of_sealed_secrets() {
+        let table: [(Reason, Option<&str>, &str, &str); 13] = [
+            (Reason::Fetch, Some("fetch"), "ErrUpdateFailed", "m"),
+            (Reason::Immutable, Some("update"), "ErrUpdateFailed", "m"),
+            (Reason::Invalid, Some("unseal"), "ErrUnsealFailed", "Failed to unseal: m"),
+            (Reason::MacMismatch, Some("unseal"), "ErrUnsealFailed", "Failed to unseal: m"),
+            (Reason::NoKey, Some("unseal"), "ErrUnsealFailed", "Failed to unseal: m"),
+            (Reason::NotAllowed, Some("unseal"), "ErrUnsealFailed", "Failed to unseal: m"),
+            (Reason::Ready, None, "Unsealed", "m"),
+            (Reason::Status, Some("status"), "ErrUpdateFailed", "m"),
+            (Reason::Suspended, None, "Unsealed", "m"),
+            (Reason::Template, Some("unseal"), "ErrUnsealFailed", "Failed to unseal: m"),
+            (Reason::Unmanaged, Some("unmanaged"), "ErrUpdateFailed", "m"),
+            (Reason::Unseal, Some("unseal"), "ErrUnsealFailed", "Failed to unseal: m"),
+            (Reason::Update, Some("update"), "ErrUpdateFailed", "m"),
+        ];
+        for (reason, label, event, text) in table {
+            assert_eq!((reason.error_label(), reason.event()), (label, event), "{reason}");
+            assert_eq!(Failure::new(reason, "m").event_text(), text, "{reason}");
+        }
+    }
+}

@@ -150,7 +150,7 @@ impl Reconciliation<'_> {
                 }
                 Plan::Apply(change) => {
                     let result = self.cluster().apply(namespace, name, &change).await;
-                    if matches!(result, Err(CallError::Forbidden(_))) {
+                    if result.as_ref().is_err_and(CallError::is_for_want_of_patch) {
                         // The rules for the controller of Sealed Secrets allow to update, not to patch.
                         self.context.note_that_applying_is_forbidden();
                         claim.may_apply = false;
@@ -259,7 +259,7 @@ impl Reconciliation<'_> {
             Err(failure) => {
                 if failure.reason.error_label().is_some() {
                     metrics.failed(self.kind, &self.key.namespace, failure.reason);
-                    self.context.events.send(self.about(object), failure.reason, &event_text(failure));
+                    self.context.events.send(self.about(object), failure.reason, &failure.event_text());
                 }
                 failure.reason
             }
@@ -359,14 +359,6 @@ fn version(existing: &super::existing::Existing) -> Version {
 
 fn gone(name: &str) -> Failure {
     Failure::new(Reason::Update, format!("the Secret {name:?} is changed by somebody else all the time"))
-}
-
-/// The words of the controller of Sealed Secrets.
-fn event_text(failure: &Failure) -> String {
-    match failure.reason.error_label() {
-        Some("unseal") => format!("Failed to unseal: {failure}"),
-        _ => failure.to_string(),
-    }
 }
 
 const UNSEALED: &str = "SealedSecret unsealed successfully";

@@ -134,3 +134,97 @@ pub const MANAGED: &str = "sealedsecrets.bitnami.com/managed";
 const PATCH: &str = "sealedsecrets.bitnami.com/patch";
 /// The annotation of a template whose Secret gets no owner.
 const SKIP_OWNER: &str = "sealedsecrets.bitnami.com/skip-set-owner-references";
+
+#[cfg(test)]
+mod tests {
+    use selkie::sealed::{Collision, Key, KeyRegistry, KeySize, SealingKey};
+    use selkie::secret::SecretBytes;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn kind(how: Unseal, keys: KeySet) -> SealedSecrets {
+        let (_, keys) = watch::channel(Arc::new(keys));
+        SealedSecrets::new(keys, how, Arc::new(|| OffsetDateTime::UNIX_EPOCH))
+    }
+
+    fn object() -> Json {
+        json!({
+            "apiVersion": API_VERSION, "kind": KIND,
+            "metadata": {
+                "name": "s", "namespace": "ns", "uid": "u1", "generation": 1, "resourceVersion": "5",
+                "labels": {"l": "1"}, "annotations": {"n": "2"},
+            },
+            "spec": {"encryptedData": {"a": "AgA="}},
+        })
+    }
+
+    #[test]
+    fn the_essence_is_what_the_secret_is_made_from() {
+        let kind = kind(Unseal::default(), KeySet::default());
+        let essence = |change: &dyn Fn(&mut Json)| {
+            let mut object = object();
+            change(&mut object);
+            kind.essence(&object)
+        };
+        let before = essence(&|_| {});
+        let same: [&dyn Fn(&mut Json); 5] = [
+            &|object| object["metadata"]["resourceVersion"] = "6".into(),
+            &|object| object["metadata"]["generation"] = 2.into(),
+            &|object| object["metadata"]["labels"] = json!({"l": "2"}),
+            &|object| object["metadata"]["annotations"]["n"] = "3".into(),
+            &|object| object["status"] = json!({"conditions": []}),
+        ];
+        for change in same {
+            assert_eq!(essence(change), before);
+        }
+        let others: [&dyn Fn(&mut Json); 4] = [
+            &|object| object["spec"]["encryptedData"]["a"] = "AgB=".into(),
+            &|object| object["spec"]["template"] = json!({"type": "t"}),
+            // Upstream does not look at the object again when its scope changes.
+            &|object| {
+                object["metadata"]["annotations"]["sealedsecrets.bitnami.com/cluster-wide"] = "true".into();
+            },
+            &|object| {
+                object["metadata"]["annotations"]["sealedsecrets.bitnami.com/namespace-wide"] =
+                    "false".into();
+            },
+        ];
+        for change in others {
+            assert_ne!(essence(change), before);
+        }
+    }
+
+    #[test]
+    fn how_objects_are_opened_is_of_the_essence() {
+        let hows = [
+            Unseal::default(),
+            Unseal { deprecated_data: true, ..Unseal::default() },
+            Unseal { collision: Collision::Template, ..Unseal::default() },
+        ];
+        let essences = hows.map(|how| kind(how, KeySet::default()).essence(&object()));
+        assert!(essences[0] != essences[1] && essences[0] != essences[2] && essences[1] != essences[2]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_comes_later_opens_what_no_key_opened() {
+        let key = SealingKey::generate(KeySize::Rsa2048).expect("a key");
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let rng = &mut rand_core::OsRng;
+        let cert = selkie::sealed::SealingCert::generate(&key, "", now, time::Duration::days(1), rng);
+        let item = cert.expect("a certificate").seal_labelled(&SecretBytes::from("x"), "ns/s", rng);
+        let mut object = object();
+        object["spec"]["encryptedData"]["a"] = item.expect("an item").into();
+
+        let (sender, keys) = watch::channel(Arc::new(KeySet::default()));
+        let kind = SealedSecrets::new(keys, Unseal::default(), Arc::new(move || now));
+        let reason = kind.open(&object).await.err().map(|failure| failure.reason);
+        assert_eq!(reason, Some(Reason::NoKey));
+        let mut registry = KeyRegistry::new();
+        registry.add(Key::new(key, "a key"));
+        sender.send_replace(Arc::new(KeySet { registry, ..KeySet::default() }));
+        let desired = kind.open(&object).await.unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(desired.secrets[0].data["a"].expose_secret(), b"x");
+        assert!(!desired.prune && !desired.adopt);
+    }
+}

@@ -5,7 +5,7 @@ use kube::core::ApiResource;
 use selkie::sealed::Secret;
 use serde_json::Value as Json;
 
-use super::reason::Failure;
+use super::reason::{Failure, Reason};
 
 /// A kind of object that Secrets are made of. One file each; the controller runs the same engine for all.
 pub trait Source: Send + Sync + 'static {
@@ -30,6 +30,11 @@ pub trait Source: Send + Sync + 'static {
     /// Returns the annotation of a Secret that allows to put values into it, if there is one.
     fn patch(&self) -> Option<&str> {
         None
+    }
+
+    /// Returns why an object may have failed that other keys, or other rights to use them, can mend.
+    fn mended_by_keys(&self) -> &[Reason] {
+        &[Reason::NoKey]
     }
 
     /// Returns the fields of the status besides those that the engine writes, given how it went.

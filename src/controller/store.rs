@@ -1,50 +1,40 @@
 //! What is known of the objects of a kind and of the Secrets that are theirs.
 //!
-//! Of an object stay a hash and a few words; its ciphertexts only until it was worked on, and not too many of them.
+//! Of an object stay a hash and a few words; its ciphertexts only until it was worked on, and not those of too many.
+//! Invariants: an event costs as much for one object among many as for the only one; whatever may have changed while
+//! an object was worked on makes it one that has to be worked on again.
 
-use std::collections::{HashMap, HashSet};
+mod facts;
+mod id;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::digest::{self, Object};
+use super::existing::Owner;
 use super::key_set::DigestKey;
 use super::queue::Key;
 use super::reason::Reason;
 use super::status::{Applied, Version};
+use facts::{Facts, Known, Stand};
+use id::Id;
 
 /// What is known of the objects of a kind.
 #[derive(Default)]
 pub struct Store {
     objects: HashMap<Key, Known>,
-    secrets: HashMap<Key, Seen>,
-    /// Which object stands for a Secret, if the two have different names.
-    claims: HashMap<Key, Key>,
-    /// The Secrets that an object owns, by its uid: there is seldom more than one.
-    owned: HashMap<String, Vec<Key>>,
-    /// How much memory all bodies take.
-    held: usize,
+    secrets: HashMap<Key, Facts>,
+    /// By the name of a Secret the objects that stand for it. That of the same name is not among them.
+    claims: Links,
+    /// By the name of an owner its Secrets. That of the same name is not among them.
+    owned: Links,
+    bodies: usize,
 }
 
-/// What is known of an object.
-struct Known {
-    uid: String,
-    essence: [u8; 32],
-    instance: String,
-    body: Option<Body>,
-    /// How it went the last time; `None` if it has to be worked on.
-    settled: Option<Reason>,
-    attempts: u32,
-    secrets: Vec<Version>,
-    /// The names of the Secrets that it stands for, as far as they are known.
-    names: Vec<String>,
-}
-
-/// An object that waits.
-struct Body {
-    object: Arc<Json>,
-    weight: usize,
-}
+/// Names, by a name of the same namespace.
+type Links = HashMap<Key, BTreeSet<Box<str>>>;
 
 /// What is known of a Secret: nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,18 +44,9 @@ pub struct Seen {
     /// Its version.
     pub resource_version: String,
     /// The owner that controls it, if it is of the kind.
-    pub owner: Option<SeenOwner>,
+    pub owner: Option<Owner>,
     /// Whether it has an annotation that lets somebody write it.
     pub is_open: bool,
-}
-
-/// The owner of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenOwner {
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
 }
 
 /// What there is to do with an object.
@@ -97,43 +78,37 @@ pub struct Done {
 impl Store {
     /// Notes an object as it is now. Returns whether there is something to do.
     pub fn saw(&mut self, key: &Key, object: Json, essence: [u8; 32], digest_keys: &[DigestKey]) -> Saw {
-        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         let instance =
             object["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().unwrap_or_default();
-        let instance = instance.to_owned();
-        if let Some(known) = self.objects.get_mut(key)
-            && known.uid == uid
-            && known.essence == essence
+        let is_same = self.objects.get(key).is_some_and(|known| known.is(uid, &essence));
+        if is_same
+            && let Some(known) = self.objects.get_mut(key)
+            && known.settled.is_some()
         {
-            known.instance.clone_from(&instance);
-            if known.settled.is_some() {
-                return Saw::Nothing;
+            if *known.instance != *instance {
+                known.instance = instance.into();
             }
+            return Saw::Nothing;
         }
-        let before = self.objects.remove(key);
-        self.held -= before.as_ref().and_then(|known| known.body.as_ref()).map_or(0, |body| body.weight);
-        let is_same = before.as_ref().is_some_and(|known| known.uid == uid && known.essence == essence);
-        let applied = self.applied(key, &object, &uid, &essence, digest_keys);
-        let mut known = Known {
-            uid,
-            essence,
-            instance,
-            body: None,
-            settled: None,
-            attempts: before.as_ref().filter(|_| is_same).map_or(0, |known| known.attempts),
-            secrets: Vec::new(),
-            names: before.map(|known| known.names).unwrap_or_default(),
-        };
+        let applied = self.applied(key, &object, uid, &essence, digest_keys);
+        let mut known = self.objects.remove(key).unwrap_or_default();
+        self.bodies -= usize::from(known.body.take().is_some());
+        if !is_same {
+            // Who works on it already began before anything was known of it.
+            (known.attempts, known.has_lost) = (0, true);
+        }
+        (known.uid, known.essence, known.instance) = (Id::of(uid), essence, instance.into());
         let saw = if let Some(applied) = applied {
-            self.claim(key, &mut known, applied.secrets.iter().map(|secret| secret.name.clone()).collect());
+            let stands = applied.secrets.iter().map(Stand::of);
+            self.stand(key, &mut known, stands.collect());
             known.settled = Some(Reason::Ready);
-            known.secrets = applied.secrets;
             Saw::Settled
         } else {
-            let weight = weight(&object);
-            if self.held + weight <= MAX_HELD {
-                self.held += weight;
-                known.body = Some(Body { object: Arc::new(object), weight });
+            known.settled = None;
+            if self.bodies < MAX_BODIES {
+                self.bodies += 1;
+                known.body = Some(Arc::new(object));
             }
             if is_same { Saw::Nothing } else { Saw::Work }
         };
@@ -143,36 +118,56 @@ impl Store {
 
     /// Notes that an object is gone. Returns the Secrets that it owned.
     pub fn gone(&mut self, key: &Key) -> Vec<(Key, Version)> {
-        let Some(known) = self.objects.remove(key) else { return Vec::new() };
-        self.held -= known.body.as_ref().map_or(0, |body| body.weight);
-        self.release(key, &known.names);
-        let owned = self.owned.get(&known.uid).into_iter().flatten();
-        owned.filter_map(|secret| Some((secret.clone(), self.version(secret)?))).collect()
+        let Some(mut known) = self.objects.remove(key) else { return Vec::new() };
+        self.bodies -= usize::from(known.body.is_some());
+        self.stand(key, &mut known, Box::default());
+        let owned = self.owned_by(key, &known.uid).into_iter();
+        owned.map(|version| (key.beside(&version.name), version)).collect()
     }
 
     /// Notes a Secret as it is now. Returns the objects for which that may mean something.
     pub fn saw_secret(&mut self, key: &Key, seen: Seen) -> Vec<Key> {
-        self.forget_secret(key);
-        let touched = self.touched(key, seen.owner.as_ref(), Some(&seen));
-        let is_claimed = || self.objects.contains_key(key) || self.claims.contains_key(key);
-        if seen.owner.is_some() || seen.is_open || is_claimed() {
-            if let Some(owner) = &seen.owner {
-                self.owned.entry(owner.uid.clone()).or_default().push(key.clone());
+        let before = self.forget_secret(key);
+        let after = Facts::of(&seen);
+        let touched = self.touched(key, before.as_ref(), Some(&after));
+        let is_of_interest = after.owner.is_some()
+            || after.is_open
+            || self.claims.contains_key(key)
+            || self.objects.contains_key(key);
+        if is_of_interest {
+            if let Some((_, owner)) = &after.owner {
+                link(&mut self.owned, key.beside(owner), &key.name);
             }
-            self.secrets.insert(key.clone(), seen);
+            self.secrets.insert(key.clone(), after);
         }
         touched
     }
 
     /// Notes that a Secret is gone. Returns the objects for which that may mean something.
     pub fn secret_gone(&mut self, key: &Key) -> Vec<Key> {
-        let owner = self.forget_secret(key).and_then(|seen| seen.owner);
-        self.touched(key, owner.as_ref(), None)
+        let before = self.forget_secret(key);
+        self.touched(key, before.as_ref(), None)
     }
 
-    /// Returns the Secrets that were seen in some namespaces.
+    /// Notes that these are all the Secrets that there are in some namespaces. Returns the objects for which that may mean
+    /// something.
+    pub fn listed_secrets(&mut self, listed: &HashSet<Key>, covers: impl Fn(&str) -> bool) -> Vec<Key> {
+        // What is being worked on may have written some that came and went before the list was made.
+        let working = self.objects.iter_mut().filter(|(key, _)| covers(&key.namespace));
+        working.for_each(|(_, known)| known.has_lost |= known.settled.is_none());
+        let missing: Vec<_> =
+            self.secrets_in(covers).into_iter().filter(|key| !listed.contains(key)).collect();
+        missing.iter().flat_map(|secret| self.secret_gone(secret)).collect()
+    }
+
+    /// Returns the Secrets that there are, or should be, in some namespaces, as far as is known.
     pub fn secrets_in(&self, covers: impl Fn(&str) -> bool) -> HashSet<Key> {
-        self.secrets.keys().filter(|key| covers(&key.namespace)).cloned().collect()
+        let seen = self.secrets.keys().filter(|key| covers(&key.namespace)).cloned();
+        let objects = self.objects.iter().filter(|(key, _)| covers(&key.namespace));
+        // One that came and went while nobody watched was never seen.
+        let stands =
+            objects.flat_map(|(key, known)| known.secrets.iter().map(|stand| key.beside(&stand.name)));
+        seen.chain(stands).collect()
     }
 
     /// Returns the objects that are known in some namespaces.
@@ -186,40 +181,54 @@ impl Store {
         if known.settled == Some(Reason::Ready) {
             return None;
         }
-        let body = known.body.take();
-        self.held -= body.as_ref().map_or(0, |body| body.weight);
-        let body = body.map(|body| body.object);
+        // What happens from now on may come too late for it.
+        (known.settled, known.has_news, known.has_lost) = (None, false, false);
+        let (body, attempts) = (known.body.take(), known.attempts);
+        self.bodies -= usize::from(body.is_some());
         let known = self.objects.get(key)?;
-        let owned = self.owned.get(&known.uid).into_iter().flatten();
-        let owned: Vec<_> = owned.filter_map(|secret| self.version(secret)).collect();
-        let is_present = |name: &&String| {
-            self.secrets.contains_key(&Key { namespace: key.namespace.clone(), name: (*name).clone() })
-        };
-        let present = known.names.iter().filter(is_present).cloned();
-        let present = present.chain(owned.iter().map(|version| version.name.clone())).collect();
-        Some(Work { body, attempts: known.attempts, owned, present })
+        let owned = self.owned_by(key, &known.uid);
+        let names = known.secrets.iter().map(|stand| &*stand.name).chain([key.name.as_str()]);
+        let is_present = |name: &&str| self.secrets.contains_key(&key.beside(name));
+        let present = names.filter(is_present).chain(owned.iter().map(|version| version.name.as_str()));
+        Some(Work { body, attempts, present: present.map(str::to_owned).collect(), owned })
     }
 
     /// Notes how the work on an object went. Returns how many attempts failed in a row; `None` if it is another object by
     /// now.
     pub fn done(&mut self, key: &Key, done: Done) -> Option<u32> {
-        let is_current = |known: &Known| known.uid == done.uid && known.essence == done.essence;
-        if !self.objects.get(key).is_some_and(is_current) {
+        if !self.objects.get(key).is_some_and(|known| known.is(&done.uid, &done.essence)) {
             return None;
         }
         let mut known = self.objects.remove(key)?;
-        self.claim(key, &mut known, done.names);
-        self.held -= known.body.take().map_or(0, |body| body.weight);
-        known.settled = Some(done.reason);
-        known.secrets = done.secrets;
-        known.attempts = if done.reason == Reason::Ready { 0 } else { known.attempts.saturating_add(1) };
+        self.bodies -= usize::from(known.body.take().is_some());
+        let is_ready = done.reason == Reason::Ready;
+        let version = |name: &str| done.secrets.iter().find(|version| version.name == *name);
+        let stand = |name: String| {
+            version(&name).map_or_else(|| Stand { name: name.as_str().into(), version: None }, Stand::of)
+        };
+        // What could not be opened stands for what it stood for.
+        if is_ready || !done.names.is_empty() {
+            let stands = done.names.into_iter().map(stand).collect();
+            self.stand(key, &mut known, stands);
+        }
+        known.attempts = if is_ready { 0 } else { known.attempts.saturating_add(1) };
+        // The event of what changed since it was read or written may have come before.
+        let is_due = match done.reason {
+            Reason::Ready => self.has_drifted(key, &known),
+            Reason::Immutable | Reason::Unmanaged => known.has_news,
+            _ => false,
+        };
+        known.settled = (!is_due).then_some(done.reason);
         let attempts = known.attempts;
         self.objects.insert(key.clone(), known);
-        // Of a Secret that changed since it was written, the event may have come before.
-        if done.reason == Reason::Ready && self.has_drifted(key) {
-            self.objects.get_mut(key)?.settled = None;
-        }
         Some(attempts)
+    }
+
+    /// Returns whether an object has to be worked on, or is being worked on. Whoever is done with one has to ask: something
+    /// may have changed in the meantime.
+    #[must_use]
+    pub fn is_due(&self, key: &Key) -> bool {
+        self.objects.get(key).is_some_and(|known| known.settled.is_none())
     }
 
     /// Notes that an object could not be read. Returns how many attempts failed in a row.
@@ -250,10 +259,10 @@ impl Store {
         self.objects.iter().filter(is_unsettled).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Returns the objects that failed for a reason.
+    /// Returns the objects that failed for a reason, and those that may be about to, as they are being worked on.
     pub fn failed_for(&self, reason: Reason) -> Vec<Key> {
-        let failed = self.objects.iter().filter(|(_, known)| known.settled == Some(reason));
-        failed.map(|(key, _)| key.clone()).collect()
+        let failed = |(_, known): &(&Key, &Known)| known.settled.is_none_or(|settled| settled == reason);
+        self.objects.iter().filter(failed).map(|(key, _)| key.clone()).collect()
     }
 
     /// Returns the label `app.kubernetes.io/instance` of an object.
@@ -283,8 +292,8 @@ impl Store {
         let generation = &object["metadata"]["generation"];
         let facts = Object { uid, namespace: &key.namespace, name: &key.name, essence };
         let is_there = |version: &Version| {
-            let secret = Key { namespace: key.namespace.clone(), name: version.name.clone() };
-            self.version(&secret).as_ref() == Some(version)
+            let facts = self.secrets.get(&key.beside(&version.name));
+            facts.is_some_and(|facts| facts.is(&Stand::of(version)))
         };
         let is_so = is_ready
             && object["status"]["observedGeneration"] == *generation
@@ -294,96 +303,65 @@ impl Store {
         is_so.then_some(applied)
     }
 
-    /// Returns the objects that a Secret, as it is now, may mean something for.
-    fn touched(&mut self, secret: &Key, owner: Option<&SeenOwner>, seen: Option<&Seen>) -> Vec<Key> {
-        let mut objects: Vec<Key> = self.claims.get(secret).cloned().into_iter().collect();
-        let named = owner.map(|owner| Key { namespace: secret.namespace.clone(), name: owner.name.clone() });
-        for key in named.into_iter().chain([secret.clone()]) {
-            if !objects.contains(&key) {
-                objects.push(key);
+    /// Returns the objects that a change of a Secret may mean something for.
+    fn touched(&mut self, secret: &Key, before: Option<&Facts>, after: Option<&Facts>) -> Vec<Key> {
+        let owners = [before, after].into_iter().flatten().filter_map(|facts| facts.owner.as_ref());
+        let claimants = self.claims.get(secret).into_iter().flatten();
+        let names = owners.map(|(_, name)| &**name).chain(claimants.map(|name| &**name));
+        let mut objects = vec![secret.clone()];
+        for name in names {
+            if !objects.iter().any(|key| key.name == *name) {
+                objects.push(secret.beside(name));
             }
         }
-        objects.retain(|key| self.objects.get(key).is_some_and(|known| !known.has(secret, seen)));
-        for key in &objects {
-            self.unsettle(key);
-        }
+        objects.retain(|key| {
+            let Some(known) = self.objects.get_mut(key) else { return false };
+            let is_touched = known.minds(secret, before, after);
+            if is_touched {
+                (known.settled, known.has_news) = (None, true);
+                known.has_lost |= after.is_none();
+            }
+            is_touched
+        });
         objects
     }
 
     /// Notes the Secrets that an object stands for.
-    fn claim(&mut self, key: &Key, known: &mut Known, names: Vec<String>) {
-        self.release(key, &known.names);
-        // A Secret of the same name is found without.
-        for name in names.iter().filter(|name| **name != key.name) {
-            self.claims.insert(Key { namespace: key.namespace.clone(), name: name.clone() }, key.clone());
+    fn stand(&mut self, key: &Key, known: &mut Known, secrets: Box<[Stand]>) {
+        for stand in known.secrets.iter().filter(|stand| *stand.name != *key.name) {
+            unlink(&mut self.claims, &key.beside(&stand.name), &key.name);
         }
-        known.names = names;
+        for stand in &secrets {
+            link(&mut self.claims, key.beside(&stand.name), &key.name);
+        }
+        known.secrets = secrets;
     }
 
-    fn release(&mut self, key: &Key, names: &[String]) {
-        for name in names {
-            let secret = Key { namespace: key.namespace.clone(), name: name.clone() };
-            if self.claims.get(&secret) == Some(key) {
-                self.claims.remove(&secret);
-            }
-        }
-    }
-
-    fn has_drifted(&self, key: &Key) -> bool {
-        let Some(known) = self.objects.get(key) else { return false };
-        known.secrets.iter().any(|version| {
-            let secret = Key { namespace: key.namespace.clone(), name: version.name.clone() };
-            // One that was not seen yet is on its way.
-            self.version(&secret).is_some_and(|seen| seen.is_newer_than(version))
+    fn has_drifted(&self, key: &Key, known: &Known) -> bool {
+        known.secrets.iter().any(|stand| match self.secrets.get(&key.beside(&stand.name)) {
+            Some(seen) => seen.is_newer_than(stand),
+            // If none was seen going, it is on its way.
+            None => known.has_lost,
         })
     }
 
-    fn version(&self, secret: &Key) -> Option<Version> {
-        let seen = self.secrets.get(secret)?;
-        Some(Version {
-            name: secret.name.clone(),
-            uid: seen.uid.clone(),
-            resource_version: seen.resource_version.clone(),
-        })
-    }
-
-    fn forget_secret(&mut self, key: &Key) -> Option<Seen> {
-        let seen = self.secrets.remove(key)?;
-        if let Some(owner) = &seen.owner
-            && let Some(owned) = self.owned.get_mut(&owner.uid)
-        {
-            owned.retain(|secret| secret != key);
-            if owned.is_empty() {
-                self.owned.remove(&owner.uid);
-            }
-        }
-        Some(seen)
-    }
-}
-
-impl Known {
-    /// Returns whether it was reconciled to this version of a Secret.
-    fn has(&self, secret: &Key, seen: Option<&Seen>) -> bool {
-        let Some(seen) = seen else { return false };
-        let is_it = |version: &Version| {
-            version.name == secret.name
-                && version.uid == seen.uid
-                && version.resource_version == seen.resource_version
+    /// Returns the Secrets that an object owns, as far as they were seen.
+    fn owned_by(&self, object: &Key, uid: &Id) -> Vec<Version> {
+        let others = self.owned.get(object).into_iter().flatten().map(|name| &**name);
+        let version = |name: &str| {
+            let facts = self.secrets.get(&object.beside(name))?;
+            let is_owner = facts.owner.as_ref().is_some_and(|(owner, _)| owner == uid);
+            is_owner.then(|| facts.version(name))
         };
-        self.settled == Some(Reason::Ready) && self.secrets.iter().any(is_it)
+        others.chain([object.name.as_str()]).filter_map(version).collect()
     }
-}
 
-impl Version {
-    /// Returns whether another one was made after it. Versions are numbers, if the API server is as all are.
-    fn is_newer_than(&self, other: &Self) -> bool {
-        if self.uid != other.uid {
-            return true;
+    fn forget_secret(&mut self, key: &Key) -> Option<Facts> {
+        let facts = self.secrets.remove(key)?;
+        if let Some((_, owner)) = &facts.owner {
+            unlink(&mut self.owned, &key.beside(owner), &key.name);
         }
-        match (self.resource_version.parse::<u128>(), other.resource_version.parse::<u128>()) {
-            (Ok(this), Ok(other)) => this > other,
-            _ => self.resource_version != other.resource_version,
-        }
+        Some(facts)
     }
 }
 
@@ -398,18 +376,25 @@ pub enum Saw {
     Work,
 }
 
-/// Returns about how much memory a value takes.
-fn weight(value: &Json) -> usize {
-    let within = match value {
-        Json::Array(items) => items.iter().map(weight).sum(),
-        Json::Object(fields) => fields.iter().map(|(name, value)| ENTRY + name.len() + weight(value)).sum(),
-        Json::String(text) => text.len(),
-        Json::Bool(_) | Json::Null | Json::Number(_) => 0,
-    };
-    size_of::<Json>() + within
+fn link(links: &mut Links, from: Key, to: &str) {
+    if *from.name != *to {
+        links.entry(from).or_default().insert(to.into());
+    }
 }
 
-/// How much memory objects may take while they wait. The others are read again.
-const MAX_HELD: usize = 8 << 20;
-/// What an entry of a map takes, beside its name and its value.
-const ENTRY: usize = 56;
+fn unlink(links: &mut Links, from: &Key, to: &str) {
+    if let Some(names) = links.get_mut(from) {
+        names.remove(to);
+        if names.is_empty() {
+            links.remove(from);
+        }
+    }
+}
+
+/// How many objects are kept while they wait. The others are read again.
+const MAX_BODIES: usize = 256;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::existing::owners;
 use super::queue::Key;
 use super::settings::Namespaces;
 use super::source::Source;
-use super::store::{Seen, SeenOwner};
+use super::store::Seen;
 
 /// What the API server tells, with the number of the watch that tells it.
 pub type Watch<T> = BoxStream<'static, (usize, Result<Event<T>, watcher::Error>)>;
@@ -114,10 +114,7 @@ pub fn seen(secret: &PartialObjectMeta<Secret>, source: &dyn Source) -> Seen {
     Seen {
         uid: secret.uid().unwrap_or_default(),
         resource_version: secret.resource_version().unwrap_or_default(),
-        owner: owners(&metadata)
-            .into_iter()
-            .find(is_of_kind)
-            .map(|owner| SeenOwner { name: owner.name, uid: owner.uid }),
+        owner: owners(&metadata).into_iter().find(is_of_kind),
         is_open: says(source.managed()) || source.patch().is_some_and(says),
     }
 }

@@ -86,7 +86,15 @@ impl KeyEntries {
             self.credentials.push(Credentials { kind, variables });
             return Ok(());
         }
-        if name.ends_with(AGE) { self.add_identities(place, text) } else { self.add_pgp(text) }
+        if name.ends_with(PGP) {
+            return self.add_pgp(text);
+        }
+        // Whoever may write a Secret must not have a program run by that.
+        let is_plugin = |window: &[u8]| window.eq_ignore_ascii_case(PLUGIN);
+        if text.expose_secret().windows(PLUGIN.len()).any(is_plugin) {
+            return Err(KeyEntryError::Refused("holds an identity of a plugin, which is a program"));
+        }
+        self.add_identities(place, text)
     }
 
     /// Adds age identities.
@@ -252,6 +260,9 @@ fn take(fields: &Json, names: &[&str]) -> Option<Zeroizing<String>> {
 const AGE: &str = ".agekey";
 const PGP: &str = ".asc";
 
+/// What identities of age plugins begin with.
+const PLUGIN: &[u8] = b"AGE-PLUGIN-";
+
 /// The names of credentials, the kind of key that each is for, and what reads it.
 const CREDENTIALS: [(&str, &str, Read); 4] = [
     ("sops.aws-kms", "kms", aws),
@@ -341,6 +352,7 @@ mod tests {
             ("sops.aws-kms", "aws_access_key_id: evil.example"),
             ("sops.aws-kms", "[evil.example"),
             ("x.agekey", "evil.example"),
+            ("x.agekey", "# evil.example\nage-plugin-EVIL-1QQPQYGP6XG0"),
             ("x.asc", "evil.example"),
         ] {
             let error = add(name, text).err().unwrap_or_else(|| panic!("{name}: {text}"));

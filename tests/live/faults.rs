@@ -118,6 +118,11 @@ impl Proxy {
         }
     }
 
+    /// Returns how many requests came since they were last taken.
+    pub fn count(&self) -> usize {
+        lock(&self.shared.seen).len()
+    }
+
     /// Returns what came since this was last asked.
     pub fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut lock(&self.shared.seen))

@@ -139,7 +139,8 @@ fn check_object(
     if !is_own && (!patch || managed) {
         return Err("the Secret was not taken over".to_owned());
     }
-    if want.immutable && secret["immutable"] != true {
+    // Whoever shares a Secret does not make it immutable.
+    if want.immutable && !patch && secret["immutable"] != true {
         return Err("the Secret is not immutable".to_owned());
     }
     let labels = want.labels.as_object().into_iter().flatten();
@@ -159,6 +160,10 @@ fn check_write(write: &Write, wanted: &BTreeMap<String, Vec<Wanted>>) -> Result<
             let (before, after) = (write.before.as_deref(), write.after.as_deref());
             if !write.status || before.map(|it| &it["spec"]) != after.map(|it| &it["spec"]) {
                 return Err("something other than the status was written".to_owned());
+            }
+            let meant = &write.body["metadata"]["uid"];
+            if after.is_some_and(|after| !meant.is_null() && after["metadata"]["uid"] != *meant) {
+                return Err("the status of an object was written to another one".to_owned());
             }
         }
         return Ok(());

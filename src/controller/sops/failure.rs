@@ -82,3 +82,7 @@ fn of_key(failure: &KeyFailure, rule: &Rule) -> (Reason, String) {
 
 /// Of how many keys is told.
 const MOST_KEYS: usize = 10;
+
+/// Why an object may have failed that other keys, or another policy, can mend.
+pub const MENDED_BY_KEYS: [Reason; 4] =
+    [Reason::MacMismatch, Reason::NoKey, Reason::NotAllowed, Reason::Unseal];

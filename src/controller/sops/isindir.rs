@@ -17,7 +17,7 @@ use selkie::sealed::Secret;
 use selkie::sops::{Envelope, MacCheck, Metadata, OpenError, Opened};
 use serde_json::{Value as Json, json};
 
-use super::failure;
+use super::failure::{self, MENDED_BY_KEYS};
 use super::keys::SopsKeys;
 use super::object::{self, Place, invalid};
 use crate::controller::reason::{Failure, Reason};
@@ -132,6 +132,14 @@ impl Source for IsindirSecrets {
 
     fn open<'a>(&'a self, object: &'a Json) -> BoxFuture<'a, Result<Desired, Failure>> {
         Box::pin(self.secrets(object))
+    }
+
+    fn managed(&self) -> &str {
+        ADOPTION
+    }
+
+    fn mended_by_keys(&self) -> &[Reason] {
+        &MENDED_BY_KEYS
     }
 
     fn status(&self, object: &Json, result: Result<(), &Failure>) -> Json {

@@ -93,13 +93,7 @@ impl SopsKeys {
     /// # Errors
     /// If there is none.
     pub fn rule(&self, namespace: &str) -> Result<Arc<Rule>, Failure> {
-        let (_, loaded) = self.loaded();
-        loaded.policy.rule(namespace).cloned().ok_or_else(|| {
-            Failure::new(
-                Reason::NotAllowed,
-                format!("no rule of the policy is for the namespace {namespace:?}"),
-            )
-        })
+        rule_of(&self.loaded().1, namespace)
     }
 
     /// Recovers the data key of a document with the keys of a namespace: those of a Secret in it, and those that the
@@ -119,19 +113,15 @@ impl SopsKeys {
                 format!("the document has more than {MOST_KEYS} keys"),
             ));
         }
-        let opener = match self.opener(namespace, secret).await {
-            Err(failure) if failure.reason == Reason::NoKey => {
-                self.note_missed(namespace, secret, None);
-                return Err(failure);
-            }
-            opener => opener?,
-        };
+        let opener = self.opener(namespace, secret).await?;
         let services: Vec<_> = opener.services.iter().map(|service| service as &dyn KeyService).collect();
         let envelope = Envelope::recover(metadata, &services, BY_EFFORT).await;
         envelope.map_err(|error| {
             // The next attempt asks anew: failures are remembered, too.
             self.forget(namespace, secret);
-            self.note_missed(namespace, secret, opener.version.clone());
+            if let Some(name) = secret {
+                self.note_missed(namespace, name, opener.version.clone());
+            }
             failure::of_recovery(&error, &opener.rule)
         })
     }
@@ -141,22 +131,24 @@ impl SopsKeys {
     /// # Errors
     /// If a file cannot be read, or does not hold what it should: all stays as it was.
     pub async fn refresh(&self) -> Result<(), SopsError> {
+        let outcome = self.refresh_files().await;
+        self.prune();
+        self.look_for_missed().await;
+        outcome
+    }
+
+    async fn refresh_files(&self) -> Result<(), SopsError> {
         let (generation, loaded) = self.loaded();
         let settings = self.settings.clone();
-        // A task that was ended was so because all is.
         let files = tokio::task::spawn_blocking(move || Files::read(&settings)).await;
-        let files = files.map(|files| files.map(|files| (!files.are_those_of(&loaded)).then_some(files)));
-        let changed = match files {
-            Ok(files) => files?,
-            Err(_) => None,
-        };
-        if let Some(files) = changed {
+        // A task that was ended was so because all is.
+        let Ok(files) = files else { return Ok(()) };
+        let files = files?;
+        if !files.are_those_of(&loaded) {
             let loaded = Arc::new(files.load(&self.remote, self.variable)?);
             *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = (generation + 1, loaded);
             self.changes.send_modify(|changes| *changes += 1);
         }
-        self.prune();
-        self.look_for_missed().await;
         Ok(())
     }
 
@@ -181,17 +173,17 @@ impl SopsKeys {
         }
     }
 
-    fn note_missed(&self, namespace: &str, secret: Option<&str>, version: Option<String>) {
-        let Some(secret) = secret else { return };
+    /// Notes that a key Secret, as it is, does not help.
+    fn note_missed(&self, namespace: &str, name: &str, version: Option<String>) {
         let mut missed = lock(&self.missed);
         if missed.len() < MOST_MISSED {
-            missed.insert((namespace.to_owned(), secret.to_owned()), (version, Instant::now()));
+            missed.insert((namespace.to_owned(), name.to_owned()), (version, Instant::now()));
         }
     }
 
     async fn opener(&self, namespace: &str, secret: Option<&str>) -> Result<Arc<Opener>, Failure> {
         let (generation, loaded) = self.loaded();
-        let rule = self.rule(namespace)?;
+        let rule = rule_of(&loaded, namespace)?;
         let fetched = match secret {
             None => None,
             Some(name) if !rule.allows_secret(name) => {
@@ -233,6 +225,7 @@ impl SopsKeys {
         let found = self.secrets.get(namespace, name).await?;
         let Some(secret) = found else {
             lock(&self.fetched).remove(&key);
+            self.note_missed(namespace, name, None);
             return Err(Failure::new(
                 Reason::NoKey,
                 format!("there is no key Secret {name:?} in this namespace"),
@@ -240,7 +233,13 @@ impl SopsKeys {
         };
         let services = match known.filter(|known| known.version == secret.version) {
             Some(known) => known.services,
-            None => secret.keys(name)?.into_services(&loaded.around).into_iter().map(Arc::from).collect(),
+            None => secret
+                .keys(name)
+                .inspect_err(|_| self.note_missed(namespace, name, Some(secret.version.clone())))?
+                .into_services(&loaded.around)
+                .into_iter()
+                .map(Arc::from)
+                .collect(),
         };
         let new = Fetched { generation, at: Instant::now(), version: secret.version, services };
         lock(&self.fetched).insert(key, new.clone());
@@ -300,6 +299,12 @@ impl Opener {
             services: guarded.collect(),
         }
     }
+}
+
+fn rule_of(loaded: &Loaded, namespace: &str) -> Result<Arc<Rule>, Failure> {
+    loaded.policy.rule(namespace).cloned().ok_or_else(|| {
+        Failure::new(Reason::NotAllowed, format!("no rule of the policy is for the namespace {namespace:?}"))
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -31,10 +31,10 @@ use selkie::sops::{MacCheck, Metadata, Opened};
 use serde_json::{Map, Value as Json, json};
 
 use self::target::Target;
-use super::failure;
+use super::failure::{self, MENDED_BY_KEYS};
 use super::keys::SopsKeys;
 use super::object::{self, Field};
-use crate::controller::reason::Failure;
+use crate::controller::reason::{Failure, Reason};
 use crate::controller::source::{Desired, Source};
 
 /// The source of Secrets that `SopsSecret`s of `selkie.dev` are.
@@ -104,6 +104,14 @@ impl Source for SopsSecrets {
         Box::pin(self.secrets(object))
     }
 
+    fn managed(&self) -> &str {
+        MANAGED
+    }
+
+    fn mended_by_keys(&self) -> &[Reason] {
+        &MENDED_BY_KEYS
+    }
+
     fn status(&self, _: &Json, _: Result<(), &Failure>) -> Json {
         Json::Object(Map::new())
     }
@@ -137,6 +145,9 @@ impl Spec {
         Ok(Self { document, format, target: Target::parse(spec.map("target")?, name)?, secret })
     }
 }
+
+/// The annotation of a Secret that may be taken over.
+const MANAGED: &str = "selkie.dev/managed";
 
 #[cfg(test)]
 mod tests;

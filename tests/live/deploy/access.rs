@@ -74,8 +74,9 @@ impl Run<'_> {
             return Err(format!("it does not tell what it does: {log}").into());
         }
         // What is not allowed is told, whatever comes of it.
-        match log.lines().find(|line| line.to_lowercase().contains("forbidden")) {
-            Some(line) => Err(format!("something is not allowed: {line}").into()),
+        match log.lines().find(|line| ["level=ERROR", "level=WARN"].iter().any(|level| line.contains(level)))
+        {
+            Some(line) => Err(format!("something is amiss: {line}").into()),
             None => Ok(()),
         }
     }

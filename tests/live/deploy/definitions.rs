@@ -65,16 +65,11 @@ fn sealed(cluster: &Cluster) -> Result<(), Failed> {
     if upstream.len() < 80 || upstream.len() == cases.len() {
         return Err(format!("upstream's takes {} of {} cases", upstream.len(), cases.len()).into());
     }
-    for number in 0..cases.len() {
+    for (number, case) in cases.iter().enumerate() {
         let name = format!("case-{number}");
-        if ours.get(&name) != upstream.get(&name) {
-            let what = format!(
-                "{}: ours {:?}, upstream's {:?}",
-                cases[number],
-                ours.get(&name),
-                upstream.get(&name)
-            );
-            return Err(what.into());
+        let (ours, upstream) = (ours.get(&name), upstream.get(&name));
+        if ours != upstream {
+            return Err(format!("{case}: ours {ours:?}, upstream's {upstream:?}").into());
         }
     }
     Ok(())
@@ -136,9 +131,8 @@ fn nulls_and_status(cluster: &Cluster) -> Result<(), Failed> {
     let metadata = json!({"name": "one", "namespace": "default"});
     let spec = json!({"encryptedData": {"a": "x"}, "template": {"data": {"a": null, "b": "{{ .a }}"}}});
     let object = json!({"apiVersion": format!("{group}/v1alpha1"), "kind": "SealedSecret", "metadata": metadata, "spec": spec});
-    let kept = super::super::deploy::said(
-        cluster.kubectl(["create", "--output=json", "--filename"])?.arg(write(&object)?.path()),
-    )?;
+    let kept =
+        super::said(cluster.kubectl(["create", "--output=json", "--filename"])?.arg(write(&object)?.path()))?;
     let kept: Json = serde_json::from_str(&kept.output).map_err(|_| kept.errors)?;
     if kept["spec"] != spec {
         return Err(format!("it keeps {}", kept["spec"]).into());

@@ -1,5 +1,5 @@
 {{- define "selkie.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- default "sealed-secrets" .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "selkie.fullname" -}}

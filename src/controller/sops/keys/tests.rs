@@ -133,6 +133,31 @@ async fn a_secret_that_was_missed_is_told_of_once_it_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_used_is_told_of_once_it_is_another_one() {
+    let world = World::new();
+    world.cluster.put("shop", "keys", "1", &[("age.agekey", "seal")]);
+    let keys = world.keys();
+    let changes = keys.changes();
+    assert_eq!(reason(&keys, "shop", Some("keys"), of_document(&world)).await, Some(Reason::NoKey));
+    keys.refresh().await.expect("refreshed");
+    assert!(!changes.has_changed().expect("open"), "it is the same");
+    world.cluster.put("shop", "keys", "2", &[("age.agekey", &text(&world.identity.secret))]);
+    keys.refresh().await.expect("refreshed");
+    assert!(changes.has_changed().expect("open"));
+    assert_eq!(reason(&keys, "shop", Some("keys"), of_document(&world)).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_with_too_many_keys_is_not_tried() {
+    let mut many = kms();
+    let key = many.groups[0].0[0].clone();
+    many.groups[0].0 = vec![key; MOST_KEYS + 1];
+    let (keys, service) = counting("rules: [{namespaces: [a], ambient: [kms]}]");
+    assert_eq!(reason(&keys, "a", None, many).await, Some(Reason::Invalid));
+    assert_eq!(service.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_policy_says_which_secrets_and_files_are_whose() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = World::with_own_secret();
