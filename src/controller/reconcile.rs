@@ -285,17 +285,34 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         let result = result.map(|_| ());
-        let special = self.source.status(object, result);
-        let Some(status) = status(object, result, applied, special, (self.context.now)()) else {
-            return Ok(());
-        };
-        self.fence()?;
-        match self.cluster().write_status(self.source.resource(), object, status).await {
-            Ok(()) => Ok(()),
-            // It is gone, or another one: there is nobody left to tell.
-            Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(()),
-            Err(error) => Err(Failure::new(Reason::Status, error.to_string()).into()),
+        let mut object = object.clone();
+        let mut last = None;
+        for _ in 0..MAX_ROUNDS {
+            let special = self.source.status(&object, result);
+            let Some(status) = status(&object, result, applied, special, (self.context.now)()) else {
+                return Ok(());
+            };
+            self.fence()?;
+            match self.cluster().write_status(self.source.resource(), &object, status).await {
+                Ok(()) => return Ok(()),
+                // It is gone: there is nobody left to tell.
+                Err(CallError::NotFound(_)) => return Ok(()),
+                Err(error @ CallError::Conflict(_)) => last = Some(error),
+                Err(error) => return Err(Failure::new(Reason::Status, error.to_string()).into()),
+            }
+            // Something else was written: what it was worked on by stays what it is told about.
+            match self.cluster().object(self.source.resource(), self.key).await {
+                Ok(now) if now["metadata"]["uid"] != object["metadata"]["uid"] => return Ok(()),
+                Ok(mut now) => {
+                    object["status"] = now["status"].take();
+                    object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].take();
+                }
+                Err(CallError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(Failure::new(Reason::Status, error.to_string()).into()),
+            }
         }
+        let message = last.map_or_else(String::new, |error| error.to_string());
+        Err(Failure::new(Reason::Status, message).into())
     }
 
     fn tell_log(&self, result: &Result<(), Failure>, has_written: bool) {
