@@ -60,6 +60,14 @@ pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, w
         .instrument(span)
         .await;
     context.metrics.reconciled(&kind, begin.elapsed());
+    let reason = match &outcome {
+        Outcome::Done { done, .. } => Some(done.reason),
+        Outcome::Unread { .. } => Some(Reason::Fetch),
+        Outcome::Gone | Outcome::NotOurs => None,
+    };
+    if let Some(reason) = reason {
+        context.metrics.ended(&source.resource().group, reason);
+    }
     Attempt { key, outcome }
 }
 
