@@ -1,4 +1,4 @@
-//! Keeps what is in memory out of core dumps and away from other processes of the user.
+//! Keeps what is in memory out of core dumps, away from other processes of the user, and out of messages.
 
 /// Forbids core dumps and, where the system can, that other processes look into this one.
 ///
@@ -16,6 +16,15 @@ pub fn forbid_dumps() {
 
         set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or(());
     }
+}
+
+/// Lets a panic tell where it happened, and nothing else: its message may cite a value.
+#[expect(clippy::print_stderr, reason = "the log may be what panicked")]
+pub fn hide_panics() {
+    std::panic::set_hook(Box::new(|panic| match panic.location() {
+        Some(place) => eprintln!("error: the program made a mistake at {}:{}", place.file(), place.line()),
+        None => eprintln!("error: the program made a mistake"),
+    }));
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -33,6 +33,7 @@ enum Face {
 #[must_use]
 pub fn main() -> ExitCode {
     hardening::forbid_dumps();
+    hardening::hide_panics();
     let arguments = match arguments(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(error) => {

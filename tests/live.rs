@@ -9,6 +9,7 @@ mod controller;
 mod decryptor;
 mod deploy;
 mod emit;
+mod faults;
 mod gomanifest;
 mod gotemplate;
 mod gotree;

@@ -3,8 +3,11 @@
 //! Invariant: what is said of a failure tells nothing of what was sent or received.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, Request};
@@ -50,13 +53,15 @@ pub enum CallError {
 pub struct Cluster {
     client: Client,
     metrics: Arc<Metrics>,
+    /// Whether the status can only be updated, as far as is known.
+    updates_status: Arc<AtomicBool>,
 }
 
 impl Cluster {
     /// Returns the API server behind a client; requests are counted.
     #[must_use]
-    pub const fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics, updates_status: Arc::default() }
     }
 
     /// Reads an object.
@@ -88,18 +93,20 @@ impl Cluster {
         }
         let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": patch}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match self.call(requests.patch_subresource("status", &key.name, &params, &patch)).await {
-            // The rules for the controller of Sealed Secrets allow to update, not to patch.
-            Err(CallError::Forbidden(_)) => {
-                let mut whole = object.clone();
-                whole["status"] = status;
-                let body = serde_json::to_vec(&whole).unwrap_or_default();
-                let params =
-                    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                self.call(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
+        if !self.updates_status.load(Ordering::Relaxed) {
+            match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {
+                // The rules for the controller of Sealed Secrets allow to update, not to patch.
+                Err(error) if error.is_for_want_of_patch() => {
+                    self.updates_status.store(true, Ordering::Relaxed);
+                }
+                other => return other.map(|_| ()),
             }
-            other => other.map(|_| ()),
         }
+        let mut whole = object.clone();
+        whole["status"] = status;
+        let body = serde_json::to_vec(&whole).unwrap_or_default();
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        self.write(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
     }
 
     /// Reads a Secret; `None` if there is none.
@@ -122,7 +129,7 @@ impl Cluster {
     pub async fn create(&self, namespace: &str, name: &str, secret: &Secret) -> Result<Version, CallError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let body = body(secret, json!({"namespace": namespace, "name": name}));
-        self.call(Request::new(secrets(namespace)).create(&params, body)).await.and_then(|it| version(&it))
+        self.write(Request::new(secrets(namespace)).create(&params, body)).await.and_then(|it| version(&it))
     }
 
     /// Applies fields of a Secret.
@@ -134,7 +141,7 @@ impl Cluster {
             .map_err(|_| unreadable())?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let request = Request::new(secrets(namespace)).patch(name, &params, &Patch::Apply(object));
-        self.call(request).await.and_then(|it| version(&it))
+        self.write(request).await.and_then(|it| version(&it))
     }
 
     /// Replaces a Secret.
@@ -145,7 +152,7 @@ impl Cluster {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let body = body(&change.secret, identity(namespace, name, change));
         let request = Request::new(secrets(namespace)).replace(name, &params, body);
-        self.call(request).await.and_then(|it| version(&it))
+        self.write(request).await.and_then(|it| version(&it))
     }
 
     /// Deletes this version of a Secret; one that is gone, or another one, stays as it is.
@@ -163,6 +170,18 @@ impl Cluster {
             Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a request of whose answer only the metadata are of use: what was written is not sent back.
+    async fn write(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Json, CallError> {
+        let request = request.map(|mut request| {
+            request.headers_mut().insert(ACCEPT, METADATA);
+            request
+        });
+        self.call(request).await
     }
 
     async fn call(
@@ -183,6 +202,13 @@ impl Cluster {
 }
 
 impl CallError {
+    /// Returns whether the role of this controller lacks the verb patch. Others that forbid something, such as an
+    /// admission policy, forbid it in any form.
+    #[must_use]
+    pub fn is_for_want_of_patch(&self) -> bool {
+        matches!(self, Self::Forbidden(message) if message.contains("cannot patch resource"))
+    }
+
     /// Says why a request failed, without what was in it.
     #[must_use]
     pub fn from_kube(error: &kube::Error) -> Self {
@@ -270,3 +296,7 @@ fn unreadable() -> CallError {
         retry_after: None,
     }
 }
+
+/// The metadata of an object, or all of it from a server that cannot do that.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");

@@ -262,9 +262,10 @@ impl<'a> Target<'a> {
         let mut owners = list(&existing.secret.metadata, "ownerReferences");
         let replaces = !self.owners.is_empty();
         owners.retain(|owner| {
-            !self.owners.iter().any(|wanted| wanted["uid"] == owner["uid"])
-                && !(replaces && owner["controller"] == true)
-                && self.without_owner.is_none_or(|uid| owner["uid"] != uid)
+            let is_wanted = self.owners.iter().any(|wanted| wanted["uid"] == owner["uid"]);
+            let is_replaced = replaces && owner["controller"] == true;
+            let has_to_go = self.without_owner.is_some_and(|uid| owner["uid"] == uid);
+            !(is_wanted || is_replaced || has_to_go)
         });
         owners.extend(self.owners.iter().cloned());
         let mut metadata =

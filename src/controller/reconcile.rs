@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selkie::sealed::Secret;
 use serde_json::Value as Json;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::cluster::{CallError, Cluster};
@@ -32,6 +33,8 @@ pub struct Attempt {
 
 /// What became of an object.
 pub enum Outcome {
+    /// Its Secrets were collected, as it is gone.
+    Collected,
     /// It was worked on.
     Done {
         /// How it went.
@@ -116,7 +119,10 @@ impl Reconciliation<'_> {
 
     /// Brings the Secrets of an object about.
     async fn secrets(&self, object: &Json, work: &Work, progress: &mut Progress) -> Result<(), Stop> {
-        let desired = self.source.open(object).instrument(tracing::info_span!("open")).await?;
+        let open = self.source.open(object).instrument(tracing::info_span!("open"));
+        let desired = timeout(OPEN, open).await.map_err(|_| {
+            Failure::new(Reason::Unseal, format!("it was not opened within {} s", OPEN.as_secs()))
+        })??;
         progress.names = desired.secrets.iter().map(|secret| secret.metadata.name().to_owned()).collect();
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         for secret in &desired.secrets {
@@ -158,7 +164,7 @@ impl Reconciliation<'_> {
                 }
                 Plan::Apply(change) => {
                     let result = self.cluster().apply(namespace, name, &change).await;
-                    if matches!(result, Err(CallError::Forbidden(_))) {
+                    if result.as_ref().is_err_and(CallError::is_for_want_of_patch) {
                         // The rules for the controller of Sealed Secrets allow to update, not to patch.
                         self.context.note_that_applying_is_forbidden();
                         claim.may_apply = false;
@@ -267,7 +273,7 @@ impl Reconciliation<'_> {
             Err(failure) => {
                 if failure.reason.error_label().is_some() {
                     metrics.failed(self.kind, &self.key.namespace, failure.reason);
-                    self.context.events.send(self.about(object), failure.reason, &event_text(failure));
+                    self.context.events.send(self.about(object), failure.reason, &failure.event_text());
                 }
                 failure.reason
             }
@@ -300,8 +306,8 @@ impl Reconciliation<'_> {
         self.fence()?;
         match self.cluster().write_status(self.source.resource(), object, status).await {
             Ok(()) => Ok(()),
-            // It is gone, or another one: there is nobody left to tell.
-            Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(()),
+            // There is nobody left to tell.
+            Err(CallError::NotFound(_)) => Ok(()),
             Err(error) => Err(Failure::new(Reason::Status, error.to_string()).into()),
         }
     }
@@ -369,14 +375,8 @@ fn gone(name: &str) -> Failure {
     Failure::new(Reason::Update, format!("the Secret {name:?} is changed by somebody else all the time"))
 }
 
-/// The words of the controller of Sealed Secrets.
-fn event_text(failure: &Failure) -> String {
-    match failure.reason.error_label() {
-        Some("unseal") => format!("Failed to unseal: {failure}"),
-        _ => failure.to_string(),
-    }
-}
-
+/// How long opening an object may take, with the answers of servers that it waits for.
+const OPEN: Duration = Duration::from_secs(60);
 const UNSEALED: &str = "SealedSecret unsealed successfully";
 /// How many times a Secret is read again that others write at the same time.
 const MAX_ROUNDS: usize = 4;

@@ -11,19 +11,20 @@ use super::reason::Reason;
 /// from time to time, besides being looked at when that hand moves.
 #[must_use]
 pub fn delay(reason: Reason, attempts: u32, quick: u32, spread: f64) -> Option<Duration> {
-    let (first, longest) = match reason {
+    let (first, longest, attempts) = match reason {
         Reason::Ready | Reason::Suspended => return None,
-        Reason::Fetch | Reason::Status | Reason::Update if attempts <= quick => (QUICK, LONGEST),
-        Reason::Fetch | Reason::Status | Reason::Update => (FIRST, LONGEST),
+        Reason::Fetch | Reason::Status | Reason::Update if attempts <= quick => (QUICK, LONGEST, attempts),
+        // An API server that was away for a moment is soon back.
+        Reason::Fetch | Reason::Status | Reason::Update => (FIRST, LONGEST, attempts - quick),
         // A Secret that was just given an owner or an annotation may not be seen yet.
-        Reason::Unmanaged => (FIRST, LONGEST),
+        Reason::Unmanaged => (FIRST, LONGEST, attempts),
         Reason::Immutable
         | Reason::Invalid
         | Reason::MacMismatch
         | Reason::NoKey
         | Reason::NotAllowed
         | Reason::Template
-        | Reason::Unseal => (FIRST, LONGEST_OF_CONTENT),
+        | Reason::Unseal => (FIRST, LONGEST_OF_CONTENT, attempts),
     };
     let doublings = attempts.saturating_sub(1).min(20);
     let wait = first.saturating_mul(1 << doublings).min(longest);
@@ -43,8 +44,8 @@ mod tests {
     fn waits_grow_and_never_end() {
         let wait = |reason, attempts| delay(reason, attempts, 5, 0.0).expect("it is tried again").as_millis();
         let table: [(Reason, [u128; 4]); 5] = [
-            (Reason::Update, [50, 800, 32_000, 300_000]),
-            (Reason::Status, [50, 800, 32_000, 300_000]),
+            (Reason::Update, [50, 800, 1000, 300_000]),
+            (Reason::Status, [50, 800, 1000, 300_000]),
             (Reason::Unmanaged, [1000, 16_000, 32_000, 300_000]),
             (Reason::NoKey, [1000, 16_000, 32_000, 1_800_000]),
             (Reason::Immutable, [1000, 16_000, 32_000, 1_800_000]),

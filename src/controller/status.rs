@@ -139,7 +139,11 @@ fn set_condition(conditions: &mut Vec<Json>, wanted: Json, now: OffsetDateTime) 
 
 /// Returns the beginning of a message, as long as conditions may have it.
 fn clipped(message: &str) -> String {
-    message[..message.floor_char_boundary(MAX_MESSAGE)].to_owned()
+    let mut end = MAX_MESSAGE.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message[..end].to_owned()
 }
 
 /// How many bytes a message of a condition may have, as in metav1.Condition.
@@ -204,8 +208,9 @@ mod tests {
 
     #[test]
     fn what_is_said_already_is_not_written() {
-        for result in [Ok(()), Err(failure("no key"))] {
-            let (result, applied) = (result.as_ref().map(|()| ()), result.is_ok().then(applied));
+        let failure = failure("no key");
+        for result in [Ok(()), Err(&failure)] {
+            let applied = result.is_ok().then(applied);
             let status = at(0, Json::Null, result, applied.as_ref()).expect("there was none");
             assert_eq!(at(1, status, result, applied.as_ref()), None);
         }

@@ -45,7 +45,7 @@ pub fn objects(
     namespaces: &Namespaces,
     selector: &str,
 ) -> Watch<DynamicObject> {
-    let mut config = watcher::Config::default();
+    let mut config = watcher::Config::default().page_size(PAGE);
     if !selector.is_empty() {
         config = config.labels(selector);
     }
@@ -118,3 +118,6 @@ pub fn seen(secret: &PartialObjectMeta<Secret>, source: &dyn Source) -> Seen {
         is_open: says(source.managed()) || source.patch().is_some_and(says),
     }
 }
+
+/// How many objects a list tells at once: all of them are in memory, several times over while they are read.
+const PAGE: u32 = 100;

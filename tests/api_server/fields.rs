@@ -105,11 +105,9 @@ impl Managed {
         let wanted = fields(resource, manager.status, applied);
         let changed: Fields = wanted.iter().filter(|path| differs(live, applied, path)).cloned().collect();
         let others = self.0.iter().filter(|(other, _)| *other != manager);
-        // An empty map that is owned need not be there.
-        let contested: Fields = changed.iter().filter(|path| at(live, path).is_some()).cloned().collect();
         let conflicts: Vec<(String, String)> = others
             .flat_map(|(other, (owned, _))| {
-                owned.intersection(&contested).map(|path| (other.text(), shown(path)))
+                owned.intersection(&changed).map(|path| (other.text(), shown(path)))
             })
             .collect();
         if !conflicts.is_empty() && !force {

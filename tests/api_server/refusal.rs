@@ -63,6 +63,13 @@ impl Refusal {
         Self::of(409, "Conflict", message, details(resource.plural, resource.group, name))
     }
 
+    /// The object is not the one that is to be deleted.
+    pub fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        let kind = resource.qualified_kind();
+        let message = format!("Operation cannot be fulfilled on {kind} {name:?}: {why}");
+        Self::of(409, "Conflict", message, details(resource.kind, resource.group, name))
+    }
+
     /// The version of an update is not the newest one.
     pub fn outdated(resource: &Resource, name: &str) -> Self {
         let why =
@@ -159,9 +166,9 @@ impl Refusal {
     }
 
     /// The patch cannot be applied.
-    pub fn unprocessable(resource: &Resource, name: &str) -> Self {
+    pub fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request".to_owned();
-        Self::of(422, "Invalid", message, details(resource.plural, resource.group, name))
+        Self::of(422, "Invalid", message, json!({}))
     }
 
     /// The server does not know the format of the body.

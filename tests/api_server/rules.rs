@@ -161,7 +161,10 @@ fn metadata_causes(metadata: &Json) -> Vec<Cause> {
     }
     let controllers: Vec<_> = owners.iter().filter(|owner| owner["controller"] == true).collect();
     if let [first, second, ..] = controllers.as_slice() {
-        let text = |owner: &Json| owner["name"].as_str().unwrap_or_default().to_owned();
+        let text = |owner: &Json| {
+            let part = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", part("kind"), part("name"))
+        };
         let rule = format!(
             "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
             text(first),

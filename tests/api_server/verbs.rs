@@ -163,11 +163,21 @@ impl Ask {
             return Err(Refusal::bad_request(format!("{text} ({sent:?}, {:?})", key.name)));
         }
         let old = store.get(&key).cloned();
-        let sent_uid = object["metadata"]["uid"].as_str();
-        let uid = old.as_ref().map_or("", |old| old["metadata"]["uid"].as_str().unwrap_or_default());
-        if let Some(sent) = sent_uid.filter(|sent| *sent != uid) {
-            let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {uid}");
-            return Err(Refusal::conflict(self.resource(), &key.name, &why));
+        if let Some(old) = &old
+            && let Some(sent) = object["metadata"]["uid"].as_str()
+            && old["metadata"]["uid"] != sent
+        {
+            let resource = self.resource();
+            let folder = if resource.custom { format!("{}/", resource.group) } else { String::new() };
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{folder}{}/{}/{}, ResourceVersion: 0, \
+                 AdditionalErrorMsg: Precondition failed: UID in precondition: {sent}, UID in object meta: {}",
+                resource.plural,
+                key.namespace,
+                key.name,
+                old["metadata"]["uid"].as_str().unwrap_or_default()
+            );
+            return Err(Refusal::conflict(resource, &key.name, &why));
         }
         let Some(old) = old else {
             if self.resource().create_on_update && !self.target.status {
@@ -190,8 +200,9 @@ impl Ask {
     fn patch(&self, store: &mut Store, key: Key) -> Result<Answer, Refusal> {
         let old = store.get(&key).cloned().ok_or_else(|| Refusal::not_found(self.resource(), &key.name))?;
         let object = match self.content_type.as_str() {
-            "application/json-patch+json" => patch::apply(&old, &self.body)
-                .ok_or_else(|| Refusal::unprocessable(self.resource(), &key.name))?,
+            "application/json-patch+json" => {
+                patch::apply(&old, &self.body).ok_or_else(Refusal::unprocessable)?
+            }
             "application/merge-patch+json" => merged(&old, &self.body),
             "application/strategic-merge-patch+json" if !self.resource().custom => merged(&old, &self.body),
             _ => return Err(Refusal::unsupported("the body of the request was in an unknown format")),
@@ -324,7 +335,7 @@ impl Ask {
                     "the {name} in the precondition ({wanted}) does not match the {name} in record ({record}). \
                      The object might have been {end}"
                 );
-                return Err(Refusal::conflict(resource, &key.name, &why));
+                return Err(Refusal::precondition(resource, &key.name, &why));
             }
         }
         if !old["metadata"]["finalizers"].is_null() {

@@ -9,8 +9,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::peer::{Peer, output, piped};
@@ -76,6 +79,35 @@ impl Cluster {
         drop(script.stdin.take());
         // It ends in any case, and there is nobody left to tell how.
         let _ = script.wait();
+    }
+
+    /// Returns the number of a program that runs in the network of the API server.
+    pub fn pid_of(&self, program: &str) -> Result<i32, Failed> {
+        let ip = Peer::Ip.path().ok_or("there is no ip")?;
+        let pids = String::from_utf8(output(Command::new(ip).args(["netns", "pids", &self.network]))?)?;
+        let is_it = |pid: &&str| {
+            // It may be gone by now.
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == program)
+        };
+        let pid = pids.split_whitespace().find(is_it).ok_or_else(|| format!("there is no {program}"))?;
+        Ok(pid.parse()?)
+    }
+
+    /// Kills a program that runs in the network of the API server, and starts it again.
+    pub fn restart(&self, program: &str) -> Result<(), Failed> {
+        let pid = self.pid_of(program)?;
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
+        let mut words = line.split_terminator('\0');
+        kill_process(Pid::from_raw(pid).ok_or("it has a number")?, Signal::KILL)?;
+        // Its port is free when it is gone.
+        while fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let mut command = self.command(Path::new(words.next().ok_or("it has a name")?))?;
+        let log = fs::File::create(self.folder.join(format!("{program}-again.log")))?;
+        // It ends with the cluster.
+        command.args(words).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok(())
     }
 
     /// Returns a command that runs in the network of the API server, to be ended with the cluster.

@@ -18,8 +18,11 @@ pub const NAMESPACE: &str = "kube-system";
 /// What it is called unless one says otherwise.
 pub const NAME: &str = "sealed-secrets-controller";
 
+/// The program.
+pub const PROGRAM: Peer = Peer::SealedSecretsController;
+
 /// What starting it takes, beside a cluster.
-pub const NEEDED: [Peer; 2] = [Peer::SealedSecretsController, Peer::SealedSecretsCrd];
+pub const NEEDED: [Peer; 2] = [PROGRAM, Peer::SealedSecretsCrd];
 
 /// Sees to it that the controller runs, the same one for all tests, and can be reached by its Service.
 pub fn start(cluster: &Cluster) -> Result<(), Failed> {
@@ -61,7 +64,7 @@ fn start_once(cluster: &Cluster) -> Result<(), Failed> {
 const PORT: u16 = 8080;
 
 /// A program in a cluster finds its account in one folder, which only this process sees.
-const IN_A_POD: &str = r#"
+pub const IN_A_POD: &str = r#"
 mount -t tmpfs tmpfs /var/run &&
   mkdir -p /var/run/secrets/kubernetes.io &&
   cp -r "$1" /var/run/secrets/kubernetes.io/serviceaccount &&

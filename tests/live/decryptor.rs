@@ -5,12 +5,20 @@
 //! One controller works in all namespaces, for all tests that do not need one of their own; who does labels what is not
 //! for the common one with `lab=own`.
 
+mod canary;
+mod differences;
+mod doors;
 mod drift;
+mod failures;
 mod keys;
 mod lab;
 mod objects;
+mod peers;
 mod process;
+mod restart;
+mod sops;
 mod space;
+mod upstream;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value as Json;
@@ -22,9 +30,17 @@ use lab::Lab;
 pub use lab::{end, wait};
 
 pub fn tests() -> Vec<Trial> {
-    let mut tests = drift::tests();
+    let mut tests = canary::tests();
+    tests.extend(differences::tests());
+    tests.extend(doors::tests());
+    tests.extend(drift::tests());
+    tests.extend(failures::tests());
     tests.extend(keys::tests());
     tests.extend(objects::tests());
+    tests.extend(peers::tests());
+    tests.extend(restart::tests());
+    tests.extend(sops::tests());
+    tests.extend(upstream::tests());
     tests
 }
 
@@ -34,8 +50,13 @@ fn test(
     also: &[Peer],
     run: impl FnOnce(&'static Lab) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
+    test_alone(name, also, || run(Lab::get()?))
+}
+
+/// Returns a test that sees to its cluster itself.
+fn test_alone(name: &str, also: &[Peer], run: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     let name = format!("live::cluster::decryptor::{name}");
-    Trial::test(name, || run(Lab::get()?)).with_ignored_flag(!cluster::is_possible(also))
+    Trial::test(name, run).with_ignored_flag(!cluster::is_possible(also))
 }
 
 /// Fails unless two values are the same.

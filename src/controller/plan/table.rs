@@ -74,7 +74,7 @@ async fn run(case: &Json) -> Result<(), String> {
         kind: "SealedSecret",
         managed: source.managed(),
         patch: source.patch(),
-        adopt: false,
+        adopt: flags["adopt"] == true,
         may_apply: flags["may apply"] != false,
     };
     let desired = match opened {

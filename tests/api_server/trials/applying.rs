@@ -101,18 +101,23 @@ async fn applying_minds_uid_and_version(server: ApiServer) -> Outcome {
 async fn owners_are_applied_by_uid(server: ApiServer) -> Outcome {
     let api = secrets(&server);
     let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": uid});
-    let with = |owners: Json| {
+    let bare = || {
         let mut object = applied("one", &json!({}));
+        object.as_object_mut().map(|fields| fields.remove("data"));
+        object
+    };
+    let with = |owners: Json| {
+        let mut object = bare();
         object["metadata"]["ownerReferences"] = owners;
         object
     };
     apply(&api, "us", false, &with(json!([owner("1")]))).await?;
     let both = apply(&api, "they", false, &with(json!([owner("2")]))).await?;
     hold(both.metadata.owner_references.is_some_and(|owners| owners.len() == 2), "there are two owners")?;
-    let one = apply(&api, "us", false, &applied("one", &json!({}))).await?;
+    let one = apply(&api, "us", false, &bare()).await?;
     let owners = one.metadata.owner_references.unwrap_or_default();
     hold(owners.len() == 1 && owners[0].uid == "2", "that of the others stays")?;
-    let none = apply(&api, "they", false, &applied("one", &json!({}))).await?;
+    let none = apply(&api, "they", false, &bare()).await?;
     hold(none.metadata.owner_references.is_none(), "nothing is left of the list")
 }
 

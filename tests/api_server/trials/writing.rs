@@ -47,21 +47,17 @@ async fn updates_need_the_newest_version(server: ApiServer) -> Outcome {
     refused(api.replace("one", &PostParams::default(), &new).await, 409, "Conflict", words)?;
     let same = api.replace("one", &PostParams::default(), &newer).await?;
     hold(same.metadata == newer.metadata, "to write the same changes nothing")?;
-    server.delete(&secret_key("one")?).map_err(|refusal| refusal.body.to_string())?;
+    let mut foreign = newer.clone();
+    foreign.metadata.uid = Some("another".to_owned());
+    let result = api.replace("one", &PostParams::default(), &foreign).await;
     refused(
-        api.replace("one", &PostParams::default(), &newer).await,
+        result,
         409,
         "Conflict",
-        "Precondition failed: UID",
+        "Precondition failed: UID in precondition: another, UID in object meta",
     )?;
-    let mut anonymous = newer;
-    anonymous.metadata.uid = None;
-    refused(
-        api.replace("one", &PostParams::default(), &anonymous).await,
-        404,
-        "NotFound",
-        "secrets \"one\"",
-    )?;
+    server.delete(&secret_key("one")?).map_err(|refusal| refusal.body.to_string())?;
+    refused(api.replace("one", &PostParams::default(), &newer).await, 404, "NotFound", "secrets \"one\"")?;
     let object = serde_json::from_value(sealed("s", "a"))?;
     let mut made = sealed_secrets(&server).create(&PostParams::default(), &object).await?;
     made.metadata.resource_version = None;

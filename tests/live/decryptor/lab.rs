@@ -50,14 +50,32 @@ impl Lab {
     pub fn get() -> Result<&'static Self, Failed> {
         let start = || Self::start().map_err(|failed| failed.message().unwrap_or_default().to_owned());
         let lab = LAB.get_or_init(start).as_ref();
-        lab.map_err(|message| format!("there is no cluster: {message}").into())
+        let lab = lab.map_err(|message| Failed::from(format!("there is no cluster: {message}")))?;
+        // First of all, so that it gets the ports that the manifest says.
+        lab.common().map(|_| lab)
     }
 
     fn start() -> Result<Self, Failed> {
+        let manifests = [
+            deploy::text("controller.yaml")?,
+            deploy::text("crds/sopssecrets.selkie.dev.yaml")?,
+            deploy::text("crds/sopssecrets.isindir.github.com.yaml")?,
+        ];
+        let resources = [
+            "bitnami.com/v1alpha1/sealedsecrets",
+            "selkie.dev/v1alpha1/sopssecrets",
+            "isindir.github.com/v1alpha3/sopssecrets",
+        ];
+        Self::with(&manifests, &resources)
+    }
+
+    /// Returns another cluster, with what manifests make of it, as soon as resources are served. To be ended by whoever
+    /// has it.
+    pub fn with(manifests: &[String], resources: &[&str]) -> Result<Self, Failed> {
         let cluster = Cluster::start()?;
-        cluster.apply(deploy::text("controller.yaml")?)?;
-        cluster.apply(deploy::text("crds/sopssecrets.selkie.dev.yaml")?)?;
-        cluster.apply(deploy::text("crds/sopssecrets.isindir.github.com.yaml")?)?;
+        for manifest in manifests {
+            cluster.apply(manifest)?;
+        }
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let config = Kubeconfig::read_from(cluster.kubeconfig())?;
         let client = runtime.block_on(async {
@@ -66,12 +84,8 @@ impl Lab {
             Ok::<_, Failed>(Client::try_from(config)?)
         })?;
         let lab = Self { cluster, runtime, client, common: OnceLock::new() };
-        for (group, plural) in [
-            ("bitnami.com/v1alpha1", "sealedsecrets"),
-            ("selkie.dev/v1alpha1", "sopssecrets"),
-            ("isindir.github.com/v1alpha3", "sopssecrets"),
-        ] {
-            lab.wait(group, || lab.find(&format!("/apis/{group}/{plural}")))?;
+        for resource in resources {
+            lab.wait(resource, || lab.find(&format!("/apis/{resource}")))?;
         }
         Ok(lab)
     }
@@ -122,7 +136,7 @@ impl Lab {
             } else {
                 object["metadata"]["namespace"] = namespace.into();
             }
-            for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+            for subject in object.get_mut("subjects").and_then(Json::as_array_mut).into_iter().flatten() {
                 if subject["kind"] == "ServiceAccount" {
                     subject["namespace"] = namespace.into();
                 }
