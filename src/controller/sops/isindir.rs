@@ -127,6 +127,10 @@ impl Source for IsindirSecrets {
         &self.resource
     }
 
+    fn label(&self) -> &str {
+        LABEL
+    }
+
     fn essence(&self, object: &Json) -> Json {
         json!({
             "name": object["metadata"]["name"],
@@ -207,6 +211,9 @@ fn open_form(
 fn uid(object: &Json) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }
+
+/// What tells these objects from those of `selkie.dev`, whose kind has the same name.
+const LABEL: &str = "SopsSecret.isindir.github.com";
 
 const UNVERIFIED: &str = "the MAC cannot be verified: the object was changed by somebody without the key, or its keys \
                           were in an order that cannot be found out; encrypt it with mac_only_encrypted and its \

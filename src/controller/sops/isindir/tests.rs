@@ -198,7 +198,7 @@ fn a_value_that_is_deeper_than_any_manifest_is_refused() {
     let value = (0..115).fold(json!("x"), |inner, _| json!([inner]));
     let mut object = with_key(object("encrypted-mac-only.yaml"));
     object["spec"]["secretTemplates"][0]["stringData"]["a"] = value;
-    assert_eq!(opened(&source(LAX), &object).map_err(|(reason, _)| reason), Err(Reason::Invalid));
+    assert_eq!(opened(&source(LAX), &object).map_err(|(reason, _)| reason), Err(Reason::Unseal));
 }
 
 /// Where somebody may put something else.
@@ -217,6 +217,14 @@ const PLACES: &[&str] = &[
     "/spec/secretTemplates/0/stringData",
     "/spec/secretTemplates/0/stringData/a",
 ];
+
+#[test]
+fn both_kinds_have_names_of_their_own() {
+    let own = super::super::own::SopsSecrets::new(World::new().keys());
+    let theirs = source(STRICT);
+    assert_eq!((own.label(), theirs.label()), ("SopsSecret", "SopsSecret.isindir.github.com"));
+    assert_eq!(own.resource().kind, theirs.resource().kind);
+}
 
 #[test]
 fn states_are_told_in_the_words_of_the_other_operator() {
