@@ -25,7 +25,8 @@ use crate::keys;
     after_help = "Example:\n  selkie-decryptor render --age-key-file /keys apps/*.yaml | kubectl apply -f -"
 )]
 pub struct Args {
-    /// Read age identities from this file, or from the *.agekey files of this folder
+    /// Read age identities from this file, or keys and credentials from this folder by the names that Flux gives them:
+    /// *.agekey, *.asc, sops.vault-token, sops.aws-kms, sops.azure-kv, sops.gcp-kms
     #[arg(long, value_name = "PATH", env = "SOPS_AGE_KEY_FILE", value_delimiter = ',')]
     age_key_file: Vec<PathBuf>,
     /// Manifests to render, YAML or JSON; - is a YAML stream on standard input

@@ -38,6 +38,9 @@ pub enum ArgsError {
     /// A Lease would end before it is renewed.
     #[error("--lease-renew: must be less than half of --lease-duration")]
     Lease,
+    /// There is nothing that would take Secrets over.
+    #[error("--sops-isindir-enforce-ownership: needs --sops-isindir")]
+    Ownership,
     /// There is nothing that a policy would be for.
     #[error("--sops-policy: needs --sops or --sops-isindir")]
     Policy,
@@ -164,6 +167,10 @@ struct SopsArgs {
     #[arg(long, value_name = "BOOL", default_value = "false", value_parser = value::boolean, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     sops_isindir: bool,
+    /// Take over Secrets of others for SopsSecrets of isindir.github.com that do not say enforceOwnership
+    #[arg(long, value_name = "BOOL", default_value = "false", value_parser = value::boolean, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    sops_isindir_enforce_ownership: bool,
     /// Read keys for SOPS from this file or folder; may be repeated
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     sops_key_path: Vec<PathBuf>,
@@ -349,8 +356,16 @@ impl SopsArgs {
         if policy.is_some() && !self.sops && !self.sops_isindir {
             return Err(ArgsError::Policy);
         }
-        let key_paths = self.sops_key_path.clone();
-        Ok(SopsSettings { own: self.sops, isindir: self.sops_isindir, key_paths, policy })
+        if self.sops_isindir_enforce_ownership && !self.sops_isindir {
+            return Err(ArgsError::Ownership);
+        }
+        Ok(SopsSettings {
+            own: self.sops,
+            isindir: self.sops_isindir,
+            isindir_enforce_ownership: self.sops_isindir_enforce_ownership,
+            key_paths: self.sops_key_path.clone(),
+            policy,
+        })
     }
 }
 
@@ -455,7 +470,7 @@ mod tests {
         assert_eq!((settings.http.rate, settings.http.burst), (2, 2));
         assert!(settings.http.object_metrics && !settings.http.authenticate);
         assert_eq!(settings.replicas, Replicas::Single);
-        assert!(!settings.sops.own && !settings.sops.isindir);
+        assert!(!settings.sops.own && !settings.sops.isindir && !settings.sops.isindir_enforce_ownership);
         let log = parse(&[]).expect("there are none").log();
         assert_eq!(
             log,
@@ -530,6 +545,12 @@ mod tests {
         let flags = ["--replicas=leader", "--lease-duration=10s", "--lease-renew=5s"];
         assert_eq!(refused(&flags, &surroundings()), ArgsError::Lease);
         assert_eq!(refused(&["--sops-policy=/p"], &surroundings()), ArgsError::Policy);
+        assert_eq!(
+            refused(&["--sops", "--sops-isindir-enforce-ownership"], &surroundings()),
+            ArgsError::Ownership
+        );
+        let both = settings(&["--sops-isindir", "--sops-isindir-enforce-ownership"]).sops;
+        assert!(both.isindir && both.isindir_enforce_ownership);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Engine {
     ) -> (Self, watch::Receiver<bool>) {
         let (synced, is_synced) = watch::channel(false);
         let count = watches::count(&context.settings.namespaces);
-        let kind = source.resource().kind.clone();
+        let kind = source.label().to_owned();
         let engine = Self {
             context,
             source,

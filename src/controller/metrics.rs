@@ -4,6 +4,7 @@
 //! an object is there, its name; nothing of a Secret is in any.
 
 mod exposition;
+mod isindir;
 mod keys;
 mod label;
 mod objects;
@@ -21,6 +22,8 @@ use selkie::sealed::KIND;
 
 use super::key_set::KeySet;
 use super::reason::Reason;
+use super::sops::ISINDIR_GROUP;
+use isindir::Isindir;
 use keys::Keys;
 use label::{Cap, Labels};
 use objects::{Object, Objects};
@@ -49,6 +52,7 @@ pub struct Metrics {
     members: Gauge,
     events_dropped: Counter,
     api_requests: Family<Labels<2>, Counter>,
+    isindir: Isindir,
 }
 
 /// What was done to a Secret.
@@ -125,6 +129,7 @@ impl Metrics {
             members: described(to, "selkie_members", "Replicas that live, as far as this one knows"),
             events_dropped: described(to, "selkie_events_dropped", "Events that could not be sent in time"),
             api_requests: described(to, "selkie_api_requests", "Requests to the API server"),
+            isindir: Isindir::new(to),
             registry,
         };
         metrics.collecting()
@@ -145,6 +150,13 @@ impl Metrics {
             self.unseal_errors.get_or_create(&[("reason", word.to_owned()), ("namespace", namespace)]).inc();
         }
         self.failures.get_or_create(&[self.kind(kind), ("reason", reason.word().to_owned())]).inc();
+    }
+
+    /// Counts an attempt that came to an end, at an object of a group of the API.
+    pub fn ended(&self, group: &str, reason: Reason) {
+        if group == ISINDIR_GROUP {
+            self.isindir.count(reason);
+        }
     }
 
     /// Notes the state of an object; `instance` is its label `app.kubernetes.io/instance`.
@@ -314,6 +326,21 @@ mod tests {
         assert!(!text.contains("# EOF"));
         assert!(text.contains("process_resident_memory_bytes "), "{text}");
         assert!(metrics.write(Exposition::OpenMetrics).ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_sops_secrets_operator_counts_is_counted_for_its_objects_alone() {
+        let metrics = Metrics::new();
+        let (ready, failed) = (Reason::Ready, [Reason::NoKey, Reason::Update]);
+        for reason in [ready, ready, ready, Reason::Suspended].into_iter().chain(failed) {
+            metrics.ended(ISINDIR_GROUP, reason);
+            metrics.ended("selkie.dev", reason);
+        }
+        let text = text(&metrics);
+        for (name, count) in [("successes", 3), ("failures", 2), ("suspends", 1)] {
+            let line = format!("sopssecrets_reconcilation_{name}_total {count}\n");
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub enum Outcome {
 
 /// Works on an object once.
 pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, work: Work) -> Attempt {
-    let kind = source.resource().kind.clone();
+    let kind = source.label().to_owned();
     let span = tracing::info_span!("reconcile", %kind, namespace = %key.namespace, name = %key.name, attempts = work.attempts);
     let begin = tokio::time::Instant::now();
     let outcome = Reconciliation { context: &context, source: &*source, kind: &kind, key: &key }
@@ -63,12 +63,21 @@ pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, w
         .instrument(span)
         .await;
     context.metrics.reconciled(&kind, begin.elapsed());
+    let reason = match &outcome {
+        Outcome::Done { done, .. } => Some(done.reason),
+        Outcome::Unread { .. } => Some(Reason::Fetch),
+        Outcome::Collected | Outcome::Gone | Outcome::NotOurs => None,
+    };
+    if let Some(reason) = reason {
+        context.metrics.ended(&source.resource().group, reason);
+    }
     Attempt { key, outcome }
 }
 
 struct Reconciliation<'a> {
     context: &'a Context,
     source: &'a dyn Source,
+    /// What metrics and logs call the kind.
     kind: &'a str,
     key: &'a Key,
 }
@@ -120,7 +129,7 @@ impl Reconciliation<'_> {
         for secret in &desired.secrets {
             let claim = Claim {
                 uid,
-                kind: self.kind,
+                kind: &self.source.resource().kind,
                 managed: self.source.managed(),
                 patch: self.source.patch(),
                 adopt: desired.adopt,
@@ -347,7 +356,7 @@ impl Reconciliation<'_> {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
         About {
             api_version: self.source.resource().api_version.clone(),
-            kind: self.kind.to_owned(),
+            kind: self.source.resource().kind.clone(),
             namespace: self.key.namespace.clone(),
             name: self.key.name.clone(),
             uid: text("uid"),

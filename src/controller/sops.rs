@@ -17,6 +17,8 @@ mod kit;
 mod loaded;
 mod object;
 mod own;
+#[cfg(test)]
+mod page;
 mod policy;
 
 use std::error::Error;
@@ -35,7 +37,7 @@ use self::own::SopsSecrets;
 use super::source::Source;
 use crate::keys::{KeyFileError, variable};
 
-pub use isindir::{ADOPTION, KEY_SECRET};
+pub use isindir::{ADOPTION, GROUP as ISINDIR_GROUP, KEY_SECRET};
 pub use policy::PolicyError;
 
 /// Which resources of SOPS are reconciled, and with which keys.
@@ -45,6 +47,8 @@ pub struct SopsSettings {
     pub own: bool,
     /// Whether `SopsSecret`s of `isindir.github.com` are reconciled.
     pub isindir: bool,
+    /// Whether a `SopsSecret` of `isindir.github.com` that does not say `enforceOwnership` takes over Secrets of others.
+    pub isindir_enforce_ownership: bool,
     /// Files and folders with keys that the policy hands out to namespaces: without a policy there can be none.
     pub key_paths: Vec<PathBuf>,
     /// The file that says which namespace may use which keys; without one, each namespace has the keys of its own
@@ -88,7 +92,8 @@ impl SopsSources {
             sources.push(Arc::new(SopsSecrets::new(Arc::clone(&keys))));
         }
         if settings.isindir {
-            sources.push(Arc::new(IsindirSecrets::new(Arc::clone(&keys))));
+            sources
+                .push(Arc::new(IsindirSecrets::new(Arc::clone(&keys), settings.isindir_enforce_ownership)));
         }
         Ok(Self { keys, sources })
     }

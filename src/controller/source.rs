@@ -12,6 +12,11 @@ pub trait Source: Send + Sync + 'static {
     /// Returns what the API server calls the kind.
     fn resource(&self) -> &ApiResource;
 
+    /// Returns what the kind is called in metrics and logs, as no other source is.
+    fn label(&self) -> &str {
+        &self.resource().kind
+    }
+
     /// Returns the parts of an object that tell which Secrets it stands for, without what the API server or this
     /// controller writes. As long as they are the same, there is nothing to do.
     fn essence(&self, object: &Json) -> Json;

@@ -23,6 +23,9 @@ use super::object::{self, Place, invalid};
 use crate::controller::reason::{Failure, Reason};
 use crate::controller::source::{Desired, Source};
 
+/// The group of the API that the objects are of.
+pub const GROUP: &str = "isindir.github.com";
+
 /// The annotation of a Secret that lets it be taken over, with the value `true`.
 pub const ADOPTION: &str = "sopssecret/managed";
 
@@ -33,22 +36,25 @@ pub const KEY_SECRET: &str = "selkie.dev/key-secret";
 pub struct IsindirSecrets {
     resource: ApiResource,
     keys: Arc<SopsKeys>,
+    /// What holds for objects that do not say `enforceOwnership`.
+    enforce_ownership: bool,
     /// Whether the MAC of an object was verified when it was opened last, by its UID.
     verified: Mutex<HashMap<String, bool>>,
 }
 
 impl IsindirSecrets {
-    /// Returns the source, with the keys that it opens objects with.
+    /// Returns the source, with the keys that it opens objects with, and with whether objects that do not say
+    /// `enforceOwnership` take over Secrets of others.
     #[must_use]
-    pub fn new(keys: Arc<SopsKeys>) -> Self {
+    pub fn new(keys: Arc<SopsKeys>, enforce_ownership: bool) -> Self {
         let resource = ApiResource {
-            group: "isindir.github.com".to_owned(),
+            group: GROUP.to_owned(),
             version: "v1alpha3".to_owned(),
             api_version: "isindir.github.com/v1alpha3".to_owned(),
             kind: "SopsSecret".to_owned(),
             plural: "sopssecrets".to_owned(),
         };
-        Self { resource, keys, verified: Mutex::default() }
+        Self { resource, keys, enforce_ownership, verified: Mutex::default() }
     }
 
     async fn secrets(&self, object: &Json) -> Result<Desired, Failure> {
@@ -57,7 +63,7 @@ impl IsindirSecrets {
         if spec.flag("suspend")?.unwrap_or_default() {
             return Err(object::suspended());
         }
-        let adopt = spec.flag("enforceOwnership")?.unwrap_or_default();
+        let adopt = spec.flag("enforceOwnership")?.unwrap_or(self.enforce_ownership);
         let sops = object["sops"].as_object().ok_or_else(|| invalid("sops is missing"))?;
         let metadata = Metadata::from_json(sops).map_err(|error| failure::of_metadata(&error))?;
         let rule = self.keys.rule(&place.namespace)?;
@@ -119,6 +125,10 @@ impl IsindirSecrets {
 impl Source for IsindirSecrets {
     fn resource(&self) -> &ApiResource {
         &self.resource
+    }
+
+    fn label(&self) -> &str {
+        LABEL
     }
 
     fn essence(&self, object: &Json) -> Json {
@@ -201,6 +211,9 @@ fn open_form(
 fn uid(object: &Json) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()
 }
+
+/// What tells these objects from those of `selkie.dev`, whose kind has the same name.
+const LABEL: &str = "SopsSecret.isindir.github.com";
 
 const UNVERIFIED: &str = "the MAC cannot be verified: the object was changed by somebody without the key, or its keys \
                           were in an order that cannot be found out; encrypt it with mac_only_encrypted and its \

@@ -274,7 +274,8 @@ impl Opener {
         self.generation == generation && self.made.elapsed() < REMEMBERED
     }
 
-    /// Returns what opens with the services of a Secret, then with those of files, then with what the controller has.
+    /// Returns what opens with the services of a Secret, then with those of files, then with what the controller has,
+    /// then with key services elsewhere: those that the rule names, and no other one.
     fn new<'a>(
         generation: u64,
         version: Option<String>,
@@ -285,7 +286,9 @@ impl Opener {
         let of_files = loaded.files.iter().filter(|(path, _)| rule.allows_file(path));
         let of_files = of_files.flat_map(|(_, services)| services);
         let ambient = loaded.ambient.iter().filter(|(kind, _)| rule.allows_ambient(kind));
-        let of_controller = of_files.chain(ambient.map(|(_, service)| service));
+        let elsewhere = loaded.key_services.iter().filter(|(address, _)| rule.allows_key_service(address));
+        let of_controller =
+            of_files.chain(ambient.map(|(_, service)| service)).chain(elsewhere.map(|(_, service)| service));
         let of_namespace = of_secret.map(|service| (service, Credentials::OfNamespace));
         let all = of_namespace.chain(of_controller.map(|service| (service, Credentials::OfController)));
         let guarded = all.map(|(service, credentials)| {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use selkie::format::Format;
@@ -133,6 +135,46 @@ pub fn object(api_version: &str, spec: &Json) -> Json {
         "spec": spec,
     })
 }
+
+/// Returns whatever somebody may put into an object: deep, wide, and of odd types under names that mean something.
+pub fn any_json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        "\\PC{0,8}".prop_map(Json::from),
+        Just(Json::from("ENC[AES256_GCM,data:AA==,iv:AAAA,tag:AAAA,type:str]")),
+    ];
+    let name = prop_oneof![
+        3 => proptest::sample::select(NAMES).prop_map(str::to_owned),
+        1 => "\\PC{0,6}",
+    ];
+    leaf.prop_recursive(8, 64, 6, move |inner| {
+        let entries = vec((name.clone(), inner.clone()), 0..6);
+        prop_oneof![
+            vec(inner, 0..6).prop_map(Json::from),
+            entries.prop_map(|entries| Json::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+/// The names of fields that are looked at.
+const NAMES: &[&str] = &[
+    "annotations",
+    "data",
+    "enforceOwnership",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "labels",
+    "metadata",
+    "name",
+    "namespace",
+    "secretTemplates",
+    "sops",
+    "stringData",
+    "suspend",
+    "type",
+];
 
 /// Returns what a Secret says, in short; `binary` stands for what is no text.
 pub fn told(secret: &Secret) -> String {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use selkie::keys::{KeyService, Remote, Trust};
+use selkie::keys::{KeyService, KeySetup, Remote, Trust};
+use selkie::keyservice::{Address, RemoteKeyService};
 use selkie::secret::SecretBytes;
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,8 @@ pub struct Loaded {
     pub files: Vec<(PathBuf, Vec<Arc<dyn KeyService>>)>,
     /// The services that use the credentials of this process, each with its kind of keys.
     pub ambient: Vec<(&'static str, Arc<dyn KeyService>)>,
+    /// The key services that the policy names, by their addresses. None of them was asked yet.
+    pub key_services: Vec<(Address, Arc<dyn KeyService>)>,
     /// What services for further credentials need.
     pub around: Surroundings,
     digest: [u8; 32],
@@ -91,8 +94,22 @@ impl Files {
             files.push((path, entries.into_services(&around).into_iter().map(Arc::from).collect()));
         }
         let ambient = keys::ambient(&around).into_iter().map(|(kind, service)| (kind, Arc::from(service)));
-        Ok(Loaded { policy, files, ambient: ambient.collect(), around, digest: self.digest })
+        let key_services = key_services(&policy, remote);
+        Ok(Loaded { policy, files, ambient: ambient.collect(), key_services, around, digest: self.digest })
     }
+}
+
+/// Returns the key services that a policy names. Each answers within the limit of `remote`, or counts as one that does
+/// not.
+fn key_services(policy: &Policy, remote: &Arc<Remote>) -> Vec<(Address, Arc<dyn KeyService>)> {
+    let mut setup = KeySetup::new(|_| None)
+        .with_warnings(|text| tracing::warn!(warning = text, "a key service is asked across the network"));
+    setup.remote = Arc::clone(remote);
+    let service = |address: Address| -> (Address, Arc<dyn KeyService>) {
+        let service = Arc::new(RemoteKeyService::new(address.clone(), &setup));
+        (address, service)
+    };
+    policy.key_services().into_iter().map(service).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +119,14 @@ impl Loaded {
         let trust = Trust::Listed(policy.addresses());
         let around = Surroundings { trust, remote: Arc::default(), variable: |_| None };
         let files = vec![(PathBuf::from("/keys/shared"), vec![Arc::clone(&service)])];
-        Self { policy, files, ambient: vec![("kms", service)], around, digest: [0; 32] }
+        Self {
+            policy,
+            files,
+            ambient: vec![("kms", service)],
+            key_services: Vec::new(),
+            around,
+            digest: [0; 32],
+        }
     }
 }
 

@@ -4,17 +4,21 @@
 //! into it, and has it decrypted if the keys that fit are theirs to use. So this says whose they are.
 //!
 //! Invariants: what no rule allows is not allowed; the first rule that names a namespace is the only one that counts;
-//! a server that no rule names is never asked.
+//! a server or key service that no rule names is never asked.
 
 mod read;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use selkie::keys::{MasterKey, Trust, said};
+use selkie::keyservice::Address;
 
 use super::glob::{Glob, any};
 
+#[cfg(test)]
+pub use read::FIELDS;
 pub use read::PolicyError;
 
 /// Which namespace may use which keys.
@@ -35,6 +39,7 @@ pub struct Rule {
     recipients: Option<Vec<Glob>>,
     roles: Vec<Glob>,
     addresses: Vec<String>,
+    key_services: Vec<Address>,
     /// The kinds of keys for which the credentials of the controller may be used.
     ambient: Vec<&'static str>,
     isindir_without_mac: bool,
@@ -69,6 +74,7 @@ impl Policy {
             recipients: None,
             roles: Vec::new(),
             addresses: Vec::new(),
+            key_services: Vec::new(),
             ambient: Vec::new(),
             isindir_without_mac: false,
         };
@@ -86,6 +92,14 @@ impl Policy {
     pub fn addresses(&self) -> Vec<String> {
         self.rules.iter().flat_map(|rule| rule.addresses.iter().cloned()).collect()
     }
+
+    /// Returns all key services that some namespace may have asked, each once.
+    #[must_use]
+    pub fn key_services(&self) -> Vec<Address> {
+        let mut seen = HashSet::new();
+        let all = self.rules.iter().flat_map(|rule| &rule.key_services);
+        all.filter(|address| seen.insert(*address)).cloned().collect()
+    }
 }
 
 impl Rule {
@@ -99,6 +113,12 @@ impl Rule {
     #[must_use]
     pub fn allows_file(&self, file: &Path) -> bool {
         any(&self.key_files, &file.to_string_lossy())
+    }
+
+    /// Returns whether a key service may be asked.
+    #[must_use]
+    pub fn allows_key_service(&self, address: &Address) -> bool {
+        self.key_services.contains(address)
     }
 
     /// Returns whether the credentials of the controller may be used for a kind of keys.
@@ -165,6 +185,7 @@ rules:
     recipients: ['age1*', 'arn:aws:kms:eu-central-1:1:key/*', 'https://*']
     roles: ['arn:aws:iam::1:role/sops']
     addresses: ['https://vault.example.com']
+    keyServices: ['tcp://keys.example.com:5000', 'unix:///run/keys.sock?uid=7']
     ambient: [kms]
   - namespaces: ['*']
     isindirWithoutMac: true
@@ -191,6 +212,25 @@ rules:
         let rest = policy.rule("other").expect("a rule");
         assert!(!rest.allows_secret("sops-age") && rest.allows_isindir_without_mac());
         assert_eq!(policy.addresses(), ["https://vault.example.com"]);
+    }
+
+    #[test]
+    fn key_services_are_those_of_the_rule_to_the_letter() {
+        let policy =
+            policy(&format!("{POLICY}    keyServices: ['unix:///run/keys.sock?uid=7']\n")).expect("a policy");
+        let all: Vec<_> = policy.key_services().iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["tcp://keys.example.com:5000", "unix:///run/keys.sock"]);
+        for (address, by_team, by_rest) in [
+            ("tcp://keys.example.com:5000", true, false),
+            ("tcp://keys.example.com:5001", false, false),
+            ("unix:///run/keys.sock?uid=7", true, true),
+            ("unix:///run/keys.sock", false, false),
+        ] {
+            let address = address.parse().expect("an address");
+            let allows = |namespace| policy.rule(namespace).expect("a rule").allows_key_service(&address);
+            assert_eq!((allows("team-a"), allows("other")), (by_team, by_rest), "{address}");
+        }
+        assert!(Policy::of_own_secrets().key_services().is_empty());
     }
 
     #[test]
@@ -272,6 +312,14 @@ rules:
                 "policy.yaml:3: rules[0].addresses[0] is not an address such as https://vault.example.com",
             ),
             (
+                "rules:\n- namespaces: [a]\n  keyServices: ['https://keys.example.com']\n",
+                "policy.yaml:3: rules[0].keyServices[0] is not the address of a key service, such as tcp://host:5000",
+            ),
+            (
+                "rules:\n- namespaces: [a]\n  keyServices:\n  - tcp://a:1\n  - unix:keys.sock\n",
+                "policy.yaml:5: rules[0].keyServices[1] is not the address of a key service, such as tcp://host:5000",
+            ),
+            (
                 "rules:\n- namespaces: [a]\n  namespaces: [b]\n",
                 "policy.yaml:3: the key \"namespaces\" is given twice",
             ),
@@ -280,4 +328,55 @@ rules:
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
     }
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_file_holds_is_a_policy_or_an_error_with_a_line(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            lines in proptest::collection::vec(proptest::sample::select(LINES), 0..12),
+            cut in 0..40_usize,
+        ) {
+            let text = lines.concat();
+            let end = text.char_indices().rev().nth(cut).map_or(text.len(), |(at, _)| at);
+            for text in [bytes.as_slice(), text.as_bytes(), &text.as_bytes()[..end]] {
+                match Policy::parse(Path::new("p"), text) {
+                    Ok(policy) => {
+                        let refused = policy.rule("a").map(|rule| {
+                            rule.refusal(&key("hc_vault", &json!({"vault_address": ""})), Credentials::OfNamespace)
+                        });
+                        proptest::prop_assert!(refused != Some(None), "an address that nobody allowed");
+                    }
+                    Err(error) => {
+                        let count = text.split(|byte| *byte == b'\n').count();
+                        proptest::prop_assert!((1..=count).contains(&error.line), "{error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lines of policies, and what looks like them.
+    const LINES: &[&str] = &[
+        "rules:\n",
+        "rules: &a []\n",
+        "- namespaces: ['*']\n",
+        "  - namespaces: [a, b]\n",
+        "  keySecrets: *a\n",
+        "  keyFiles: [{a: b}]\n",
+        "  kinds: [age, kms]\n",
+        "  kinds: [1, ~]\n",
+        "  recipients: [\"é*\"]\n",
+        "  addresses: ['https://vault.example.com']\n",
+        "  keyServices: ['tcp://[::1]:1', 'unix:///a?uid=1']\n",
+        "  keyServices: 'tcp://a:1'\n",
+        "  ambient: []\n",
+        "  isindirWithoutMac: true\n",
+        "  <<: {namespaces: [a]}\n",
+        "# a comment\n",
+        "---\n",
+        "...\n",
+        "  ? [a]\n  : b\n",
+        "  roles: |\n    a\n",
+        "\r\n",
+        "{{{{[[[[",
+    ];
 }

@@ -7,39 +7,25 @@
 //!
 //! Invariants: every form has the same values in `spec`, less defaults; how many are tried is limited by their size.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
 
-/// Returns the forms in which an object may have been signed, likely ones first.
+/// Returns the forms in which an object may have been signed, likely ones first. Each is made when it is asked for.
 pub fn signed(object: &Json, only_encrypted: bool) -> impl Iterator<Item = Json> {
     let metadata =
         if only_encrypted { vec![json!({"name": object["metadata"]["name"]})] } else { metadata_of(object) };
     let specs = without_defaults(&object["spec"]);
-    let size = object["spec"].to_string().len().max(1);
-    let most = (MOST_BYTES / size).clamp(LEAST_FORMS, MOST_FORMS);
-    let mut seen = BTreeSet::new();
-    let entries = entry_orders(&object["spec"]);
-    let mut forms = Vec::new();
-    'all: for order_of_entries in &entries {
-        for spec in &specs {
-            for order in &ORDERS {
-                for metadata in &metadata {
-                    let spec = reordered(spec, order, order_of_entries);
-                    let metadata = metadata.as_object().map_or(Json::Null, |fields| in_order(fields, order));
-                    let form = form(object, metadata, spec);
-                    // The order of keys counts here, which the comparison of values leaves out.
-                    if seen.insert(form.to_string()) {
-                        forms.push(form);
-                    }
-                    if forms.len() >= most {
-                        break 'all;
-                    }
-                }
-            }
-        }
-    }
-    forms.into_iter()
+    let choices = choices(&object["spec"]);
+    let orders: usize = choices.iter().map(|(_, orders)| orders.len()).product();
+    let most = (MOST_BYTES / size(object)).clamp(LEAST_FORMS, MOST_FORMS);
+    let frames = frames(&specs, &metadata, most);
+    (0..(orders * frames.len()).min(most)).map(move |at| {
+        let frame = &frames[at % frames.len()];
+        let chosen = chosen(&choices, at / frames.len());
+        form(object, frame.metadata.clone(), reordered(&specs[frame.spec], frame.order, &chosen))
+    })
 }
 
 /// Returns an object as it is, without what the API server and others added: with defaults, and without.
@@ -136,30 +122,65 @@ fn without_defaults(spec: &Json) -> Vec<Json> {
     specs
 }
 
-/// Returns orders for the maps of all templates: for each of them its keys.
-///
-/// The first one is alphabetical. If they are few, all others follow.
-fn entry_orders(spec: &Json) -> Vec<Vec<Vec<String>>> {
+/// A form but for the order of the entries of Secrets.
+struct Frame {
+    /// Which `spec` it is of.
+    spec: usize,
+    order: &'static [&'static str],
+    metadata: Json,
+}
+
+/// Returns frames that differ, up to a number: the order of keys counts, which the comparison of values leaves out.
+fn frames(specs: &[Json], metadata: &[Json], most: usize) -> Vec<Frame> {
+    let (mut frames, mut seen) = (Vec::new(), HashSet::new());
+    for (spec, value) in specs.iter().enumerate() {
+        for order in ORDERS {
+            let digest = Sha256::digest(reordered(value, order, &HashMap::new()).to_string());
+            for metadata in metadata {
+                let metadata = metadata.as_object().map_or(Json::Null, |fields| in_order(fields, order));
+                if frames.len() < most && seen.insert((digest, metadata.to_string())) {
+                    frames.push(Frame { spec, order, metadata });
+                }
+            }
+        }
+    }
+    frames
+}
+
+/// Returns about how long the text of a form is.
+fn size(object: &Json) -> usize {
+    let metadata = &object["metadata"];
+    let parts = [&object["spec"], &object["sops"], &metadata["labels"], &metadata["annotations"]];
+    parts.iter().map(|part| part.to_string().len()).sum()
+}
+
+/// Returns the maps in templates whose entries are tried in every order, by their numbers, each with its orders: as long
+/// as all of them together are few. The first order of each is alphabetical, as is that of all other maps.
+fn choices(spec: &Json) -> Vec<(usize, Vec<Vec<String>>)> {
     let templates = spec["secretTemplates"].as_array().map(Vec::as_slice).unwrap_or_default();
     let maps = templates.iter().flat_map(|template| ENTRIES.map(|name| template[name].as_object()));
-    let keys = maps.map(|map| {
-        let mut keys: Vec<_> = map.map(|map| map.keys().cloned().collect()).unwrap_or_default();
-        keys.sort();
-        keys
-    });
-    let mut orders: Vec<Vec<Vec<String>>> = vec![Vec::new()];
-    for keys in keys {
-        let factor = (1..=keys.len().min(9)).product::<usize>();
-        let is_few = keys.len() <= MOST_KEYS && orders.len() * factor <= MOST_FORMS;
-        let of_map = if is_few { permutations(&keys) } else { vec![keys] };
-        orders = of_map
-            .iter()
-            .flat_map(|keys| {
-                orders.iter().map(move |before| [before.as_slice(), std::slice::from_ref(keys)].concat())
-            })
-            .collect();
+    let (mut choices, mut orders) = (Vec::new(), 1);
+    for (at, map) in maps.enumerate() {
+        let Some(map) = map.filter(|map| (2..=MOST_KEYS).contains(&map.len())) else { continue };
+        let factor: usize = (1..=map.len()).product();
+        if orders * factor <= MOST_FORMS {
+            let mut keys: Vec<_> = map.keys().cloned().collect();
+            keys.sort();
+            choices.push((at, permutations(&keys)));
+            orders *= factor;
+        }
     }
-    orders
+    choices
+}
+
+/// Returns the order of each of the maps that have a choice, for a number.
+fn chosen(choices: &[(usize, Vec<Vec<String>>)], mut number: usize) -> HashMap<usize, &[String]> {
+    let mut chosen = HashMap::new();
+    for (at, orders) in choices {
+        chosen.insert(*at, orders[number % orders.len()].as_slice());
+        number /= orders.len();
+    }
+    chosen
 }
 
 /// Returns all orders of some keys, the one that they have first.
@@ -179,19 +200,22 @@ fn permutations(keys: &[String]) -> Vec<Vec<String>> {
     all
 }
 
-/// Returns `spec` with the keys of it and of its templates in an order. The maps of a template have orders of their own.
-fn reordered(spec: &Json, order: &[&str], of_entries: &[Vec<String>]) -> Json {
-    let mut of_entries = of_entries.iter();
+/// Returns `spec` with the keys of it and of its templates in an order. The maps of a template have an order of their own,
+/// which is alphabetical if none is given for their number.
+fn reordered(spec: &Json, order: &[&str], of_entries: &HashMap<usize, &[String]>) -> Json {
     let Json::Object(fields) = spec else { return spec.clone() };
     let mut fields = fields.clone();
     if let Some(templates) = fields.get_mut("secretTemplates").and_then(Json::as_array_mut) {
+        let mut number = 0;
         for template in templates {
             for name in ENTRIES {
-                let keys = of_entries.next();
-                if let (Some(map), Some(keys)) = (template.get_mut(name).and_then(Json::as_object_mut), keys)
-                {
-                    *map = keys.iter().filter_map(|key| map.get_key_value(key)).map(cloned).collect();
-                }
+                let of_map = of_entries.get(&number);
+                number += 1;
+                let Some(map) = template.get_mut(name).and_then(Json::as_object_mut) else { continue };
+                *map = match of_map {
+                    Some(keys) => keys.iter().filter_map(|key| map.get_key_value(key)).map(cloned).collect(),
+                    None => sorted(map),
+                };
             }
             if let Some(fields) = template.as_object() {
                 *template = in_order(fields, order);
@@ -199,6 +223,12 @@ fn reordered(spec: &Json, order: &[&str], of_entries: &[Vec<String>]) -> Json {
         }
     }
     in_order(&fields, order)
+}
+
+fn sorted(map: &Map<String, Json>) -> Map<String, Json> {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    entries.into_iter().map(cloned).collect()
 }
 
 /// Returns a map with its keys in an order: those that it names, then the others by their names.
@@ -282,7 +312,10 @@ const MOST_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::controller::sops::kit;
 
     fn object(spec: &Json) -> Json {
         json!({
@@ -337,6 +370,43 @@ mod tests {
         let has = |part: &str| texts.iter().any(|text| text.contains(part));
         assert!(has(r#""data":{"y":"2","x":"1"}"#) && has(r#"{"w":"2","z":"1","v":"3"}"#));
         assert!(has(r#"{"data":{"x":"1","y":"2"},"labels":{"l":"1"},"name":"a"}"#));
+    }
+
+    #[test]
+    fn objects_of_odd_shapes_take_no_more_than_others() {
+        let wide = json!({"secretTemplates": vec![json!({"name": "a", "data": {"x": 1, "y": 2}}); 2_000]});
+        let odd = json!({"secretTemplates": [1, null, [], {"data": 1, "labels": []}, "x"], "suspend": {}});
+        let deep = (0..100).fold(json!(1), |inner, _| json!([{"data": inner}]));
+        for spec in [&wide, &odd, &json!({"secretTemplates": deep}), &json!([]), &Json::Null] {
+            let object = object(spec);
+            let bytes: usize = signed(&object, false).map(|form| form.to_string().len()).sum();
+            assert!(bytes <= 2 * MOST_BYTES.max(LEAST_FORMS * size(&object)), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_large_sops_counts_as_well() {
+        let mut object =
+            object(&json!({"secretTemplates": [{"name": "a", "data": {"a": 1, "b": 2, "c": 3, "d": 4}}]}));
+        object["sops"]["note"] = "x".repeat(1 << 20).into();
+        assert_eq!(signed(&object, false).count(), LEAST_FORMS);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_an_object_is_its_forms_differ_and_have_its_values(
+            spec in kit::any_json(), metadata in kit::any_json(), only_encrypted in proptest::bool::ANY
+        ) {
+            let mut object = object(&spec);
+            object["metadata"] = metadata;
+            let forms: Vec<_> = signed(&object, only_encrypted).collect();
+            let texts: BTreeSet<_> = forms.iter().map(Json::to_string).collect();
+            proptest::prop_assert!(!forms.is_empty() && forms.len() <= MOST_FORMS && texts.len() == forms.len());
+            let specs = without_defaults(&spec);
+            let has_values = |form: &Json| specs.contains(&form["spec"]);
+            proptest::prop_assert!(forms.iter().all(has_values));
+            proptest::prop_assert!(unsigned(&object).all(|form| has_values(&form)));
+        }
     }
 
     #[test]

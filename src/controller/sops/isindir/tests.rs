@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::ProptestConfig;
 use selkie::tree::MetadataEntry;
 use serde_json::Map;
 
@@ -47,7 +48,7 @@ fn source(policy: &str) -> IsindirSecrets {
     let path = folder.path().join("policy.yaml");
     fs::write(&path, policy).expect("a file");
     world.settings.policy = Some(path);
-    IsindirSecrets::new(world.keys())
+    IsindirSecrets::new(world.keys(), false)
 }
 
 fn with_key(mut object: Json) -> Json {
@@ -73,6 +74,10 @@ fn objects_that_sops_encrypted_are_verified_behind_an_api_server() {
              {\"password\":\"of the sea\",\"username\":\"selkie\"}\n\
              shop/db-extra - {\"raw\":\"binary\"}",
         ),
+        (
+            "encrypted-example-isindir.yaml",
+            "shop/db kubernetes.io/basic-auth {\"password\":\"of the sea\",\"username\":\"selkie\"}",
+        ),
         ("encrypted-mac-only.yaml", "adopt shop/one - {\"a\":\"1\",\"b\":\"2\"}"),
     ] {
         let object = with_key(object(name));
@@ -89,6 +94,23 @@ fn an_object_in_an_order_that_nobody_guesses_needs_the_policy() {
     let lax = source(LAX);
     assert_eq!(opened(&lax, &object).expect("allowed"), r#"shop/one - {"a":"1","b":"2"}"#);
     assert_eq!(lax.status(&object, Ok(())), json!({"mac": "Unverified", "message": "Healthy"}));
+}
+
+#[test]
+fn an_object_says_itself_whether_it_takes_secrets_over_or_else_a_flag_does() {
+    let mut source = source(LAX);
+    for (default, own, expected) in [
+        (false, json!(null), false),
+        (true, json!(null), true),
+        (true, json!(false), false),
+        (false, json!(true), true),
+    ] {
+        source.enforce_ownership = default;
+        let mut object = with_key(object("encrypted-suffix.yaml"));
+        object["spec"]["enforceOwnership"] = own.clone();
+        let desired = pollster::block_on(source.open(&object)).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(desired.adopt, expected, "{default} {own}");
+    }
 }
 
 #[test]
@@ -149,6 +171,59 @@ fn templates_are_taken_all_or_none() {
         let failure = source.of_templates(&plain, &place).err().expect("refused");
         assert_eq!((failure.reason, failure.message.as_str()), (Reason::Invalid, expected));
     }
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_an_object_holds_is_opened_or_refused(
+        place in proptest::sample::select(PLACES), value in kit::any_json(), lax in proptest::bool::ANY
+    ) {
+        let source = source(if lax { LAX } else { STRICT });
+        let mut object = with_key(object("encrypted-mac-only.yaml"));
+        *object.pointer_mut(place).expect("it is there") = value;
+        let result = pollster::block_on(source.open(&object)).map(|_| ());
+        let reasons = [Reason::Invalid, Reason::MacMismatch, Reason::NoKey, Reason::Suspended, Reason::Unseal];
+        let is_known = result.as_ref().err().is_none_or(|failure| reasons.contains(&failure.reason));
+        proptest::prop_assert!(is_known, "{result:?}");
+        source.status(&object, result.as_ref().copied());
+        source.essence(&object);
+    }
+}
+
+#[test]
+fn a_value_that_is_deeper_than_any_manifest_is_refused() {
+    // As deep as what the API server hands out can be.
+    let value = (0..115).fold(json!("x"), |inner, _| json!([inner]));
+    let mut object = with_key(object("encrypted-mac-only.yaml"));
+    object["spec"]["secretTemplates"][0]["stringData"]["a"] = value;
+    assert_eq!(opened(&source(LAX), &object).map_err(|(reason, _)| reason), Err(Reason::Unseal));
+}
+
+/// Where somebody may put something else.
+const PLACES: &[&str] = &[
+    "",
+    "/metadata",
+    "/metadata/annotations",
+    "/sops",
+    "/sops/age",
+    "/sops/encrypted_regex",
+    "/sops/mac",
+    "/spec",
+    "/spec/secretTemplates",
+    "/spec/secretTemplates/0",
+    "/spec/secretTemplates/0/name",
+    "/spec/secretTemplates/0/stringData",
+    "/spec/secretTemplates/0/stringData/a",
+];
+
+#[test]
+fn both_kinds_have_names_of_their_own() {
+    let own = super::super::own::SopsSecrets::new(World::new().keys());
+    let theirs = source(STRICT);
+    assert_eq!((own.label(), theirs.label()), ("SopsSecret", "SopsSecret.isindir.github.com"));
+    assert_eq!(own.resource().kind, theirs.resource().kind);
 }
 
 #[test]

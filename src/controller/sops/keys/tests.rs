@@ -1,9 +1,13 @@
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use selkie::format::Format;
+use selkie::keys::age::{AgeService, Identities, IdentityLayout};
 use selkie::keys::{Cause, Effort, KeyFuture, KeyGroup, KeyKind, MasterKey, ServiceError};
+use selkie::keyservice::{Gate, KeyServer, Listener, Use};
 use selkie::secret::SecretBytes;
 use selkie::sops::Metadata;
 use serde_json::{Value as Json, json};
@@ -58,7 +62,10 @@ fn kms() -> Metadata {
 }
 
 fn of_document(world: &World) -> Metadata {
-    let text = world.encrypted("a: b\n", Format::Yaml, |_| {});
+    of_text(&world.encrypted("a: b\n", Format::Yaml, |_| {}))
+}
+
+fn of_text(text: &str) -> Metadata {
     let tree = Format::Yaml.read(text).expect("YAML");
     Metadata::from_entry(tree.metadata()).expect("metadata")
 }
@@ -277,4 +284,107 @@ async fn the_rights_of_the_controller_are_used_where_the_policy_says_so() {
     assert_eq!(reason(&keys, "c", None, metadata("kms", &with_role)).await, Some(Reason::NotAllowed));
     assert_eq!(service.asked.load(Ordering::SeqCst), 0);
     assert_eq!(reason(&keys, "c", None, kms()).await, None);
+}
+
+/// Admits everybody, and counts them.
+struct Asked(Arc<AtomicUsize>);
+
+impl Gate for Asked {
+    fn admits(&self, _: &Use<'_>) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+}
+
+/// Starts a key service with the identity of a world until the sender is dropped. Returns its address, and how often it
+/// was asked.
+fn key_server(world: &World) -> (String, Arc<AtomicUsize>, tokio::sync::oneshot::Sender<()>) {
+    let mut identities = Identities::new();
+    identities.add("test", &world.identity.secret, IdentityLayout::Lines).expect("an identity");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+    let asked = Arc::<AtomicUsize>::default();
+    let server = KeyServer::new(vec![Box::new(AgeService::new(identities))], Asked(Arc::clone(&asked)));
+    let (end, ended) = tokio::sync::oneshot::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let ended = async move { ended.await.unwrap_or(()) };
+        runtime.block_on(server.serve(Listener::Tcp(listener), ended)).expect("it serves");
+    });
+    (address, asked, end)
+}
+
+/// Returns keys with a policy, whose requests end after a moment.
+fn with_policy(policy: &str, limit: Duration) -> SopsKeys {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.yaml");
+    fs::write(&path, policy).expect("a file");
+    let settings = SopsSettings { policy: Some(path), ..SopsSettings::default() };
+    let mut keys = SopsKeys::new(&settings, Box::new(Cluster::default()), |_| None).expect("keys");
+    keys.remote = Arc::new(Remote::new(limit));
+    let loaded =
+        Files::read(&settings).and_then(|files| files.load(&keys.remote, |_| None)).expect("a policy");
+    *keys.loaded.write().expect("no panic") = (1, Arc::new(loaded));
+    keys
+}
+
+#[test]
+fn a_key_service_is_asked_for_those_that_the_policy_names_it_for() {
+    let world = World::new();
+    let document = world.encrypted("a: b\n", Format::Yaml, |_| {});
+    let (address, asked, _end) = key_server(&world);
+    let keys = with_policy(
+        &format!(
+            "rules:\n\
+             - {{namespaces: [a], keyServices: ['{address}']}}\n\
+             - {{namespaces: [pgp], keyServices: ['{address}'], kinds: [pgp]}}\n\
+             - {{namespaces: [other], keyServices: ['tcp://127.0.0.1:1']}}\n\
+             - {{namespaces: ['*']}}\n"
+        ),
+        Duration::from_secs(20),
+    );
+    for (namespace, expected, count) in [
+        ("none", Some(Reason::NoKey), 0),
+        ("pgp", Some(Reason::NotAllowed), 0),
+        ("other", Some(Reason::Unseal), 0),
+        ("a", None, 1),
+        // What it answered is remembered for the namespace.
+        ("a", None, 1),
+        ("none", Some(Reason::NoKey), 1),
+    ] {
+        let reason = pollster::block_on(reason(&keys, namespace, None, of_text(&document)));
+        assert_eq!((reason, asked.load(Ordering::SeqCst)), (expected, count), "{namespace}");
+    }
+}
+
+#[test]
+fn a_key_service_is_sent_no_key_at_an_address_that_is_not_allowed() {
+    let world = World::new();
+    let (address, asked, _end) = key_server(&world);
+    let keys = with_policy(
+        &format!(
+            "rules: [{{namespaces: [a], keyServices: ['{address}'], addresses: ['https://vault.example.com']}}]"
+        ),
+        Duration::from_secs(20),
+    );
+    let vault = json!({"vault_address": "http://169.254.169.254", "engine_path": "transit", "key_name": "k"});
+    let refused = pollster::block_on(reason(&keys, "a", None, metadata("hc_vault", &vault)));
+    assert_eq!((refused, asked.load(Ordering::SeqCst)), (Some(Reason::NotAllowed), 0));
+}
+
+#[test]
+fn a_key_service_that_does_not_answer_is_not_waited_for_without_end() {
+    let world = World::new();
+    // Connections are taken, and nobody reads.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+    let policy = format!("rules: [{{namespaces: [a], keyServices: ['{address}']}}]");
+    let keys = with_policy(&policy, Duration::from_millis(20));
+    let failure = pollster::block_on(keys.recover("a", None, of_document(&world))).err().expect("no answer");
+    assert_eq!(failure.reason, Reason::Unseal);
+    // Whoever notices it first.
+    let told = ["did not answer in time", "there was no answer within 20 ms"];
+    let is_told =
+        failure.message.contains(&address) && told.iter().any(|text| failure.message.ends_with(text));
+    assert!(is_told, "{}", failure.message);
 }

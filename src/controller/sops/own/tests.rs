@@ -179,6 +179,18 @@ fn only_what_tells_of_the_secret_is_its_essence() {
     assert_ne!(source.essence(&object), essence);
 }
 
+proptest::proptest! {
+    #[test]
+    fn whatever_an_object_holds_is_refused(mut spec in kit::any_json(), target in kit::any_json()) {
+        if let Some(fields) = spec.as_object_mut() {
+            fields.insert("document".to_owned(), "a: b\n".into());
+            fields.insert("target".to_owned(), target);
+        }
+        let (reason, _) = message(&World::with_own_secret(), &spec);
+        proptest::prop_assert!([Reason::Invalid, Reason::Suspended].contains(&reason), "{reason}");
+    }
+}
+
 /// Every document of the folder that sops encrypted, as it is expected to come out.
 #[test]
 fn documents_of_sops_are_opened_and_refused_as_sops_does() {

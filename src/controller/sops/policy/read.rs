@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use selkie::format::Format;
 use selkie::keys::{KEY_KINDS, Trust, said};
+use selkie::keyservice::Address;
 use selkie::tree::{NodeId, Tree, Value};
 
 use super::{Policy, Rule};
@@ -66,6 +67,7 @@ impl Reading<'_> {
             recipients: None,
             roles: Vec::new(),
             addresses: Vec::new(),
+            key_services: Vec::new(),
             ambient: Vec::new(),
             isindir_without_mac: false,
         };
@@ -77,6 +79,7 @@ impl Reading<'_> {
                 "ambient" => rule.ambient = self.kinds(value, &place)?,
                 "isindirWithoutMac" => rule.isindir_without_mac = self.truth(value, &place)?,
                 "keyFiles" => rule.key_files = self.globs(value, &place)?,
+                "keyServices" => rule.key_services = self.key_services(value, &place)?,
                 "keySecrets" => rule.key_secrets = self.globs(value, &place)?,
                 "kinds" => rule.kinds = Some(self.kinds(value, &place)?),
                 "namespaces" => rule.namespaces = self.globs(value, &place)?,
@@ -151,6 +154,19 @@ impl Reading<'_> {
         self.texts(node, place, "an address such as https://vault.example.com", read)
     }
 
+    fn key_services(&self, node: NodeId, place: &str) -> Result<Vec<Address>, Problem> {
+        let read = |text: &str| {
+            let address = text.parse().ok()?;
+            match &address {
+                // What a path begins at must not depend on the folder that the controller is started in.
+                Address::Unix { path, .. } if !path.is_absolute() => None,
+                _ => Some(address),
+            }
+        };
+        let expected = "the address of a key service, such as tcp://host:5000 or unix:///path/to/socket";
+        self.texts(node, place, expected, read)
+    }
+
     fn truth(&self, node: NodeId, place: &str) -> Result<bool, Problem> {
         match self.tree.node(node).value {
             Value::Bool(truth) => Ok(truth),
@@ -169,7 +185,7 @@ impl Reading<'_> {
 }
 
 /// The fields of a rule.
-const FIELDS: [&str; 9] = [
+pub const FIELDS: [&str; 10] = [
     "namespaces",
     "keySecrets",
     "keyFiles",
@@ -177,6 +193,7 @@ const FIELDS: [&str; 9] = [
     "recipients",
     "roles",
     "addresses",
+    "keyServices",
     "ambient",
     "isindirWithoutMac",
 ];
