@@ -52,6 +52,8 @@ impl IsindirSecrets {
     }
 
     async fn secrets(&self, object: &Json) -> Result<Desired, Failure> {
+        // What was so of the object once may not be so any more.
+        self.forget(object);
         let place = object::place(object)?;
         let spec = object::map(&object["spec"], "spec")?;
         if spec.flag("suspend")?.unwrap_or_default() {
@@ -113,6 +115,10 @@ impl IsindirSecrets {
             known.clear();
         }
         known.insert(uid(object).to_owned(), verified);
+    }
+
+    fn forget(&self, object: &Json) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(object));
     }
 }
 

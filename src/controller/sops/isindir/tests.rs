@@ -100,6 +100,18 @@ fn a_value_that_was_taken_out_is_noticed() {
 }
 
 #[test]
+fn what_was_verified_once_is_not_told_of_what_does_not_open() {
+    let source = source(STRICT);
+    let mut object = with_key(object("encrypted-suffix.yaml"));
+    opened(&source, &object).expect("Secrets");
+    assert_eq!(source.status(&object, Ok(()))["mac"], "Verified");
+    object["sops"] = Json::Null;
+    let (reason, message) = opened(&source, &object).expect_err("refused");
+    let failure = Failure::new(reason, message);
+    assert_eq!(source.status(&object, Err(&failure)), json!({"message": "Decryption error"}));
+}
+
+#[test]
 fn an_object_has_no_keys_but_those_it_is_allowed() {
     let (reason, message) = opened(&source(STRICT), &object("encrypted-suffix.yaml")).expect_err("no key");
     assert_eq!(reason, Reason::NoKey);
