@@ -148,6 +148,10 @@ impl Source for IsindirSecrets {
         &MENDED_BY_KEYS
     }
 
+    fn hides_metadata(&self) -> bool {
+        true
+    }
+
     fn status(&self, object: &Json, result: Result<(), &Failure>) -> Json {
         let message = match result.err().map(|failure| failure.reason) {
             None | Some(Reason::Ready) => "Healthy",

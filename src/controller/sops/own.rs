@@ -112,6 +112,10 @@ impl Source for SopsSecrets {
         &MENDED_BY_KEYS
     }
 
+    fn hides_metadata(&self) -> bool {
+        true
+    }
+
     fn status(&self, _: &Json, _: Result<(), &Failure>) -> Json {
         Json::Object(Map::new())
     }

@@ -109,6 +109,7 @@ fn what_was_verified_once_is_not_told_of_what_does_not_open() {
     let (reason, message) = opened(&source, &object).expect_err("refused");
     let failure = Failure::new(reason, message);
     assert_eq!(source.status(&object, Err(&failure)), json!({"message": "Decryption error"}));
+    assert!(source.hides_metadata());
 }
 
 #[test]
