@@ -278,3 +278,16 @@ async fn the_rights_of_the_controller_are_used_where_the_policy_says_so() {
     assert_eq!(service.asked.load(Ordering::SeqCst), 0);
     assert_eq!(reason(&keys, "c", None, kms()).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_document_with_too_many_keys_is_refused() {
+    let keys = World::with_own_secret().keys();
+    for (count, expected) in [(100, Reason::NoKey), (101, Reason::Invalid)] {
+        let mut many = kms();
+        many.groups[0].0 = vec![many.groups[0].0[0].clone(); count];
+        assert_eq!(
+            reason(&keys, "shop", Some("keys"), many).await.map(|reason| reason.word()),
+            Some(expected.word())
+        );
+    }
+}
