@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is said of a failure tells nothing of what was sent or received.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use http::HeaderValue;
 use http::header::ACCEPT;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, Request};
+use kube::core::{ApiResource, Request, Status};
 use selkie::sealed::Secret;
 use serde_json::{Value as Json, json};
 
@@ -55,13 +56,21 @@ pub struct Cluster {
     metrics: Arc<Metrics>,
     /// Whether the status can only be updated, as far as is known.
     updates_status: Arc<AtomicBool>,
+    hides_metadata: bool,
 }
 
 impl Cluster {
     /// Returns the API server behind a client; requests are counted.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics, updates_status: Arc::default() }
+        Self { client, metrics, updates_status: Arc::default(), hides_metadata: false }
+    }
+
+    /// Returns the same API server, of whose refusals only reasons and fields are told if names, types, labels and
+    /// annotations of Secrets may have been encrypted.
+    #[must_use]
+    pub fn hiding_metadata(&self, hides_metadata: bool) -> Self {
+        Self { hides_metadata, ..self.clone() }
     }
 
     /// Reads an object.
@@ -199,7 +208,7 @@ impl Cluster {
             Err(_) => None,
         };
         self.metrics.api_request(verb, code);
-        result.map_err(|error| CallError::from_kube(&error))
+        result.map_err(|error| CallError::of(&error, self.hides_metadata))
     }
 }
 
@@ -208,12 +217,16 @@ impl CallError {
     /// admission policy, forbid it in any form.
     #[must_use]
     pub fn is_for_want_of_patch(&self) -> bool {
-        matches!(self, Self::Forbidden(message) if message.contains("cannot patch resource"))
+        matches!(self, Self::Forbidden(message) if message.contains(WANT_OF_PATCH))
     }
 
     /// Says why a request failed, without what was in it.
     #[must_use]
     pub fn from_kube(error: &kube::Error) -> Self {
+        Self::of(error, false)
+    }
+
+    fn of(error: &kube::Error, hides_metadata: bool) -> Self {
         let kube::Error::Api(status) = error else {
             return match error {
                 kube::Error::SerdeError(_) => unreadable(),
@@ -223,7 +236,11 @@ impl CallError {
                 },
             };
         };
-        let message = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+        let message = match status.message.as_str() {
+            _ if hides_metadata => without_metadata(status),
+            "" => status.reason.clone(),
+            message => message.to_owned(),
+        };
         match (status.code, status.reason.as_str()) {
             (409, "AlreadyExists") => Self::AlreadyExists(message),
             (409, _) => Self::Conflict(message),
@@ -239,6 +256,29 @@ impl CallError {
             _ => Self::Refused(message),
         }
     }
+}
+
+/// Says why the API server refused, in its own words as far as they are fixed: its messages quote what was sent.
+fn without_metadata(status: &Status) -> String {
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let reason = Some(status.reason.as_str()).filter(|reason| is_word(reason)).unwrap_or("Failure");
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let causes: BTreeSet<_> = causes
+        .filter_map(|cause| {
+            // What stands in brackets is a name that somebody chose.
+            let field = cause.field.split('[').next().unwrap_or_default();
+            (field.split('.').all(is_word) && is_word(&cause.reason))
+                .then(|| format!("{field} ({})", cause.reason))
+        })
+        .collect();
+    let mut message = format!("the API server says {reason}");
+    if status.message.contains(WANT_OF_PATCH) {
+        message = format!("{message}: {WANT_OF_PATCH}");
+    } else if !causes.is_empty() {
+        let causes: Vec<_> = causes.into_iter().take(MOST_CAUSES).collect();
+        message = format!("{message}: {}", causes.join(", "));
+    }
+    message
 }
 
 /// Returns the name of an object.
@@ -298,6 +338,12 @@ fn unreadable() -> CallError {
         retry_after: None,
     }
 }
+
+/// What the API server says if the role lacks the verb patch.
+const WANT_OF_PATCH: &str = "cannot patch resource";
+
+/// Of how many causes of a refusal is told.
+const MOST_CAUSES: usize = 10;
 
 /// The metadata of an object, or all of it from a server that cannot do that.
 const METADATA: HeaderValue =

@@ -29,6 +29,15 @@ pub struct Claim<'a> {
     pub adopt: bool,
     /// Whether the API server lets this controller apply.
     pub may_apply: bool,
+    /// Whether no message may quote metadata of the Secret.
+    pub hides_metadata: bool,
+}
+
+impl Claim<'_> {
+    /// Returns a name as messages have it behind a word: with a blank before it, or not at all.
+    fn quoted(&self, name: &str) -> String {
+        if self.hides_metadata { String::new() } else { format!(" {name:?}") }
+    }
 }
 
 /// What to do about a Secret.
@@ -65,18 +74,21 @@ pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) ->
         Ok(mode) => mode,
         Err(failure) => return Plan::Refuse(failure),
     };
-    let name = desired.metadata.name();
+    let name = claim.quoted(desired.metadata.name());
     if existing.is_deleting {
         return refuse(
             Reason::Update,
-            format!("the Secret {name:?} is about to be deleted, and is made again when it is gone"),
+            format!("the Secret{name} is about to be deleted, and is made again when it is gone"),
         );
     }
     if !mode.is_patch() && type_of(desired) != type_of(&existing.secret) {
+        if claim.hides_metadata {
+            return refuse(Reason::Update, ANOTHER_TYPE);
+        }
         return refuse(
             Reason::Update,
             format!(
-                "the type of the Secret {name:?} is {:?} and has to be {:?}, but a type cannot be changed: delete the Secret, and it is made again",
+                "the type of the Secret{name} is {:?} and has to be {:?}, but a type cannot be changed: delete the Secret, and it is made again",
                 type_of(&existing.secret),
                 type_of(desired),
             ),
@@ -131,7 +143,10 @@ impl Mode {
         } else if is_managed || claim.adopt {
             Ok(Self::Adopt)
         } else {
-            Err(Failure::new(Reason::Unmanaged, unmanaged(existing.secret.metadata.name(), claim.kind)))
+            Err(Failure::new(
+                Reason::Unmanaged,
+                unmanaged(&claim.quoted(existing.secret.metadata.name()), claim.kind),
+            ))
         }
     }
 
@@ -354,11 +369,14 @@ fn refuse(reason: Reason, message: impl Into<String>) -> Plan {
 
 /// The words of the controller of Sealed Secrets.
 fn unmanaged(name: &str, kind: &str) -> String {
-    format!("failed update: Resource {name:?} already exists and is not managed by {kind}")
+    format!("failed update: Resource{name} already exists and is not managed by {kind}")
 }
 
 const IMMUTABLE: &str = "the target Secret is immutable. Once a Secret is marked as immutable, it is not possible to revert \
     this change nor to mutate the contents of the data field. You can only delete and recreate the Secret.";
+
+const ANOTHER_TYPE: &str = "the type of the Secret is another one, but a type cannot be changed: delete the Secret, and \
+    it is made again";
 
 #[cfg(test)]
 mod table;

@@ -58,7 +58,8 @@ pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, w
     let kind = source.label().to_owned();
     let span = tracing::info_span!("reconcile", %kind, namespace = %key.namespace, name = %key.name, attempts = work.attempts);
     let begin = tokio::time::Instant::now();
-    let outcome = Reconciliation { context: &context, source: &*source, kind: &kind, key: &key }
+    let secrets = context.cluster.hiding_metadata(source.hides_metadata());
+    let outcome = Reconciliation { context: &context, source: &*source, secrets, kind: &kind, key: &key }
         .run(work)
         .instrument(span)
         .await;
@@ -77,6 +78,8 @@ pub async fn attempt(context: Arc<Context>, source: Arc<dyn Source>, key: Key, w
 struct Reconciliation<'a> {
     context: &'a Context,
     source: &'a dyn Source,
+    /// The API server, for Secrets.
+    secrets: Cluster,
     /// What metrics and logs call the kind.
     kind: &'a str,
     key: &'a Key,
@@ -134,6 +137,7 @@ impl Reconciliation<'_> {
                 patch: self.source.patch(),
                 adopt: desired.adopt,
                 may_apply: self.context.may_apply(),
+                hides_metadata: self.source.hides_metadata(),
             };
             let version = self.secret(&claim, secret, &work.present, progress).await?;
             progress.versions.push(version);
@@ -161,10 +165,10 @@ impl Reconciliation<'_> {
             self.fence()?;
             let (written, result) = match plan(&claim, desired, existing.as_ref()) {
                 Plan::Create(secret) => {
-                    (Written::Created, self.cluster().create(namespace, name, &secret).await)
+                    (Written::Created, self.secrets.create(namespace, name, &secret).await)
                 }
                 Plan::Apply(change) => {
-                    let result = self.cluster().apply(namespace, name, &change).await;
+                    let result = self.secrets.apply(namespace, name, &change).await;
                     if result.as_ref().is_err_and(CallError::is_for_want_of_patch) {
                         // The rules for the controller of Sealed Secrets allow to update, not to patch.
                         self.context.note_that_applying_is_forbidden();
@@ -176,11 +180,11 @@ impl Reconciliation<'_> {
                 }
                 Plan::Replace(change) => {
                     let written = if change.is_adoption { Written::Adopted } else { Written::Updated };
-                    (written, self.cluster().replace(namespace, name, &change).await)
+                    (written, self.secrets.replace(namespace, name, &change).await)
                 }
                 Plan::Nothing => {
                     self.context.metrics.wrote(self.kind, Written::Unchanged);
-                    return existing.as_ref().map(version).ok_or_else(|| gone(name).into());
+                    return existing.as_ref().map(version).ok_or_else(|| self.gone(name).into());
                 }
                 Plan::Refuse(failure) => return Err(failure.into()),
             };
@@ -199,7 +203,8 @@ impl Reconciliation<'_> {
                 Err(error) => return Err(self.failed(&error, progress)),
             }
         }
-        let last = last.map_or_else(|| gone(name), |error| Failure::new(Reason::Update, error.to_string()));
+        let last =
+            last.map_or_else(|| self.gone(name), |error| Failure::new(Reason::Update, error.to_string()));
         Err(last.into())
     }
 
@@ -209,7 +214,7 @@ impl Reconciliation<'_> {
         name: &str,
         progress: &mut Progress,
     ) -> Result<Option<super::existing::Existing>, Stop> {
-        self.cluster().secret(namespace, name).await.map_err(|error| self.failed(&error, progress))
+        self.secrets.secret(namespace, name).await.map_err(|error| self.failed(&error, progress))
     }
 
     /// Deletes Secrets that the object owns and does not stand for any more.
@@ -219,7 +224,7 @@ impl Reconciliation<'_> {
                 continue;
             }
             self.fence()?;
-            match self.cluster().delete(&self.key.namespace, version).await {
+            match self.secrets.delete(&self.key.namespace, version).await {
                 Ok(true) => self.context.metrics.wrote(self.kind, Written::Deleted),
                 Ok(false) => {}
                 Err(error) => return Err(self.failed(&error, progress)),
@@ -237,6 +242,11 @@ impl Reconciliation<'_> {
             progress.retry_after = *retry_after;
         }
         Failure::new(Reason::Update, error.to_string()).into()
+    }
+
+    fn gone(&self, name: &str) -> Failure {
+        let name = if self.source.hides_metadata() { String::new() } else { format!(" {name:?}") };
+        Failure::new(Reason::Update, format!("the Secret{name} is changed by somebody else all the time"))
     }
 
     fn not_fetched(&self, error: &CallError) -> Outcome {
@@ -393,10 +403,6 @@ fn version(existing: &super::existing::Existing) -> Version {
         uid: existing.uid.clone(),
         resource_version: existing.resource_version.clone(),
     }
-}
-
-fn gone(name: &str) -> Failure {
-    Failure::new(Reason::Update, format!("the Secret {name:?} is changed by somebody else all the time"))
 }
 
 /// How long opening an object may take, with the answers of servers that it waits for.

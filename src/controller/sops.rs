@@ -6,6 +6,9 @@
 //!
 //! Invariant: a namespace has no key and no credentials but those in it, and those that the policy gives it.
 
+mod aside;
+#[cfg(test)]
+mod canary;
 mod failure;
 mod glob;
 mod guard;

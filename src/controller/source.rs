@@ -42,6 +42,12 @@ pub trait Source: Send + Sync + 'static {
         &[Reason::NoKey]
     }
 
+    /// Returns whether names, types, labels and annotations of Secrets may be encrypted in an object, so that no message
+    /// may quote them.
+    fn hides_metadata(&self) -> bool {
+        false
+    }
+
     /// Returns the fields of the status besides those that the engine writes, given how it went.
     fn status(&self, object: &Json, result: Result<(), &Failure>) -> Json;
 }

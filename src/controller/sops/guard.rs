@@ -3,12 +3,16 @@
 use std::future::ready;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use selkie::keys::{Effort, KeyFuture, KeyService, MasterKey};
 use selkie::secret::SecretBytes;
 
+use super::aside::aside;
 use super::policy::{Credentials, Rule};
 
 /// A service for one namespace: keys that its rule does not allow are not its business. It wraps nothing.
+///
+/// It computes aside, one key after the other, and no further one once nobody waits.
 pub struct Guarded {
     service: Arc<dyn KeyService>,
     rule: Arc<Rule>,
@@ -41,6 +45,85 @@ impl KeyService for Guarded {
     }
 
     fn unwrap<'a>(&'a self, key: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
-        if self.allows(key) { self.service.unwrap(key) } else { Box::pin(ready(None)) }
+        if !self.allows(key) {
+            return Box::pin(ready(None));
+        }
+        if self.service.effort(key) != Effort::Free {
+            return self.service.unwrap(key);
+        }
+        let (service, copy) = (Arc::clone(&self.service), key.clone());
+        Box::pin(async move {
+            // A computation has its answer at once.
+            match aside(move |_| service.unwrap(&copy).now_or_never()).await {
+                Some(answer) => answer,
+                None => self.service.unwrap(key).await,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use selkie::keys::{KeyGroup, age};
+    use selkie::sops::{BY_EFFORT, Envelope, Metadata};
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::super::kit::identity;
+    use super::super::policy::Policy;
+    use super::*;
+
+    /// Has no key, and tells on which thread it looked for one.
+    struct Telling(UnboundedSender<ThreadId>);
+
+    impl KeyService for Telling {
+        fn name(&self) -> String {
+            "telling".to_owned()
+        }
+
+        fn wrap<'a>(&'a self, _: &'a MasterKey, _: &'a SecretBytes) -> KeyFuture<'a, String> {
+            Box::pin(ready(None))
+        }
+
+        fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
+            Box::pin(async {
+                self.0.send(thread::current().id()).expect("somebody listens");
+                None
+            })
+        }
+    }
+
+    fn guarded() -> (Guarded, UnboundedReceiver<ThreadId>) {
+        let (tell, told) = unbounded_channel();
+        let rule = Arc::clone(Policy::of_own_secrets().rule("shop").expect("a rule"));
+        (Guarded::new(Arc::new(Telling(tell)), rule, Credentials::OfNamespace), told)
+    }
+
+    fn metadata(keys: u64) -> Metadata {
+        let keys = (0..keys).flat_map(|seed| {
+            MasterKey::parse_list(&age::KIND, &identity(seed).recipient).expect("a recipient")
+        });
+        Metadata::new(vec![KeyGroup(keys.collect())])
+    }
+
+    #[tokio::test]
+    async fn no_thread_of_the_runtime_is_held_up() {
+        let (guarded, mut told) = guarded();
+        assert!(Envelope::recover(metadata(1), &[&guarded], BY_EFFORT).await.is_err());
+        assert!(told.recv().await.is_some_and(|thread| thread != thread::current().id()));
+    }
+
+    #[tokio::test]
+    async fn no_further_key_is_tried_once_nobody_waits() {
+        let (guarded, mut told) = guarded();
+        let (metadata, services) = (metadata(3), [&guarded as &dyn KeyService]);
+        tokio::select! {
+            biased;
+            first = told.recv() => assert!(first.is_some()),
+            _ = Envelope::recover(metadata, &services, BY_EFFORT) => panic!("all were tried"),
+        }
+        drop(guarded);
+        assert_eq!(told.recv().await, None);
     }
 }

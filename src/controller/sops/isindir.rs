@@ -17,6 +17,7 @@ use selkie::sealed::Secret;
 use selkie::sops::{Envelope, MacCheck, Metadata, OpenError, Opened};
 use serde_json::{Value as Json, json};
 
+use super::aside::{Waiting, aside};
 use super::failure::{self, MENDED_BY_KEYS};
 use super::keys::SopsKeys;
 use super::object::{self, Place, invalid};
@@ -58,6 +59,8 @@ impl IsindirSecrets {
     }
 
     async fn secrets(&self, object: &Json) -> Result<Desired, Failure> {
+        // What was so of the object once may not be so any more.
+        self.forget(object);
         let place = object::place(object)?;
         let spec = object::map(&object["spec"], "spec")?;
         if spec.flag("suspend")?.unwrap_or_default() {
@@ -69,22 +72,27 @@ impl IsindirSecrets {
         let rule = self.keys.rule(&place.namespace)?;
         let secret = object["metadata"]["annotations"][KEY_SECRET].as_str();
         let envelope = self.keys.recover(&place.namespace, secret, metadata).await?;
-        let (opened, verified) = open(&envelope, object)?;
+        let copy = object.clone();
+        let (opened, verified) = aside(move |waiting| open(&envelope, &copy, waiting)).await?;
         self.note(object, verified);
         if !verified && !rule.allows_isindir_without_mac() {
             return Err(Failure::new(Reason::MacMismatch, UNVERIFIED));
         }
-        let plain = opened.tree().to_json(opened.tree().documents()[0]);
-        Ok(Desired { secrets: self.of_templates(&plain, &place)?, prune: true, adopt })
+        let resource = self.resource.clone();
+        let secrets = aside(move |_| {
+            let plain = opened.tree().to_json(opened.tree().documents()[0]);
+            Self::of_templates(&resource, &plain, &place)
+        });
+        Ok(Desired { secrets: secrets.await?, prune: true, adopt })
     }
 
-    fn of_templates(&self, plain: &Json, place: &Place) -> Result<Vec<Secret>, Failure> {
+    fn of_templates(resource: &ApiResource, plain: &Json, place: &Place) -> Result<Vec<Secret>, Failure> {
         let templates = plain["spec"]["secretTemplates"].as_array();
         let templates = templates.filter(|templates| !templates.is_empty());
         let templates = templates.ok_or_else(|| invalid("spec.secretTemplates has nothing in it"))?;
         let (mut secrets, mut names) = (Vec::new(), BTreeSet::new());
         for (at, template) in templates.iter().enumerate() {
-            let secret = self.of_template(template, at, place)?;
+            let secret = Self::of_template(resource, template, at, place)?;
             if !names.insert(secret.metadata.name().to_owned()) {
                 // Without the name, which may be encrypted.
                 return Err(invalid(format!("spec.secretTemplates[{at}] has the name of another one")));
@@ -94,7 +102,12 @@ impl IsindirSecrets {
         Ok(secrets)
     }
 
-    fn of_template(&self, template: &Json, at: usize, place: &Place) -> Result<Secret, Failure> {
+    fn of_template(
+        resource: &ApiResource,
+        template: &Json,
+        at: usize,
+        place: &Place,
+    ) -> Result<Secret, Failure> {
         let path = format!("spec.secretTemplates[{at}]");
         let fields = object::map(template, &path)?;
         let (labels, annotations) = (fields.texts("labels")?, fields.texts("annotations")?);
@@ -102,7 +115,7 @@ impl IsindirSecrets {
         let content = json!({"data": template["data"], "stringData": template["stringData"]});
         let mut secret = Secret::from_any_json(&content).map_err(failed)?;
         secret.type_ = fields.text("type")?.map(str::to_owned);
-        secret.metadata = object::metadata(place, &self.resource, fields.required("name")?);
+        secret.metadata = object::metadata(place, resource, fields.required("name")?);
         for (name, value) in &labels {
             secret.metadata.set_label(name, value);
         }
@@ -119,6 +132,10 @@ impl IsindirSecrets {
             known.clear();
         }
         known.insert(uid(object).to_owned(), verified);
+    }
+
+    fn forget(&self, object: &Json) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(uid(object));
     }
 }
 
@@ -152,6 +169,10 @@ impl Source for IsindirSecrets {
         &MENDED_BY_KEYS
     }
 
+    fn hides_metadata(&self) -> bool {
+        true
+    }
+
     fn status(&self, object: &Json, result: Result<(), &Failure>) -> Json {
         let message = match result.err().map(|failure| failure.reason) {
             None | Some(Reason::Ready) => "Healthy",
@@ -178,8 +199,9 @@ impl Source for IsindirSecrets {
 }
 
 /// Decrypts an object, and returns whether its MAC was verified.
-fn open(envelope: &Envelope, object: &Json) -> Result<(Opened, bool), Failure> {
+fn open(envelope: &Envelope, object: &Json, waiting: &Waiting) -> Result<(Opened, bool), Failure> {
     for form in forms::signed(object, envelope.metadata().mac_only_encrypted) {
+        waiting.check()?;
         match open_form(envelope, &form, MacCheck::Require)? {
             Ok(opened) => return Ok((opened, true)),
             // No other form has another one.
@@ -190,6 +212,7 @@ fn open(envelope: &Envelope, object: &Json) -> Result<(Opened, bool), Failure> {
     }
     let mut failure = None;
     for form in forms::unsigned(object) {
+        waiting.check()?;
         match open_form(envelope, &form, MacCheck::Ignore)? {
             Ok(opened) => return Ok((opened, false)),
             Err(error) => failure = failure.or(Some(failure::of_opening(&error))),

@@ -57,8 +57,21 @@ impl KeySecret {
     /// Returns its keys and credentials.
     ///
     /// # Errors
-    /// If an entry is not what its name says, or there is none.
+    /// If an entry is not what its name says, or there is none, or there are too many.
     pub fn keys(&self, name: &str) -> Result<KeyEntries, Failure> {
+        // Before any of them is read: each is tried with every key of every document.
+        let entries = self.entries.iter().filter(|(entry, _)| KeyEntries::has_name(entry));
+        if entries.map(|(_, text)| count(text)).sum::<usize>() > MOST_KEYS {
+            let message = format!("the key Secret {name:?} has more than {MOST_KEYS} keys");
+            return Err(Failure::new(Reason::NoKey, message));
+        }
+        if self.entries.iter().any(|(entry, text)| entry.ends_with(".asc") && text.len() > LONGEST_PGP) {
+            let message = format!(
+                "the key Secret {name:?} has an entry with OpenPGP keys of more than {} KiB",
+                LONGEST_PGP >> 10
+            );
+            return Err(Failure::new(Reason::NoKey, message));
+        }
         let mut keys = KeyEntries::default();
         for (entry, text) in &self.entries {
             keys.add(entry, &format!("Secret {name}, {entry}"), text)
@@ -73,6 +86,12 @@ impl KeySecret {
     }
 }
 
+/// Returns how many age identities an entry has; anything else counts as one.
+fn count(text: &SecretBytes) -> usize {
+    let lines = text.expose_secret().split(|byte| *byte == b'\n');
+    lines.filter(|line| line.starts_with(b"AGE-")).count().max(1)
+}
+
 fn of_entry(name: &str, entry: &str, error: &KeyEntryError) -> Failure {
     Failure::new(Reason::NoKey, format!("the entry {entry:?} of the key Secret {name:?} {error}"))
 }
@@ -85,6 +104,12 @@ fn unreadable(name: &str, error: &Error) -> Failure {
     };
     Failure::new(Reason::Unseal, format!("the key Secret {name:?} cannot be read{why}"))
 }
+
+/// How many keys and credentials a key Secret may have.
+const MOST_KEYS: usize = 64;
+
+/// How long an entry with OpenPGP keys may be: room for many, with all their signatures.
+const LONGEST_PGP: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -116,5 +141,22 @@ mod tests {
         ] {
             assert_eq!(keys(entries), Err(Failure::new(Reason::NoKey, expected)));
         }
+    }
+
+    #[test]
+    fn a_secret_with_too_many_keys_is_not_read() {
+        let line = "AGE-SECRET-KEY-1\n";
+        let few = ("a.agekey", line.repeat(MOST_KEYS - 1));
+        let refused = |entries: &[(&str, &str)]| keys(entries).expect_err("refused").message;
+        let too_many = "the key Secret \"keys\" has more than 64 keys";
+        assert_eq!(refused(&[("a.agekey", &line.repeat(14_000))]), too_many);
+        // Comments, and what has another name, are passed over.
+        let message =
+            refused(&[(few.0, &format!("# AGE-\n{}", few.1)), ("x", &line.repeat(99)), ("b.agekey", "")]);
+        assert_eq!(message, "the entry \"a.agekey\" of the key Secret \"keys\" does not hold age identities");
+        assert_eq!(refused(&[(few.0, &few.1), ("b.agekey", ""), ("c.agekey", "")]), too_many);
+        let long = "x".repeat(LONGEST_PGP + 1);
+        let message = refused(&[("a.asc", &long)]);
+        assert_eq!(message, "the key Secret \"keys\" has an entry with OpenPGP keys of more than 256 KiB");
     }
 }

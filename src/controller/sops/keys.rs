@@ -14,6 +14,7 @@ use selkie::sops::{BY_EFFORT, Envelope, Metadata};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::aside::aside;
 use super::guard::Guarded;
 use super::key_secret::KeySecrets;
 use super::loaded::{Files, Loaded};
@@ -231,17 +232,21 @@ impl SopsKeys {
                 format!("there is no key Secret {name:?} in this namespace"),
             ));
         };
-        let services = match known.filter(|known| known.version == secret.version) {
+        let version = secret.version.clone();
+        let services = match known.filter(|known| known.version == version) {
             Some(known) => known.services,
-            None => secret
-                .keys(name)
-                .inspect_err(|_| self.note_missed(namespace, name, Some(secret.version.clone())))?
-                .into_services(&loaded.around)
-                .into_iter()
-                .map(Arc::from)
-                .collect(),
+            None => {
+                let own_name = name.to_owned();
+                aside(move |_| secret.keys(&own_name))
+                    .await
+                    .inspect_err(|_| self.note_missed(namespace, name, Some(version.clone())))?
+                    .into_services(&loaded.around)
+                    .into_iter()
+                    .map(Arc::from)
+                    .collect()
+            }
         };
-        let new = Fetched { generation, at: Instant::now(), version: secret.version, services };
+        let new = Fetched { generation, at: Instant::now(), version, services };
         lock(&self.fetched).insert(key, new.clone());
         Ok(new)
     }
@@ -330,7 +335,7 @@ const MOST_MISSED: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many keys a document may have: each may be a request, or some work.
-const MOST_KEYS: usize = 1000;
+const MOST_KEYS: usize = 100;
 
 #[cfg(test)]
 mod tests;

@@ -27,10 +27,12 @@ use futures_util::future::BoxFuture;
 use kube::core::ApiResource;
 use selkie::format::Format;
 use selkie::secret::SecretBytes;
-use selkie::sops::{MacCheck, Metadata, Opened};
+use selkie::sops::{MacCheck, Metadata};
+use selkie::tree::Tree;
 use serde_json::{Map, Value as Json, json};
 
 use self::target::Target;
+use super::aside::aside;
 use super::failure::{self, MENDED_BY_KEYS};
 use super::keys::SopsKeys;
 use super::object::{self, Field};
@@ -72,22 +74,16 @@ impl SopsSecrets {
             return Err(object::suspended());
         }
         let Spec { document, format, target, secret } = Spec::parse(&spec, &place.name)?;
-        let opened = self.decrypt(&place.namespace, secret.as_deref(), format, document).await?;
-        let secret = target.secret(&opened, object::metadata(&place, &self.resource, &target.name))?;
-        Ok(Desired { secrets: vec![secret], prune: true, adopt: false })
-    }
-
-    async fn decrypt(
-        &self,
-        namespace: &str,
-        secret: Option<&str>,
-        format: Format,
-        document: SecretBytes,
-    ) -> Result<Opened, Failure> {
-        let tree = format.read(document).map_err(|error| failure::of_parsing("the document", &error))?;
-        let metadata = Metadata::from_entry(tree.metadata()).map_err(|error| failure::of_metadata(&error))?;
-        let envelope = self.keys.recover(namespace, secret, metadata).await?;
-        envelope.open(format, tree, MacCheck::Require).map_err(|error| failure::of_opening(&error))
+        let (tree, metadata) = aside(move |_| read(format, document)).await?;
+        let envelope = self.keys.recover(&place.namespace, secret.as_deref(), metadata).await?;
+        let metadata = object::metadata(&place, &self.resource, &target.name);
+        let secret = aside(move |waiting| {
+            let opened = envelope.open(format, tree, MacCheck::Require);
+            let opened = opened.map_err(|error| failure::of_opening(&error))?;
+            waiting.check()?;
+            target.secret(&opened, metadata)
+        });
+        Ok(Desired { secrets: vec![secret.await?], prune: true, adopt: false })
     }
 }
 
@@ -112,9 +108,20 @@ impl Source for SopsSecrets {
         &MENDED_BY_KEYS
     }
 
+    fn hides_metadata(&self) -> bool {
+        true
+    }
+
     fn status(&self, _: &Json, _: Result<(), &Failure>) -> Json {
         Json::Object(Map::new())
     }
+}
+
+/// Reads a document, and what it says of its keys.
+fn read(format: Format, document: SecretBytes) -> Result<(Tree, Metadata), Failure> {
+    let tree = format.read(document).map_err(|error| failure::of_parsing("the document", &error))?;
+    let metadata = Metadata::from_entry(tree.metadata()).map_err(|error| failure::of_metadata(&error))?;
+    Ok((tree, metadata))
 }
 
 impl Spec {

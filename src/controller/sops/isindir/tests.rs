@@ -122,6 +122,37 @@ fn a_value_that_was_taken_out_is_noticed() {
 }
 
 #[test]
+fn what_was_verified_once_is_not_told_of_what_does_not_open() {
+    let source = source(STRICT);
+    let mut object = with_key(object("encrypted-suffix.yaml"));
+    opened(&source, &object).expect("Secrets");
+    assert_eq!(source.status(&object, Ok(()))["mac"], "Verified");
+    object["sops"] = Json::Null;
+    let (reason, message) = opened(&source, &object).expect_err("refused");
+    let failure = Failure::new(reason, message);
+    assert_eq!(source.status(&object, Err(&failure)), json!({"message": "Decryption error"}));
+    assert!(source.hides_metadata());
+}
+
+#[tokio::test]
+async fn an_object_is_opened_aside() {
+    let source = source(STRICT);
+    let object = with_key(object("encrypted-suffix.yaml"));
+    assert_eq!(source.open(&object).await.map(|desired| desired.secrets.len()), Ok(2));
+    let envelope = envelope(&source, &object).await;
+    let waiting = Waiting::default();
+    assert!(open(&envelope, &object, &waiting).is_ok());
+    waiting.end();
+    let message = open(&envelope, &object, &waiting).err().map(|failure| failure.message);
+    assert_eq!(message.as_deref(), Some("it took too long"));
+}
+
+async fn envelope(source: &IsindirSecrets, object: &Json) -> Envelope {
+    let metadata = Metadata::from_json(object["sops"].as_object().expect("a map")).expect("metadata");
+    source.keys.recover("shop", Some("keys"), metadata).await.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
 fn an_object_has_no_keys_but_those_it_is_allowed() {
     let (reason, message) = opened(&source(STRICT), &object("encrypted-suffix.yaml")).expect_err("no key");
     assert_eq!(reason, Reason::NoKey);
@@ -168,7 +199,7 @@ fn templates_are_taken_all_or_none() {
         (json!([1]), "spec.secretTemplates[0] is not a map"),
     ] {
         let plain = json!({"spec": {"secretTemplates": templates}});
-        let failure = source.of_templates(&plain, &place).err().expect("refused");
+        let failure = IsindirSecrets::of_templates(&source.resource, &plain, &place).err().expect("refused");
         assert_eq!((failure.reason, failure.message.as_str()), (Reason::Invalid, expected));
     }
 }

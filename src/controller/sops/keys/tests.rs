@@ -388,3 +388,16 @@ fn a_key_service_that_does_not_answer_is_not_waited_for_without_end() {
         failure.message.contains(&address) && told.iter().any(|text| failure.message.ends_with(text));
     assert!(is_told, "{}", failure.message);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_document_with_too_many_keys_is_refused() {
+    let keys = World::with_own_secret().keys();
+    for (count, expected) in [(100, Reason::NoKey), (101, Reason::Invalid)] {
+        let mut many = kms();
+        many.groups[0].0 = vec![many.groups[0].0[0].clone(); count];
+        assert_eq!(
+            reason(&keys, "shop", Some("keys"), many).await.map(|reason| reason.word()),
+            Some(expected.word())
+        );
+    }
+}
