@@ -76,6 +76,7 @@ async fn run(case: &Json) -> Result<(), String> {
         patch: source.patch(),
         adopt: flags["adopt"] == true,
         may_apply: flags["may apply"] != false,
+        reserved: flags["beside keys"].as_str(),
     };
     let desired = match opened {
         Ok(desired) => desired.secrets.into_iter().next().expect("there is one Secret"),
