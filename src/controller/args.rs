@@ -136,7 +136,7 @@ struct WorkArgs {
     /// Let this count where an item and a template have the same name; template is as before 0.37
     #[arg(long, value_name = "WHICH", default_value = "item", value_parser = value::collision())]
     template_collision: Collision,
-    /// Delete the Secret of a SealedSecret that is gone, in place of the cluster
+    /// Delete the Secret of a SealedSecret that is gone, in place of the cluster; not with --skip-recreate
     #[arg(long, value_name = "BOOL", default_value = "false", value_parser = value::boolean, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     old_gc_behavior: bool,
@@ -144,7 +144,7 @@ struct WorkArgs {
     #[arg(long, value_name = "BOOL", default_value = "true", value_parser = value::boolean, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     update_status: bool,
-    /// Leave Secrets alone that somebody deletes or changes
+    /// Leave Secrets alone that somebody deletes or changes, and those that no object stands for any more
     #[arg(long, value_name = "BOOL", default_value = "false", value_parser = value::boolean, num_args = 0..=1,
         require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     skip_recreate: bool,

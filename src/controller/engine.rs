@@ -280,8 +280,18 @@ impl Engine {
             let keys = self.context.keys.borrow();
             self.store.saw(&key, object, essence, keys.digest_keys())
         };
+        if matches!(saw, Saw::Stale | Saw::Work) && !self.context.covers(&key.namespace) {
+            // What came of it here, some time ago, is not so any more, and up to another replica.
+            self.context.metrics.forget(&self.kind, &key.namespace, &key.name);
+        }
         match saw {
             Saw::Nothing => {}
+            Saw::Stale if self.context.settings.update_status => {
+                self.store.unsettle(&key);
+                self.queue.add_touched(key, Instant::now());
+            }
+            // It says what somebody else wrote.
+            Saw::Stale => {}
             Saw::Settled => {
                 self.queue.remove(&key);
                 if !*self.synced.borrow() {

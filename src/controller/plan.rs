@@ -1,8 +1,10 @@
 //! What to do about a Secret: from plain values, without looking anywhere else.
 //!
-//! Invariants: a Secret of somebody else is never written, unless an annotation of that Secret allows it; every write
-//! names the version that it was decided from, or that there must not be one; what already is as it should be is not
-//! written.
+//! Invariants: a Secret of somebody else is never written, unless an annotation of that Secret allows it; one of a sealing
+//! key is never made or written, whatever it says; every write names the version that it was decided from, or that
+//! there must not be one; what already is as it should be is not written.
+
+mod reserved;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::existing::{Existing, Written};
 use super::reason::{Failure, Reason};
+pub use reserved::reserved;
 
 /// Whose Secret it is to be, and what lets it be taken over.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub struct Claim<'a> {
     pub may_apply: bool,
     /// Whether no message may quote metadata of the Secret.
     pub hides_metadata: bool,
+    /// The name of the sealing key of before 0.9, if the Secret is in the namespace where sealing keys are.
+    pub reserved: Option<&'a str>,
 }
 
 impl Claim<'_> {
@@ -69,6 +74,14 @@ pub struct Change {
 /// Returns what to do so that there is the Secret that an object stands for.
 #[must_use]
 pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) -> Plan {
+    let there = existing.map(|existing| &existing.secret.metadata);
+    if let Some(failure) = [Some(&desired.metadata), there]
+        .into_iter()
+        .flatten()
+        .find_map(|metadata| reserved(claim.reserved, claim.kind, metadata))
+    {
+        return Plan::Refuse(failure);
+    }
     let Some(existing) = existing else { return Plan::Create(creation(desired)) };
     let mode = match Mode::of(claim, existing) {
         Ok(mode) => mode,

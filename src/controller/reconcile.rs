@@ -16,7 +16,7 @@ use super::context::Context;
 use super::digest::{self, Object};
 use super::events::About;
 use super::metrics::Written;
-use super::plan::{Claim, Plan, plan};
+use super::plan::{Claim, Plan, plan, reserved};
 use super::queue::Key;
 use super::reason::{Failure, Reason};
 use super::source::Source;
@@ -138,6 +138,7 @@ impl Reconciliation<'_> {
                 adopt: desired.adopt,
                 may_apply: self.context.may_apply(),
                 hides_metadata: self.source.hides_metadata(),
+                reserved: self.reserved(),
             };
             let version = self.secret(&claim, secret, &work.present, progress).await?;
             progress.versions.push(version);
@@ -223,14 +224,37 @@ impl Reconciliation<'_> {
             if progress.names.contains(&version.name) {
                 continue;
             }
+            let Some(version) = self.prunable(version, progress).await? else { continue };
             self.fence()?;
-            match self.secrets.delete(&self.key.namespace, version).await {
+            match self.secrets.delete(&self.key.namespace, &version).await {
                 Ok(true) => self.context.metrics.wrote(self.kind, Written::Deleted),
                 Ok(false) => {}
                 Err(error) => return Err(self.failed(&error, progress)),
             }
         }
         Ok(())
+    }
+
+    /// Returns the version of a Secret that may be deleted; `None` if it is another one by now. Where sealing keys are, it
+    /// is looked at first: what was seen of it does not tell whether it is one.
+    async fn prunable(&self, seen: &Version, progress: &mut Progress) -> Result<Option<Version>, Stop> {
+        let name = self.reserved();
+        if name.is_none() {
+            return Ok(Some(seen.clone()));
+        }
+        let existing = self.read(&self.key.namespace, &seen.name, progress).await?;
+        let Some(existing) = existing.filter(|existing| existing.uid == seen.uid) else { return Ok(None) };
+        match reserved(name, self.kind, &existing.secret.metadata) {
+            Some(failure) => Err(failure.into()),
+            // If it is not the version that was seen, its owner may be another one.
+            None => Ok((version(&existing) == *seen).then(|| seen.clone())),
+        }
+    }
+
+    /// Returns the name of the sealing key of before 0.9, if the object is beside the sealing keys.
+    fn reserved(&self) -> Option<&str> {
+        let settings = &self.context.settings;
+        (self.key.namespace == settings.namespace).then_some(settings.keys.prefix.as_str())
     }
 
     fn fence(&self) -> Result<(), Stop> {
@@ -410,3 +434,6 @@ const OPEN: Duration = Duration::from_secs(60);
 const UNSEALED: &str = "SealedSecret unsealed successfully";
 /// How many times a Secret is read again that others write at the same time.
 const MAX_ROUNDS: usize = 4;
+
+#[cfg(test)]
+mod tests;

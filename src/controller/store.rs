@@ -6,13 +6,13 @@
 
 mod facts;
 mod id;
+mod said;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::digest::{self, Object};
 use super::existing::Owner;
 use super::key_set::DigestKey;
 use super::queue::Key;
@@ -20,6 +20,7 @@ use super::reason::Reason;
 use super::status::{Applied, Version};
 use facts::{Facts, Known, Stand};
 use id::Id;
+use said::Said;
 
 /// What is known of the objects of a kind.
 #[derive(Default)]
@@ -76,22 +77,31 @@ pub struct Done {
 }
 
 impl Store {
-    /// Notes an object as it is now. Returns whether there is something to do.
+    /// Notes an object as it is now. Returns whether there is something to do. One that is stale stays settled until
+    /// [`unsettle`](Self::unsettle) is called.
     pub fn saw(&mut self, key: &Key, object: Json, essence: [u8; 32], digest_keys: &[DigestKey]) -> Saw {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         let instance =
             object["metadata"]["labels"]["app.kubernetes.io/instance"].as_str().unwrap_or_default();
         let is_same = self.objects.get(key).is_some_and(|known| known.is(uid, &essence));
-        if is_same
-            && let Some(known) = self.objects.get_mut(key)
-            && known.settled.is_some()
-        {
-            if *known.instance != *instance {
+        let said = Said::of(key, &object, uid, &essence, digest_keys);
+        let mut settled = None;
+        if is_same && let Some(known) = self.objects.get_mut(key) {
+            settled = known.settled;
+            if settled.is_some() && *known.instance != *instance {
                 known.instance = instance.into();
             }
-            return Saw::Nothing;
+            if settled == Some(Reason::Ready) {
+                return if said.contradicts(known) { Saw::Stale } else { Saw::Nothing };
+            }
         }
-        let applied = self.applied(key, &object, uid, &essence, digest_keys);
+        let truth = said.truth();
+        let is_there = truth.as_ref().is_some_and(|applied| self.has_all_of(key, applied));
+        if settled.is_some() && !is_there {
+            // Another replica brought about what failed here, and its Secrets are on their way.
+            return if truth.is_some() { Saw::Stale } else { Saw::Nothing };
+        }
+        let applied = truth.filter(|_| is_there);
         let mut known = self.objects.remove(key).unwrap_or_default();
         self.bodies -= usize::from(known.body.take().is_some());
         if !is_same {
@@ -102,7 +112,7 @@ impl Store {
         let saw = if let Some(applied) = applied {
             let stands = applied.secrets.iter().map(Stand::of);
             self.stand(key, &mut known, stands.collect());
-            known.settled = Some(Reason::Ready);
+            (known.settled, known.attempts) = (Some(Reason::Ready), 0);
             Saw::Settled
         } else {
             known.settled = None;
@@ -277,30 +287,12 @@ impl Store {
         self.objects.len()
     }
 
-    /// Returns what the status says if it is true, and the object is as it should be.
-    fn applied(
-        &self,
-        key: &Key,
-        object: &Json,
-        uid: &str,
-        essence: &[u8; 32],
-        digest_keys: &[DigestKey],
-    ) -> Option<Applied> {
-        let applied = Applied::of(object)?;
-        let conditions = object["status"]["conditions"].as_array()?;
-        let is_ready = conditions.iter().any(|it| it["type"] == "Ready" && it["status"] == "True");
-        let generation = &object["metadata"]["generation"];
-        let facts = Object { uid, namespace: &key.namespace, name: &key.name, essence };
-        let is_there = |version: &Version| {
+    /// Returns whether all the Secrets that an object was reconciled to are there, as they were then.
+    fn has_all_of(&self, key: &Key, applied: &Applied) -> bool {
+        applied.secrets.iter().all(|version| {
             let facts = self.secrets.get(&key.beside(&version.name));
             facts.is_some_and(|facts| facts.is(&Stand::of(version)))
-        };
-        let is_so = is_ready
-            && object["status"]["observedGeneration"] == *generation
-            && !applied.secrets.is_empty()
-            && applied.secrets.iter().all(is_there)
-            && digest::is_true(digest_keys, &facts, &applied);
-        is_so.then_some(applied)
+        })
     }
 
     /// Returns the objects that a change of a Secret may mean something for.
@@ -372,6 +364,9 @@ pub enum Saw {
     Nothing,
     /// It is as it should be: its status says so, and that is true.
     Settled,
+    /// Its status does not say what is known of it. Where the status is written, it has to be looked at again, but not as
+    /// often as somebody else may write it.
+    Stale,
     /// It has to be worked on.
     Work,
 }

@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         Trial::test("deploy::workload::is_restricted", is_restricted),
         Trial::test("deploy::workload::names_are_those_of_sealed_secrets", names),
         Trial::test("deploy::workload::versions_are_those_of_the_program", versions),
+        Trial::test("deploy::workload::probes_ask_where_callers_are_not", probes),
         Trial::test("deploy::workload::image_is_what_manifests_start", image),
     ]
 }
@@ -66,6 +67,24 @@ fn arguments() -> Result<(), Failed> {
     }
     let command = Args::augment_args(Command::new("controller").no_binary_name(true));
     command.try_get_matches_from(arguments).map(|_| ()).map_err(|error| error.to_string().into())
+}
+
+/// The API may be busy with its callers: that is no reason to start the program again.
+fn probes() -> Result<(), Failed> {
+    let deployment = deployment()?;
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        let port = &container[probe]["httpGet"]["port"];
+        if port != "metrics" {
+            return Err(format!("{probe} asks {port}").into());
+        }
+    }
+    let chart = text("chart/selkie/templates/workload.yaml")?;
+    let (_, probes) = chart.split_once("httpGet:").ok_or("the chart has no probes")?;
+    match probes.lines().find_map(|line| line.trim().strip_prefix("port: ")) {
+        Some("metrics") => Ok(()),
+        port => Err(format!("probes of the chart ask {port:?}").into()),
+    }
 }
 
 /// The helper of the chart that lists them has a line for each.

@@ -1,9 +1,11 @@
 //! Key Secrets as they are found in the cluster.
 //!
 //! Invariants: a Secret that cannot be read says so, and is told from the others by its name; private keys of retired
-//! Secrets are not even read.
+//! Secrets are not even read; nothing is sealed for a key that an object brought along, as whoever made that object may
+//! know it.
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use selkie::sealed::{ACTIVE, Backup, KEY_LABEL, Key, ObjectMeta, SealingCert, SmallKeys};
 use selkie::secret::SecretBytes;
 use time::OffsetDateTime;
@@ -32,14 +34,30 @@ impl Found {
         let label = metadata.labels.as_ref().and_then(|labels| labels.get(KEY_LABEL));
         let is_retired = label.is_some_and(|label| label != ACTIVE);
         let name = metadata.name.unwrap_or_default();
+        let maker = metadata.owner_references.as_ref().and_then(|owners| owners.iter().find_map(maker));
         // All of them wipe themselves, whether they are of use or not.
         let data = secret.data.unwrap_or_default().into_iter();
         let data: Vec<_> = data.map(|(key, value)| (key, SecretBytes::from(value.0))).collect();
         let entry = |name: &str| data.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         let cert = entry(CERT).map_or(&[][..], SecretBytes::expose_secret);
         let mut found = if is_retired { Self::retired(cert) } else { Self::active(&name, entry(KEY), cert) };
+        if let Some(kind) = maker {
+            found.distrust(&kind);
+        }
         (found.seen.facts.name, found.seen.created) = (name, created);
         found
+    }
+
+    /// Lets the key open values, and nothing else. It was there before such Secrets were refused, and the way back must
+    /// not be barred.
+    fn distrust(&mut self, kind: &str) {
+        if self.seen.facts.state != KeyState::Active {
+            return;
+        }
+        (self.seen.facts.state, self.certificate) = (KeyState::Broken, None);
+        self.problem = Some(format!(
+            "a {kind} made the Secret, so nothing is sealed for its key: apply the Secret itself, without an owner"
+        ));
     }
 
     fn retired(cert: &[u8]) -> Self {
@@ -98,6 +116,14 @@ impl Found {
     }
 }
 
+/// Returns the kind of an owner that Secrets are made of.
+fn maker(owner: &OwnerReference) -> Option<String> {
+    let (group, _) = owner.api_version.split_once('/')?;
+    MAKERS.contains(&group).then(|| owner.kind.clone())
+}
+
+/// The groups of the kinds of objects that Secrets are made of.
+const MAKERS: [&str; 3] = ["bitnami.com", "isindir.github.com", "selkie.dev"];
 /// The entry of a key Secret that holds the certificate.
 pub(super) const CERT: &str = "tls.crt";
 /// The entry of a key Secret that holds the key.
@@ -121,13 +147,17 @@ mod tests {
     }
 
     fn read(label: Option<&str>, entries: &[(&str, &[u8])]) -> Found {
+        Found::new(secret(label, entries))
+    }
+
+    fn secret(label: Option<&str>, entries: &[(&str, &[u8])]) -> Secret {
         let mut secret = Secret::default();
         secret.metadata.name = Some("k".to_owned());
         secret.metadata.labels =
             label.map(|label| BTreeMap::from([(KEY_LABEL.to_owned(), label.to_owned())]));
         let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())));
         secret.data = Some(entries.collect());
-        Found::new(secret)
+        secret
     }
 
     #[test]
@@ -157,6 +187,31 @@ mod tests {
             assert_eq!((found.seen.facts.state, found.keys.len()), (KeyState::Broken, 1));
             assert!(found.seen.facts.fingerprint.is_some() && found.certificate.is_none());
             assert!(found.problem.is_some_and(|problem| problem.contains("certificate")));
+        }
+    }
+
+    #[test]
+    fn nothing_is_sealed_for_a_key_that_an_object_brought_along() {
+        let (key, cert) = pair();
+        for (group, state) in [
+            ("bitnami.com/v1alpha1", KeyState::Broken),
+            ("isindir.github.com/v1alpha3", KeyState::Broken),
+            ("selkie.dev/v1alpha1", KeyState::Broken),
+            ("apps/v1", KeyState::Active),
+            ("v1", KeyState::Active),
+        ] {
+            let mut secret = secret(Some("active"), &[(KEY, &key), (CERT, cert.as_bytes())]);
+            let owner =
+                OwnerReference { api_version: group.to_owned(), kind: "It".to_owned(), ..Default::default() };
+            secret.metadata.owner_references = Some(vec![owner]);
+            let found = Found::new(secret);
+            let is_trusted = state == KeyState::Active;
+            assert_eq!((found.seen.facts.state, found.keys.len()), (state, 1), "{group}");
+            assert_eq!(
+                (found.certificate.is_some(), found.problem.is_none()),
+                (is_trusted, is_trusted),
+                "{group}"
+            );
         }
     }
 

@@ -77,6 +77,7 @@ async fn run(case: &Json) -> Result<(), String> {
         adopt: flags["adopt"] == true,
         may_apply: flags["may apply"] != false,
         hides_metadata: false,
+        reserved: flags["beside keys"].as_str(),
     };
     let desired = match opened {
         Ok(desired) => desired.secrets.into_iter().next().expect("there is one Secret"),

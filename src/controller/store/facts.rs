@@ -26,6 +26,7 @@ pub(super) struct Known {
 }
 
 /// A Secret that an object stands for.
+#[derive(PartialEq, Eq)]
 pub(super) struct Stand {
     pub(super) name: Box<str>,
     /// The uid and the version that it was reconciled to.
@@ -62,9 +63,10 @@ impl Known {
                 }
                 None => is_owner(after),
             },
-            // Whether it may be written, or is another one, and not what is in it.
+            // Whether it may be written, or is another one, and not what is in it. One that went away made room, although
+            // nothing is known of it if it was seen before the object.
             Some(Reason::Immutable | Reason::Unmanaged) => {
-                before.map(Facts::rights) != after.map(Facts::rights)
+                after.is_none() || before.map(Facts::rights) != after.map(Facts::rights)
             }
             // What does not open does not open because of a Secret.
             Some(

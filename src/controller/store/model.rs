@@ -1,6 +1,7 @@
 //! Whatever happens in whatever order: in the end, everything is as it should be, or is tried again.
 //!
-//! A model of a cluster, of watches that lag behind, and of workers that overlap, around the true store and queue.
+//! A model of a cluster, of watches that lag behind, of workers that overlap, and of a replica that stands by, around the
+//! true store and queue.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::*;
+use crate::controller::digest::{self, Object};
 use crate::controller::queue::Queue;
 use crate::controller::retry;
 
@@ -47,6 +49,12 @@ enum Step {
     Again,
     /// A key is added, which opens everything.
     Key,
+    /// Somebody who does not know better writes a status: a replica that worked before.
+    Tell {
+        object: usize,
+    },
+    /// The other replica takes over.
+    Turn,
     /// A worker begins with the next object, reads and writes, or is done.
     Begin,
     Act,
@@ -59,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (object.clone(), secrets, prop::bool::weighted(0.8))
             .prop_map(|(object, secrets, opens)| Step::Write { object, secrets, opens }),
-        1 => object.prop_map(|object| Step::Delete { object }),
+        1 => object.clone().prop_map(|object| Step::Delete { object }),
         2 => secret.clone().prop_map(|secret| Step::Edit { secret }),
         1 => (secret.clone(), any::<bool>())
             .prop_map(|(secret, is_open)| Step::Annotate { secret, is_open }),
@@ -67,6 +75,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => any::<bool>().prop_map(|secrets| Step::Hear { secrets }),
         1 => Just(Step::Again),
         1 => Just(Step::Key),
+        1 => object.prop_map(|object| Step::Tell { object }),
+        1 => Just(Step::Turn),
         4 => Just(Step::Begin),
         4 => Just(Step::Act),
         4 => Just(Step::End),
@@ -80,6 +90,7 @@ struct Thing {
     essence: u8,
     secrets: Vec<usize>,
     opens: bool,
+    status: Json,
 }
 
 /// A Secret in the cluster.
@@ -108,6 +119,8 @@ struct World {
     secret_events: VecDeque<(usize, Option<Real>)>,
     running: VecDeque<Running>,
     store: Store,
+    /// What the replica knows that does not work.
+    standby: Store,
     queue: Queue,
     now: Instant,
 }
@@ -123,6 +136,7 @@ impl World {
             secret_events: VecDeque::new(),
             running: VecDeque::new(),
             store: Store::default(),
+            standby: Store::default(),
             queue: Queue::default(),
             now,
         }
@@ -141,7 +155,8 @@ impl World {
                 let clock = self.tick();
                 let uid = self.objects.get(&object).map_or(clock, |thing| thing.uid);
                 let essence = u8::try_from(clock % 251).unwrap_or_default();
-                let thing = Thing { uid, essence, secrets, opens };
+                let status = self.objects.get(&object).map(|thing| thing.status.clone()).unwrap_or_default();
+                let thing = Thing { uid, essence, secrets, opens, status };
                 self.objects.insert(object, thing.clone());
                 self.object_events.push_back((object, Some(thing)));
             }
@@ -184,9 +199,12 @@ impl World {
             Step::Again => self.watch_again(),
             Step::Key => {
                 self.has_key = true;
+                self.standby.failed_for(Reason::NoKey).iter().for_each(|key| self.standby.unsettle(key));
                 let failed = self.store.failed_for(Reason::NoKey);
                 self.requeue(failed);
             }
+            Step::Tell { object } => self.tell(object, failed()),
+            Step::Turn => self.turn(),
             Step::Begin => self.begin(now),
             Step::Act => self.act(),
             Step::End => self.end(now),
@@ -221,27 +239,66 @@ impl World {
         }
     }
 
+    fn tell(&mut self, object: usize, status: Json) {
+        let Some(thing) = self.objects.get_mut(&object) else { return };
+        if thing.status != status {
+            thing.status = status;
+            self.object_events.push_back((object, Some(thing.clone())));
+        }
+    }
+
+    /// What was under way is given up, wherever it was.
+    fn turn(&mut self) {
+        for running in std::mem::take(&mut self.running) {
+            let key = key(OBJECTS[running.object]);
+            match running.result {
+                Some(done) => drop(self.store.done(&key, done)),
+                None => self.store.unsettle(&key),
+            }
+        }
+        std::mem::swap(&mut self.store, &mut self.standby);
+        self.queue = Queue::default();
+        let unsettled = self.store.unsettled(|_| true);
+        self.requeue(unsettled);
+    }
+
     fn hear_of_an_object(&mut self) {
         let Some((object, thing)) = self.object_events.pop_front() else { return };
         let key = key(OBJECTS[object]);
         let Some(thing) = thing else {
             self.store.gone(&key);
+            self.standby.gone(&key);
             self.queue.remove(&key);
             return;
         };
-        let body = json!({"metadata": {"uid": thing.uid.to_string()}});
-        match self.store.saw(&key, body, [thing.essence; 32], &[]) {
+        let body = json!({"metadata": {"uid": thing.uid.to_string()}, "status": thing.status});
+        let (essence, keys) = ([thing.essence; 32], [digest_key()]);
+        if self.standby.saw(&key, body.clone(), essence, &keys) == Saw::Stale {
+            self.standby.unsettle(&key);
+        }
+        match self.store.saw(&key, body, essence, &keys) {
             Saw::Nothing => {}
-            Saw::Settled => panic!("there is no status that could say so"),
+            Saw::Settled => self.queue.remove(&key),
+            Saw::Stale => {
+                self.store.unsettle(&key);
+                self.touch(vec![key]);
+            }
             Saw::Work => self.requeue(vec![key]),
         }
     }
 
     fn hear_of_a_secret(&mut self) {
         let Some((secret, real)) = self.secret_events.pop_front() else { return };
+        let key = key(SECRETS[secret]);
         let touched = match real {
-            Some(real) => self.store.saw_secret(&key(SECRETS[secret]), seen(&real)),
-            None => self.store.secret_gone(&key(SECRETS[secret])),
+            Some(real) => {
+                self.standby.saw_secret(&key, seen(&real));
+                self.store.saw_secret(&key, seen(&real))
+            }
+            None => {
+                self.standby.secret_gone(&key);
+                self.store.secret_gone(&key)
+            }
         };
         self.touch(touched);
     }
@@ -251,9 +308,11 @@ impl World {
         let mut listed = HashSet::new();
         for (secret, real) in self.secrets.clone() {
             listed.insert(key(SECRETS[secret]));
+            self.standby.saw_secret(&key(SECRETS[secret]), seen(&real));
             let touched = self.store.saw_secret(&key(SECRETS[secret]), seen(&real));
             self.touch(touched);
         }
+        self.standby.listed_secrets(&listed, |_| true);
         let touched = self.store.listed_secrets(&listed, |_| true);
         self.touch(touched);
     }
@@ -299,6 +358,8 @@ impl World {
         } else {
             done.reason = Reason::NoKey;
         }
+        let status = if done.reason == Reason::Ready { ready(object, &thing, &done) } else { failed() };
+        self.tell(object, status);
         self.running[index].result = Some(done);
     }
 
@@ -378,6 +439,12 @@ impl World {
             prop_assert!(settled != Some(Reason::Ready) || is_fine, "{} is not as it should be", key.name);
             prop_assert!(settled == Some(Reason::Ready) || is_for_later, "{} is forgotten", key.name);
             prop_assert!(settled != Some(Reason::NoKey) || !self.has_key, "{} could be opened", key.name);
+            let is_told = thing.status != failed() && !thing.status.is_null();
+            prop_assert!(settled.is_none() || is_told == is_fine, "{}: {}", key.name, thing.status);
+            // What the other replica knows, it may have learned long ago, and not know any more; but it is never wrong.
+            let settled = self.standby.objects[&key].settled;
+            prop_assert!(settled != Some(Reason::Ready) || is_fine, "{} is said to be fine", key.name);
+            prop_assert!(settled.is_none_or(|settled| settled == Reason::Ready) || !is_told, "{}", key.name);
         }
         let bodies = self.store.objects.values().filter(|known| known.body.is_some()).count();
         prop_assert_eq!(self.store.bodies, bodies);
@@ -393,16 +460,38 @@ impl World {
             self.step(Step::Take { secret }, now);
         }
         self.settle(now);
-        let store = &self.store;
-        prop_assert!(store.objects.is_empty() && store.secrets.is_empty());
-        prop_assert!(store.claims.is_empty() && store.owned.is_empty());
-        prop_assert_eq!((store.bodies, self.queue.len()), (0, 0));
+        for store in [&self.store, &self.standby] {
+            prop_assert!(store.objects.is_empty() && store.secrets.is_empty());
+            prop_assert!(store.claims.is_empty() && store.owned.is_empty());
+            prop_assert_eq!((store.bodies, self.queue.len()), (0, 0));
+        }
         Ok(())
     }
 }
 
 fn key(name: &str) -> Key {
     Key { namespace: "ns".to_owned(), name: name.to_owned() }
+}
+
+fn digest_key() -> DigestKey {
+    DigestKey { fingerprint: "SHA256:k".to_owned(), key: zeroize::Zeroizing::new([1; 32]) }
+}
+
+fn failed() -> Json {
+    json!({"conditions": [{"type": "Ready", "status": "False"}]})
+}
+
+fn ready(object: usize, thing: &Thing, done: &Done) -> Json {
+    let (uid, essence) = (thing.uid.to_string(), [thing.essence; 32]);
+    let facts = Object { uid: &uid, namespace: "ns", name: OBJECTS[object], essence: &essence };
+    let applied = digest::applied(&digest_key(), &facts, done.secrets.clone());
+    let secrets = applied.secrets.iter().map(
+        |secret| json!({"name": secret.name, "uid": secret.uid, "resourceVersion": secret.resource_version}),
+    );
+    json!({
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "applied": {"digest": applied.digest, "secrets": secrets.collect::<Vec<_>>()},
+    })
 }
 
 fn seen(real: &Real) -> Seen {

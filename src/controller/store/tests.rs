@@ -4,6 +4,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::controller::digest::{self, Object};
 
 const NONE: [&str; 0] = [];
 
@@ -41,6 +42,13 @@ fn open(uid: &str, resource_version: u64) -> Seen {
 
 fn object(uid: &str) -> Json {
     json!({"metadata": {"uid": uid, "generation": 3}})
+}
+
+/// An object whose status says that it is ready, as the definition of Sealed Secrets lets it.
+fn told() -> Json {
+    let mut object = object("u1");
+    object["status"] = json!({"observedGeneration": 3, "conditions": [{"type": "Ready", "status": "True"}]});
+    object
 }
 
 impl Store {
@@ -92,7 +100,7 @@ fn a_new_object_is_worked_on_once() {
     assert!(work.owned.is_empty() && work.present.is_empty());
     assert_eq!(store.ends("s", "u1", Reason::Ready, &[version("s", "s1", 7)]), Some(0));
     assert!(store.work(&key("s")).is_none());
-    assert_eq!((store.sees("s", "u1", 1), store.len()), (Saw::Nothing, 1));
+    assert_eq!((store.saw(&key("s"), told(), [1; 32], &[]), store.len()), (Saw::Nothing, 1));
 }
 
 #[test]
@@ -117,7 +125,7 @@ fn work_on_what_is_another_one_by_now_does_not_count() {
 #[test]
 fn labels_of_an_object_that_is_settled_are_noted() {
     let mut store = settled();
-    let mut labelled = object("u1");
+    let mut labelled = told();
     labelled["metadata"]["labels"] = json!({"app.kubernetes.io/instance": "shop"});
     assert_eq!(store.saw(&key("s"), labelled, [1; 32], &[]), Saw::Nothing);
     assert_eq!((store.instance(&key("s")), store.instance(&key("t"))), ("shop", ""));
@@ -255,6 +263,25 @@ fn a_secret_of_somebody_else_is_looked_at_again_when_its_rights_change() {
             None => store.secret_gone(&key("s")),
         };
         assert_eq!(names(&touched), if is_touched { vec!["s"] } else { vec![] }, "{change}");
+    }
+}
+
+#[test]
+fn a_secret_of_somebody_else_that_was_seen_before_the_object_makes_room_or_lets_it_in() {
+    let changes = [("gone", None, true), ("with the annotation", Some(open("f1", 8)), true)];
+    for (change, after, is_touched) in changes {
+        let mut store = Store::default();
+        // Nothing of it is kept: there is no object that it could mean something for.
+        store.sees_secret("s", seen("f1", 7, None));
+        store.sees("s", "u1", 1);
+        assert!(store.work(&key("s")).is_some());
+        assert_eq!(store.is_blocked("s", "u1", "s"), Some(1));
+        let touched = match after {
+            Some(seen) => store.sees_secret("s", seen),
+            None => store.secret_gone(&key("s")),
+        };
+        assert_eq!(names(&touched), if is_touched { vec!["s"] } else { vec![] }, "{change}");
+        assert!(store.work(&key("s")).is_some(), "{change}");
     }
 }
 
@@ -521,4 +548,54 @@ fn the_replica_that_works_hears_its_own_status() {
     let failed = reconciled(|object| object["status"] = json!({"conditions": []}), 1);
     assert_eq!(store.saw(&key("s"), failed, [1; 32], &keys), Saw::Nothing);
     assert_eq!(store.failed_for(Reason::NoKey), [key("s")]);
+}
+
+#[test]
+fn a_status_that_does_not_say_what_came_of_an_object_is_stale() {
+    let keys = [digest_key(1)];
+    let statuses: [(&str, Json, Saw); 8] = [
+        ("ours", reconciled(|_| {}, 1), Saw::Nothing),
+        ("without what was applied", told(), Saw::Nothing),
+        ("none", object("u1"), Saw::Stale),
+        ("failed", reconciled(|it| it["status"]["conditions"][1]["status"] = "False".into(), 1), Saw::Stale),
+        (
+            "of another generation",
+            reconciled(|it| it["status"]["observedGeneration"] = 2.into(), 1),
+            Saw::Stale,
+        ),
+        ("by a key of somebody else", reconciled(|_| {}, 9), Saw::Stale),
+        (
+            "of another version",
+            reconciled(|it| it["status"]["applied"]["secrets"][0]["resourceVersion"] = "6".into(), 1),
+            Saw::Stale,
+        ),
+        ("of no Secret", reconciled(|it| it["status"]["applied"]["secrets"] = json!([]), 1), Saw::Stale),
+    ];
+    for (what, object, saw) in statuses {
+        let mut store = settled();
+        assert_eq!(store.saw(&key("s"), object, [1; 32], &keys), saw, "{what}");
+        // Whether it is looked at again is up to whoever knows whether the status is written.
+        assert!(!store.is_due(&key("s")), "{what}");
+        store.unsettle(&key("s"));
+        assert!(store.work(&key("s")).is_some(), "{what}");
+    }
+}
+
+#[test]
+fn what_failed_here_is_as_it_should_be_when_another_replica_says_so() {
+    let keys = [digest_key(1)];
+    for (version, saw) in [(Some(7), Saw::Settled), (Some(6), Saw::Stale), (None, Saw::Stale)] {
+        let mut store = Store::default();
+        store.sees("s", "u1", 1);
+        store.works("s", "u1", Reason::NoKey, &[]);
+        if let Some(version) = version {
+            store.sees_secret("s", seen("s1", version, Some(("s", "u1"))));
+        }
+        for object in [object("u1"), told(), reconciled(|_| {}, 9)] {
+            assert_eq!(store.saw(&key("s"), object, [1; 32], &keys), Saw::Nothing);
+        }
+        assert_eq!(store.failed_for(Reason::NoKey), [key("s")]);
+        assert_eq!(store.saw(&key("s"), reconciled(|_| {}, 1), [1; 32], &keys), saw);
+        assert_eq!(store.work(&key("s")).is_none(), saw == Saw::Settled);
+    }
 }

@@ -167,7 +167,8 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- $verbs := list "create" "get" "patch" "update" }}
 {{- if or .Values.sops.isindir (not .Values.skipRecreate) }}{{- $verbs = concat $verbs (list "list" "watch") }}{{- end }}
-{{- if or .Values.sops.isindir .Values.oldGcBehavior }}{{- $verbs = append $verbs "delete" }}{{- end }}
+{{- $sops := or .Values.sops.enabled .Values.sops.isindir }}
+{{- if or (and $sops (not .Values.skipRecreate)) .Values.oldGcBehavior }}{{- $verbs = append $verbs "delete" }}{{- end }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: {{ sortAlpha $verbs | toJson }}
