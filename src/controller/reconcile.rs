@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selkie::sealed::Secret;
 use serde_json::Value as Json;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::cluster::{CallError, Cluster};
@@ -32,6 +33,8 @@ pub struct Attempt {
 
 /// What became of an object.
 pub enum Outcome {
+    /// Its Secrets were collected, as it is gone.
+    Collected,
     /// It was worked on.
     Done {
         /// How it went.
@@ -108,7 +111,10 @@ impl Reconciliation<'_> {
 
     /// Brings the Secrets of an object about.
     async fn secrets(&self, object: &Json, work: &Work, progress: &mut Progress) -> Result<(), Stop> {
-        let desired = self.source.open(object).instrument(tracing::info_span!("open")).await?;
+        let open = self.source.open(object).instrument(tracing::info_span!("open"));
+        let desired = timeout(OPEN, open).await.map_err(|_| {
+            Failure::new(Reason::Unseal, format!("it was not opened within {} s", OPEN.as_secs()))
+        })??;
         progress.names = desired.secrets.iter().map(|secret| secret.metadata.name().to_owned()).collect();
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         for secret in &desired.secrets {
@@ -292,8 +298,8 @@ impl Reconciliation<'_> {
         self.fence()?;
         match self.cluster().write_status(self.source.resource(), object, status).await {
             Ok(()) => Ok(()),
-            // It is gone, or another one: there is nobody left to tell.
-            Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(()),
+            // There is nobody left to tell.
+            Err(CallError::NotFound(_)) => Ok(()),
             Err(error) => Err(Failure::new(Reason::Status, error.to_string()).into()),
         }
     }
@@ -361,6 +367,8 @@ fn gone(name: &str) -> Failure {
     Failure::new(Reason::Update, format!("the Secret {name:?} is changed by somebody else all the time"))
 }
 
+/// How long opening an object may take, with the answers of servers that it waits for.
+const OPEN: Duration = Duration::from_secs(60);
 const UNSEALED: &str = "SealedSecret unsealed successfully";
 /// How many times a Secret is read again that others write at the same time.
 const MAX_ROUNDS: usize = 4;

@@ -246,6 +246,12 @@ impl Store {
         }
     }
 
+    /// Returns whether an object is as it should be, as far as is known.
+    #[must_use]
+    pub fn is_settled(&self, key: &Key) -> bool {
+        self.objects.get(key).is_some_and(|known| known.settled == Some(Reason::Ready))
+    }
+
     /// Returns the objects that are not as they should be, of some namespaces.
     pub fn unsettled(&self, covers: impl Fn(&str) -> bool) -> Vec<Key> {
         let is_unsettled =
