@@ -73,17 +73,18 @@ impl Cluster {
         self.call(request).await
     }
 
-    /// Writes the status of an object, if it is still the one with this uid.
+    /// Writes the status of an object, if it is still of this version: the API server does not look at the uid of what
+    /// is patched into a status, and would replace conditions that others have written meanwhile.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it is of another version by now, or cannot be written.
     pub async fn write_status(
         &self,
         resource: &ApiResource,
         object: &Json,
         status: Json,
     ) -> Result<(), CallError> {
-        let (key, uid) = (key_of(object), &object["metadata"]["uid"]);
+        let (key, metadata) = (key_of(object), &object["metadata"]);
         let requests = Request::new(objects(resource, &key.namespace));
         let mut patch = status.clone();
         for (name, _) in object["status"].as_object().into_iter().flatten() {
@@ -91,7 +92,8 @@ impl Cluster {
                 patch[name] = Json::Null;
             }
         }
-        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": patch}));
+        let metadata = json!({"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]});
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": patch}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         if !self.updates_status.load(Ordering::Relaxed) {
             match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {

@@ -291,17 +291,35 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         let result = result.map(|_| ());
-        let special = self.source.status(object, result);
-        let Some(status) = status(object, result, applied, special, (self.context.now)()) else {
-            return Ok(());
-        };
-        self.fence()?;
-        match self.cluster().write_status(self.source.resource(), object, status).await {
-            Ok(()) => Ok(()),
-            // There is nobody left to tell.
-            Err(CallError::NotFound(_)) => Ok(()),
-            Err(error) => Err(Failure::new(Reason::Status, error.to_string()).into()),
+        let mut object = object.clone();
+        let mut last = None;
+        for _ in 0..MAX_ROUNDS {
+            let special = self.source.status(&object, result);
+            let Some(status) = status(&object, result, applied, special, (self.context.now)()) else {
+                return Ok(());
+            };
+            self.fence()?;
+            match self.cluster().write_status(self.source.resource(), &object, status).await {
+                Ok(()) => return Ok(()),
+                // It is gone: there is nobody left to tell.
+                Err(CallError::NotFound(_)) => return Ok(()),
+                Err(error @ CallError::Conflict(_)) => last = Some(error),
+                Err(error) => return Err(Failure::new(Reason::Status, error.to_string()).into()),
+            }
+            // Something else was written: what it was worked on by stays what it is told about.
+            match self.cluster().object(self.source.resource(), self.key).await {
+                // Whoever works on what it is now tells of it.
+                Ok(now) if is_another(&now, &object) => return Ok(()),
+                Ok(mut now) => {
+                    object["status"] = now["status"].take();
+                    object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].take();
+                }
+                Err(CallError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(Failure::new(Reason::Status, error.to_string()).into()),
+            }
         }
+        let message = last.map_or_else(String::new, |error| error.to_string());
+        Err(Failure::new(Reason::Status, message).into())
     }
 
     fn tell_log(&self, result: &Result<(), Failure>, has_written: bool) {
@@ -348,6 +366,11 @@ impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
+}
+
+/// Returns whether an object is not the one, or not what, it was.
+fn is_another(now: &Json, before: &Json) -> bool {
+    ["uid", "generation"].iter().any(|field| now["metadata"][field] != before["metadata"][field])
 }
 
 fn is_ready(object: &Json) -> bool {
