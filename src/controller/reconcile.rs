@@ -91,6 +91,8 @@ struct Progress {
     versions: Vec<Version>,
     names: Vec<String>,
     has_written: bool,
+    /// Whether it was told before that this object failed.
+    has_failed: bool,
     retry_after: Option<Duration>,
 }
 
@@ -108,7 +110,7 @@ impl Reconciliation<'_> {
         if !object["metadata"]["deletionTimestamp"].is_null() {
             return Outcome::Gone;
         }
-        let mut progress = Progress::default();
+        let mut progress = Progress { has_failed: work.attempts > 0, ..Progress::default() };
         let result = match self.secrets(&object, &work, &mut progress).await {
             Ok(()) => Ok(()),
             Err(Stop::Failed(failure)) => Err(failure),
@@ -300,7 +302,7 @@ impl Reconciliation<'_> {
         let metrics = &self.context.metrics;
         let reason = match &result {
             Ok(()) => {
-                if progress.has_written || !was_ready {
+                if progress.has_written || progress.has_failed || !was_ready {
                     self.context.events.send(self.about(object), Reason::Ready, UNSEALED);
                 }
                 Reason::Ready

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -93,18 +94,18 @@ impl Cluster {
         Ok(pid.parse()?)
     }
 
-    /// Kills a program that runs in the network of the API server, and starts it again.
-    pub fn restart(&self, program: &str) -> Result<(), Failed> {
-        let pid = self.pid_of(program)?;
+    /// Kills the API server, and starts it again.
+    pub fn restart(&self) -> Result<(), Failed> {
+        let pid = self.pid_of(API_SERVER)?;
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
         let mut words = line.split_terminator('\0');
         kill_process(Pid::from_raw(pid).ok_or("it has a number")?, Signal::KILL)?;
-        // Its port is free when it is gone.
-        while fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
+        // Threads that end hold its port for a while.
+        while TcpStream::connect((self.inside.as_str(), 6443)).is_ok() {
             thread::sleep(Duration::from_millis(20));
         }
         let mut command = self.command(Path::new(words.next().ok_or("it has a name")?))?;
-        let log = fs::File::create(self.folder.join(format!("{program}-again.log")))?;
+        let log = fs::File::create(self.folder.join("kube-apiserver-again.log"))?;
         // It ends with the cluster.
         command.args(words).stdout(log.try_clone()?).stderr(log).spawn()?;
         Ok(())
@@ -215,6 +216,9 @@ impl Cluster {
         Ok(path)
     }
 }
+
+/// The name of the program that is the API server.
+pub const API_SERVER: &str = "kube-apiserver";
 
 static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
 

@@ -41,7 +41,14 @@ fn differences(lab: &Lab) -> Result<(), Failed> {
     }
     same("a key", ours.key, theirs.key)?;
     same("what is said", ours.said, theirs.said)?;
-    same("what is answered", ours.answers, theirs.answers)?;
+    // Where theirs panics, and where it takes no YAML although it does for the other question.
+    let known = [("/v1/verify with garbage", 0, 500), ("/v1/rotate with yaml", 500, 200)];
+    let answers = theirs.answers.into_iter().map(|(what, status)| {
+        let known = known.iter().find(|(question, of_theirs, _)| *question == what && *of_theirs == status);
+        let status = known.map_or(status, |(_, _, of_ours)| *of_ours);
+        (what, status)
+    });
+    same("what is answered", ours.answers, answers.collect())?;
     let missing: Vec<_> = theirs.series.difference(&ours.series).collect();
     same("what is not counted", missing, Vec::new())?;
     controller.end()

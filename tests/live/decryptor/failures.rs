@@ -27,6 +27,7 @@ use crate::live::sealed_secrets::Pair;
 pub fn tests() -> Vec<Trial> {
     vec![
         test("failures::requests_that_fail_in_every_way", &[], requests),
+        test("failures::status_that_is_not_taken_at_first", &[], status_conflict),
         test("failures::watches_that_end", &[], watches),
         test("failures::server_that_is_away", &[], away),
         test("failures::killed_between_any_two_writes", &[], killed),
@@ -147,6 +148,24 @@ fn through_faults(distant: &Distant<'_>) -> Result<(), Failed> {
         distant.space.delete_secret(name)?;
     }
     distant.all_ready(&names)
+}
+
+/// What became of an object is told, even if somebody else writes the object at the same time.
+fn status_conflict(lab: &Lab) -> Result<(), Failed> {
+    let distant = Distant::new(lab, "fail-status")?;
+    let controller = distant.start("one", &[])?;
+    for (number, fault) in [Fault::Answer(409), Fault::Answer(500), Fault::CutAfter].into_iter().enumerate() {
+        let count = AtomicUsize::new(0);
+        distant.proxy.rule(move |seen| {
+            let is_status = !seen.is_reading() && seen.target.contains("/status");
+            if is_status && count.fetch_add(1, Ordering::Relaxed) < 2 { fault } else { Fault::None }
+        });
+        let names = names(&format!("a{number}"), 1);
+        distant.make(&names)?;
+        distant.all_ready(&names)?;
+        distant.space.event(&names[0], "Unsealed")?;
+    }
+    controller.end()
 }
 
 fn watches(lab: &Lab) -> Result<(), Failed> {

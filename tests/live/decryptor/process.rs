@@ -185,5 +185,21 @@ pub fn send(
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("content-type").then(|| value.to_owned())
     });
-    Ok(Answer { status, content_type, body: body.to_owned() })
+    let is_in_parts = head.lines().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"));
+    let body = if is_in_parts { joined(body)? } else { body.to_owned() };
+    Ok(Answer { status, content_type, body })
+}
+
+/// Returns a body that was sent in parts, each behind its length.
+fn joined(mut parts: &str) -> Result<String, Failed> {
+    let mut body = String::new();
+    while let Some((length, rest)) = parts.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16)?;
+        if length == 0 {
+            return Ok(body);
+        }
+        body += rest.get(..length).ok_or("a part is too short")?;
+        parts = rest.get(length + 2..).unwrap_or_default();
+    }
+    Err("the last part is missing".into())
 }

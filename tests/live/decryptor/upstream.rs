@@ -15,6 +15,7 @@ use super::lab::Lab;
 use super::process::Process;
 use super::space::{Space, condition, plain};
 use super::{is_so, same, test_alone};
+use crate::live::cluster::API_SERVER;
 use crate::peer::{Peer, output};
 
 pub fn tests() -> Vec<Trial> {
@@ -88,7 +89,7 @@ fn server_fails(lab: &Lab) -> Result<(), Failed> {
     let controller = start(lab)?;
     let space = Space::new(lab, "shop", controller.certificate()?);
     // It hangs, and goes on.
-    let pid = lab.cluster.pid_of("kube-apiserver")?;
+    let pid = lab.cluster.pid_of(API_SERVER)?;
     let signal = |signal| -> Result<(), Failed> {
         Ok(kill_process(Pid::from_raw(pid).ok_or("it has a number")?, signal)?)
     };
@@ -99,7 +100,7 @@ fn server_fails(lab: &Lab) -> Result<(), Failed> {
     space.make("d", json!({"stringData": {"a": "1"}}))?;
     space.ready("d")?;
     // It ends in the middle of everything, and another one starts.
-    lab.cluster.restart("kube-apiserver")?;
+    lab.cluster.restart()?;
     same("the probe", controller.get("/healthz")?.0, 200)?;
     lab.wait("the API server", || Ok(space.sealed("d").ok()))?;
     space.delete_secret("a")?;
