@@ -3,6 +3,7 @@
 //! Invariant: what is said of a failure tells nothing of what was sent or received.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -52,13 +53,15 @@ pub enum CallError {
 pub struct Cluster {
     client: Client,
     metrics: Arc<Metrics>,
+    /// Whether the status can only be updated, as far as is known.
+    updates_status: Arc<AtomicBool>,
 }
 
 impl Cluster {
     /// Returns the API server behind a client; requests are counted.
     #[must_use]
-    pub const fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics, updates_status: Arc::default() }
     }
 
     /// Reads an object.
@@ -70,17 +73,18 @@ impl Cluster {
         self.call(request).await
     }
 
-    /// Writes the status of an object, if it is still the one with this uid.
+    /// Writes the status of an object, if it is still of this version: the API server does not look at the uid of what
+    /// is patched into a status, and would replace conditions that others have written meanwhile.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it is of another version by now, or cannot be written.
     pub async fn write_status(
         &self,
         resource: &ApiResource,
         object: &Json,
         status: Json,
     ) -> Result<(), CallError> {
-        let (key, uid) = (key_of(object), &object["metadata"]["uid"]);
+        let (key, metadata) = (key_of(object), &object["metadata"]);
         let requests = Request::new(objects(resource, &key.namespace));
         let mut patch = status.clone();
         for (name, _) in object["status"].as_object().into_iter().flatten() {
@@ -88,20 +92,23 @@ impl Cluster {
                 patch[name] = Json::Null;
             }
         }
-        let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "status": patch}));
+        let metadata = json!({"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]});
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": patch}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {
-            // The rules for the controller of Sealed Secrets allow to update, not to patch.
-            Err(error) if error.is_for_want_of_patch() => {
-                let mut whole = object.clone();
-                whole["status"] = status;
-                let body = serde_json::to_vec(&whole).unwrap_or_default();
-                let params =
-                    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                self.write(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
+        if !self.updates_status.load(Ordering::Relaxed) {
+            match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {
+                // The rules for the controller of Sealed Secrets allow to update, not to patch.
+                Err(error) if error.is_for_want_of_patch() => {
+                    self.updates_status.store(true, Ordering::Relaxed);
+                }
+                other => return other.map(|_| ()),
             }
-            other => other.map(|_| ()),
         }
+        let mut whole = object.clone();
+        whole["status"] = status;
+        let body = serde_json::to_vec(&whole).unwrap_or_default();
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        self.write(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
     }
 
     /// Reads a Secret; `None` if there is none.

@@ -8,8 +8,8 @@ use super::duty::Duties;
 use super::events::Events;
 use super::http::Readiness;
 use super::key_set::Keys;
+use super::keyring::Clock;
 use super::metrics::Metrics;
-use super::sealed_secrets::Now;
 use super::settings::Settings;
 
 /// What all attempts share.
@@ -27,7 +27,7 @@ pub struct Context {
     /// The sealing keys.
     pub keys: Keys,
     /// The time.
-    pub now: Now,
+    pub now: Clock,
     /// Numbers from 0 to 1, which spread what would come at the same time.
     pub chance: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// What probes are answered from.

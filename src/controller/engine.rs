@@ -1,6 +1,8 @@
 //! Keeps all objects of a kind as they should be: one loop that knows, many attempts at once that do.
 
-use std::collections::HashSet;
+mod collection;
+mod lists;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use super::cluster::{CallError, Cluster};
+use self::collection::collect;
+use self::lists::{Listed, Lists};
 use super::context::Context;
 use super::digest;
 use super::queue::{Key, Queue};
@@ -24,7 +27,6 @@ use super::reason::Reason;
 use super::reconcile::{Attempt, Outcome, attempt};
 use super::retry;
 use super::source::Source;
-use super::status::Version;
 use super::store::{Saw, Store};
 use super::watch as watches;
 
@@ -51,16 +53,6 @@ pub struct Signals {
     pub keys: BoxStream<'static, ()>,
     /// It is time to end.
     pub shutdown: watch::Receiver<bool>,
-}
-
-/// The lists that watches begin with.
-struct Lists {
-    /// For every watch the objects that it has told of since it last began, if it is not yet through.
-    listed: Vec<Option<HashSet<Key>>>,
-    /// Which watches were through once.
-    done: Vec<bool>,
-    /// Whether a watch is not allowed, so that waiting for it is in vain.
-    is_forbidden: bool,
 }
 
 impl Engine {
@@ -108,8 +100,7 @@ impl Engine {
             self.context.readiness.beat(self.task);
             self.start_attempts();
             // What is known of Secrets tells which objects are as they should be.
-            let knows_secrets =
-                settings.skip_recreate || self.secrets.is_through() || self.secrets.is_forbidden;
+            let knows_secrets = settings.skip_recreate || self.secrets.is_through();
             let due = self.queue.next_due();
             tokio::select! {
                 biased;
@@ -197,6 +188,8 @@ impl Engine {
                 (reason, self.store.done(&key, done), retry_after)
             }
             Outcome::Unread { retry_after } => (Reason::Fetch, self.store.unread(&key), retry_after),
+            // There may be another object of that name by now.
+            Outcome::Collected => return,
             Outcome::Gone => {
                 // The watch tells the rest.
                 return self.queue.done(&key);
@@ -233,14 +226,14 @@ impl Engine {
                 for key in known.difference(&listed) {
                     self.gone(key);
                 }
-                if self.objects.is_through() {
-                    self.synced.send_replace(true);
-                }
             }
             Listed::Failed(error) => {
                 tracing::warn!(kind = self.kind, %error, "the watch failed, and is begun again");
             }
             Listed::Nothing => {}
+        }
+        if self.objects.is_through() && !*self.synced.borrow() {
+            self.synced.send_replace(true);
         }
     }
 
@@ -301,10 +294,9 @@ impl Engine {
         let owned = self.store.gone(key);
         self.queue.remove(key);
         self.context.metrics.forget(&self.kind, &key.namespace, &key.name);
-        if self.context.settings.old_gc && self.context.covers(&key.namespace) {
-            for (secret, version) in owned {
-                tokio::spawn(delete(self.context.cluster.clone(), secret, version));
-            }
+        if self.context.settings.old_gc && !owned.is_empty() {
+            let collected = collect(Arc::clone(&self.context), Arc::clone(&self.source), key.clone(), owned);
+            self.attempts.spawn(collected);
         }
     }
 
@@ -313,87 +305,6 @@ impl Engine {
             self.store.unsettle(&key);
             self.queue.add(key);
         }
-    }
-}
-
-/// Deletes the Secret of an object that is gone.
-async fn delete(cluster: Cluster, secret: Key, version: Version) {
-    for round in 0..5 {
-        match cluster.delete(&secret.namespace, &version).await {
-            Ok(_) => return,
-            Err(CallError::Unavailable { .. }) => tokio::time::sleep(Duration::from_secs(1 << round)).await,
-            Err(error) => {
-                tracing::error!(namespace = secret.namespace, name = secret.name, %error, "a Secret cannot be deleted");
-                return;
-            }
-        }
-    }
-}
-
-/// What an event of a watch comes to.
-enum Listed<T> {
-    Changed(Key, T),
-    Failed(String),
-    Gone(Key),
-    Nothing,
-    /// These are all that there are.
-    Through(HashSet<Key>),
-}
-
-impl Lists {
-    fn new(count: usize) -> Self {
-        Self { listed: vec![None; count], done: vec![false; count], is_forbidden: false }
-    }
-
-    fn is_through(&self) -> bool {
-        self.done.iter().all(|done| *done)
-    }
-
-    fn next<T>(
-        &mut self,
-        number: usize,
-        event: Result<Event<T>, watcher::Error>,
-        key: impl Fn(&T) -> Key,
-    ) -> Listed<T> {
-        match event {
-            Ok(Event::Apply(object)) => Listed::Changed(key(&object), object),
-            Ok(Event::Delete(object)) => Listed::Gone(key(&object)),
-            Ok(Event::Init) => {
-                self.listed[number] = Some(HashSet::new());
-                Listed::Nothing
-            }
-            Ok(Event::InitApply(object)) => {
-                let key = key(&object);
-                self.listed[number].get_or_insert_default().insert(key.clone());
-                Listed::Changed(key, object)
-            }
-            Ok(Event::InitDone) => {
-                self.done[number] = true;
-                Listed::Through(self.listed[number].take().unwrap_or_default())
-            }
-            Err(error) => {
-                // Any other failure will pass.
-                self.is_forbidden |= matches!(cause(&error), Some(CallError::Forbidden(_)));
-                Listed::Failed(describe(&error))
-            }
-        }
-    }
-}
-
-/// Says what is wrong with a watch, without what was received.
-fn describe(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::WatchError(status) => status.message.clone(),
-        _ => cause(error).map_or_else(|| "the watch ended".to_owned(), |error| error.to_string()),
-    }
-}
-
-fn cause(error: &watcher::Error) -> Option<CallError> {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => Some(CallError::from_kube(error)),
-        _ => None,
     }
 }
 
@@ -407,4 +318,4 @@ const BEAT: Duration = Duration::from_secs(10);
 /// How soon to look again whether a Lease was renewed.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// How long attempts may take after it is time to end.
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(12);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selkie::sealed::Secret;
 use serde_json::Value as Json;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::cluster::{CallError, Cluster};
@@ -32,6 +33,8 @@ pub struct Attempt {
 
 /// What became of an object.
 pub enum Outcome {
+    /// Its Secrets were collected, as it is gone.
+    Collected,
     /// It was worked on.
     Done {
         /// How it went.
@@ -108,7 +111,10 @@ impl Reconciliation<'_> {
 
     /// Brings the Secrets of an object about.
     async fn secrets(&self, object: &Json, work: &Work, progress: &mut Progress) -> Result<(), Stop> {
-        let desired = self.source.open(object).instrument(tracing::info_span!("open")).await?;
+        let open = self.source.open(object).instrument(tracing::info_span!("open"));
+        let desired = timeout(OPEN, open).await.map_err(|_| {
+            Failure::new(Reason::Unseal, format!("it was not opened within {} s", OPEN.as_secs()))
+        })??;
         progress.names = desired.secrets.iter().map(|secret| secret.metadata.name().to_owned()).collect();
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         for secret in &desired.secrets {
@@ -285,17 +291,35 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         let result = result.map(|_| ());
-        let special = self.source.status(object, result);
-        let Some(status) = status(object, result, applied, special, (self.context.now)()) else {
-            return Ok(());
-        };
-        self.fence()?;
-        match self.cluster().write_status(self.source.resource(), object, status).await {
-            Ok(()) => Ok(()),
-            // It is gone, or another one: there is nobody left to tell.
-            Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(()),
-            Err(error) => Err(Failure::new(Reason::Status, error.to_string()).into()),
+        let mut object = object.clone();
+        let mut last = None;
+        for _ in 0..MAX_ROUNDS {
+            let special = self.source.status(&object, result);
+            let Some(status) = status(&object, result, applied, special, (self.context.now)()) else {
+                return Ok(());
+            };
+            self.fence()?;
+            match self.cluster().write_status(self.source.resource(), &object, status).await {
+                Ok(()) => return Ok(()),
+                // It is gone: there is nobody left to tell.
+                Err(CallError::NotFound(_)) => return Ok(()),
+                Err(error @ CallError::Conflict(_)) => last = Some(error),
+                Err(error) => return Err(Failure::new(Reason::Status, error.to_string()).into()),
+            }
+            // Something else was written: what it was worked on by stays what it is told about.
+            match self.cluster().object(self.source.resource(), self.key).await {
+                // Whoever works on what it is now tells of it.
+                Ok(now) if is_another(&now, &object) => return Ok(()),
+                Ok(mut now) => {
+                    object["status"] = now["status"].take();
+                    object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].take();
+                }
+                Err(CallError::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(Failure::new(Reason::Status, error.to_string()).into()),
+            }
         }
+        let message = last.map_or_else(String::new, |error| error.to_string());
+        Err(Failure::new(Reason::Status, message).into())
     }
 
     fn tell_log(&self, result: &Result<(), Failure>, has_written: bool) {
@@ -344,6 +368,11 @@ impl From<Failure> for Stop {
     }
 }
 
+/// Returns whether an object is not the one, or not what, it was.
+fn is_another(now: &Json, before: &Json) -> bool {
+    ["uid", "generation"].iter().any(|field| now["metadata"][field] != before["metadata"][field])
+}
+
 fn is_ready(object: &Json) -> bool {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
@@ -361,6 +390,8 @@ fn gone(name: &str) -> Failure {
     Failure::new(Reason::Update, format!("the Secret {name:?} is changed by somebody else all the time"))
 }
 
+/// How long opening an object may take, with the answers of servers that it waits for.
+const OPEN: Duration = Duration::from_secs(60);
 const UNSEALED: &str = "SealedSecret unsealed successfully";
 /// How many times a Secret is read again that others write at the same time.
 const MAX_ROUNDS: usize = 4;

@@ -10,9 +10,9 @@ use selkie::sealed::{
 };
 use selkie::template::Surroundings;
 use serde_json::{Value as Json, json};
-use time::OffsetDateTime;
 
 use super::key_set::{KeySet, Keys};
+use super::keyring::Clock;
 use super::reason::{Failure, Reason};
 use super::source::{Desired, Source};
 
@@ -21,16 +21,13 @@ pub struct SealedSecrets {
     resource: ApiResource,
     keys: Keys,
     how: Unseal,
-    now: Now,
+    now: Clock,
 }
-
-/// Tells the time, in UTC.
-pub type Now = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
 impl SealedSecrets {
     /// Returns the kind, whose objects are opened with the keys of the moment.
     #[must_use]
-    pub fn new(keys: Keys, how: Unseal, now: Now) -> Self {
+    pub fn new(keys: Keys, how: Unseal, now: Clock) -> Self {
         let resource = ApiResource {
             group: GROUP.to_owned(),
             version: "v1alpha1".to_owned(),
@@ -87,7 +84,7 @@ impl Source for SealedSecrets {
 }
 
 /// Returns the Secret, with the annotation without which a Secret without owner would be nobody's.
-fn open(sealed: &SealedSecret, keys: &KeySet, how: Unseal, now: &Now) -> Result<Secret, Failure> {
+fn open(sealed: &SealedSecret, keys: &KeySet, how: Unseal, now: &Clock) -> Result<Secret, Failure> {
     let mut surroundings = Surroundings { rng: &mut rand_core::OsRng, now: now() };
     let mut secret =
         sealed.unseal(&keys.registry, how, &mut surroundings).map_err(|error| failure(&error))?;
@@ -140,6 +137,8 @@ mod tests {
     use selkie::sealed::{Collision, Key, KeyRegistry, KeySize, SealingKey};
     use selkie::secret::SecretBytes;
     use tokio::sync::watch;
+
+    use time::OffsetDateTime;
 
     use super::*;
 

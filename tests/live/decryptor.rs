@@ -6,6 +6,8 @@
 //! for the common one with `lab=own`.
 
 mod canary;
+mod differences;
+mod doors;
 mod drift;
 mod failures;
 mod keys;
@@ -29,6 +31,8 @@ pub use lab::{end, wait};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = canary::tests();
+    tests.extend(differences::tests());
+    tests.extend(doors::tests());
     tests.extend(drift::tests());
     tests.extend(failures::tests());
     tests.extend(keys::tests());

@@ -35,6 +35,8 @@ pub enum Fault {
     CutAfter,
     /// End the connection at once.
     CutBefore,
+    /// Begin to answer a watch, and say that its version is too old.
+    Expired,
     /// Nothing of that.
     None,
     /// Pass it on after a while.
@@ -149,6 +151,7 @@ impl Shared {
         match fault {
             Fault::Answer(status) => return answer(&mut client, status),
             Fault::CutBefore => return client.shutdown(Shutdown::Both),
+            Fault::Expired => return expire(&mut client),
             Fault::Slow(wait) => thread::sleep(wait),
             Fault::CutAfter | Fault::None => {}
         }
@@ -230,6 +233,16 @@ fn answer(client: &mut TcpStream, status: u16) -> io::Result<()> {
         client,
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
+    )?;
+    client.shutdown(Shutdown::Both)
+}
+
+/// Answers a watch as the API server does when etcd has forgotten the version that it goes on from.
+fn expire(client: &mut TcpStream) -> io::Result<()> {
+    let event = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#;
+    write!(
+        client,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{event}\n"
     )?;
     client.shutdown(Shutdown::Both)
 }

@@ -74,14 +74,14 @@ pub fn check_history(history: &[Write]) -> Result<(), String> {
 
 /// Tells of a write in a line.
 pub fn told(write: &Write) -> String {
-    let Write { at, who, method, key, status, code, .. } = write;
+    let Write { at, who, agent, manager, method, content_type, key, status, code, .. } = write;
     let version = |object: &Option<Arc<Json>>| {
         object
             .as_ref()
             .map_or_else(|| "none".to_owned(), |object| object["metadata"]["resourceVersion"].to_string())
     };
     format!(
-        "{at} {who} {method} {} {}/{}{} -> {code}, {} -> {}",
+        "{at} {who} ({agent} {manager}) {method} {content_type} {} {}/{}{} -> {code}, {} -> {}",
         key.plural,
         key.namespace,
         key.name,

@@ -89,7 +89,7 @@ async fn supervise(server: ApiServer, setup: Setup, place: Arc<Mutex<Arc<Actor>>
         let settings = settings(actor.name(), &setup.flags);
         let controller = Controller::new(server.client(&actor), settings, world);
         tokio::select! {
-            () = controller.run(std::future::pending()) => {}
+            result = controller.run(std::future::pending()) => result.expect("no part of it stops"),
             () = actor.died() => {}
         }
         sleep(Duration::from_millis(rng.gen_range(10..30_000))).await;

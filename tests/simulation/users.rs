@@ -21,7 +21,7 @@ pub fn act(server: &ApiServer, replicas: &[Replica], rng: &mut ChaCha8Rng) {
         0..12 => drop(server.create(&some_sealed(place, rng))),
         12..16 => {
             let spec = some_sealed(place, rng)["spec"].take();
-            drop(edit(server, &object, |object| object["spec"] = spec));
+            edit(server, &object, |object| object["spec"] = spec);
         }
         16 => drop(server.delete(&object)),
         17 => drop(server.merge(&object, &json!({"metadata": {"annotations": {"note": number(rng)}}}))),
@@ -107,8 +107,10 @@ fn number(rng: &mut ChaCha8Rng) -> String {
 }
 
 /// Edits an object, as `kubectl edit` does.
-fn edit(server: &ApiServer, key: &Key, change: impl FnOnce(&mut Json)) -> Option<()> {
-    let mut object = (*server.get(key)?).clone();
-    change(&mut object);
-    server.replace(&object).ok().map(drop)
+fn edit(server: &ApiServer, key: &Key, change: impl FnOnce(&mut Json)) {
+    if let Some(object) = server.get(key) {
+        let mut object = (*object).clone();
+        change(&mut object);
+        drop(server.replace(&object));
+    }
 }

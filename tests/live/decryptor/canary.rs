@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::keys::{OWN, SMALL};
 use super::lab::{Deed, Lab};
-use super::process::Process;
+use super::process::{Process, send};
 use super::space::Space;
 use super::{is_so, same, test};
 
@@ -89,7 +89,9 @@ fn canary(lab: &Lab, namespace: &str, format: &str) -> Result<(), Failed> {
     })?;
     space.ready("good")?;
     for path in ["/v1/verify", "/v1/rotate"] {
-        same(path, post(&lab.cluster.inside, controller.port, path, &made.to_string())?, 200)?;
+        let answer = send((&lab.cluster.inside, controller.port), "POST", path, &[], &made.to_string())?;
+        same(path, answer.status, 200)?;
+        is_so("it is not answered", !answer.body.contains(&marker), &json!(path))?;
     }
     let forms = Forms::new(&marker);
     forms.are_not_in("the metrics", controller.metrics()?.as_bytes())?;
@@ -196,19 +198,6 @@ fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
         }
     }
     None
-}
-
-/// Asks a controller to do something with a SealedSecret.
-fn post(host: &str, port: u16, path: &str, body: &str) -> Result<u16, Failed> {
-    let mut stream = TcpStream::connect((host, port))?;
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer.split(' ').nth(1).unwrap_or_default().parse()?)
 }
 
 /// Takes whatever traces are sent.

@@ -124,6 +124,19 @@ fn requests(lab: &Lab) -> Result<(), Failed> {
             _ => Fault::None,
         }
     });
+    let result = through_faults(&distant);
+    result.map_err(|failed| {
+        let log = controller.log().unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(60).collect();
+        format!("{}\n{}", failed.message().unwrap_or_default(), lines.join("\n"))
+    })?;
+    distant.proxy.rule(|_| Fault::None);
+    same("how many keys", keys_of(lab, &distant.namespace)?.len(), 1)?;
+    same("whether it lives", controller.ended()?, None)?;
+    controller.end()
+}
+
+fn through_faults(distant: &Distant<'_>) -> Result<(), Failed> {
     let names = names("a", 12);
     distant.make(&names)?;
     distant.all_ready(&names)?;
@@ -133,11 +146,7 @@ fn requests(lab: &Lab) -> Result<(), Failed> {
     for name in &names[4..8] {
         distant.space.delete_secret(name)?;
     }
-    distant.all_ready(&names)?;
-    distant.proxy.rule(|_| Fault::None);
-    same("how many keys", keys_of(lab, &distant.namespace)?.len(), 1)?;
-    same("whether it lives", controller.ended()?, None)?;
-    controller.end()
+    distant.all_ready(&names)
 }
 
 fn watches(lab: &Lab) -> Result<(), Failed> {
@@ -147,11 +156,11 @@ fn watches(lab: &Lab) -> Result<(), Failed> {
     distant.make(&first)?;
     distant.all_ready(&first)?;
     // The versions that they would go on from are too old; all is listed again.
-    for status in [410, 500] {
+    for (number, fault) in [Fault::Answer(410), Fault::Answer(500), Fault::Expired].into_iter().enumerate() {
         let count = Arc::new(AtomicUsize::new(0));
         distant.proxy.rule(move |seen| {
             let is_first = seen.is_watch() && count.fetch_add(1, Ordering::Relaxed) < 2;
-            if is_first { Fault::Answer(status) } else { Fault::None }
+            if is_first { fault } else { Fault::None }
         });
         distant.proxy.cut();
         // What happens meanwhile is not told by any watch.
@@ -159,7 +168,7 @@ fn watches(lab: &Lab) -> Result<(), Failed> {
         distant.space.patch_secret(&first[1], json!({"data": {"b": STANDARD.encode("x")}}))?;
         distant.space.delete_sealed(&first[2])?;
         distant.space.delete_secret(&first[2])?;
-        let more = names(&format!("b{status}"), 2);
+        let more = names(&format!("b{number}"), 2);
         distant.make(&more)?;
         distant.all_ready(&first[..2])?;
         distant.all_ready(&more)?;

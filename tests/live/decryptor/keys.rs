@@ -141,6 +141,28 @@ fn restored(lab: &Lab) -> Result<(), Failed> {
     home.space.ready("later")?;
     same("how many", keys_of(lab, "keys-restored")?.len(), 2)?;
     same("the metric", home.controller.metric("selkie_keyset_generation")? >= 2.0, true)?;
+    // All of them are gone for a moment, as when somebody restores a backup with `kubectl replace --force`.
+    for name in ["first", "second"] {
+        lab.act(&format!("/api/v1/namespaces/keys-restored/secrets/{name}"), Deed::Delete)?;
+    }
+    lab.wait("they are missed", || {
+        Ok(home.controller.log()?.contains("a key Secret is gone").then_some(()))
+    })?;
+    home.make_for(&first.certificate, "meanwhile")?;
+    home.space.ready("meanwhile")?;
+    for (name, pair) in [("first", first), ("second", second)] {
+        restore(lab, "keys-restored", name, pair)?;
+    }
+    home.make_for(&second.certificate, "afterwards")?;
+    home.space.ready("afterwards")?;
+    lab.wait("the certificate is back", || {
+        Ok(home
+            .controller
+            .certificate()
+            .ok()
+            .filter(|it| [&first.certificate, &second.certificate].contains(&it)))
+    })?;
+    same("how many", keys_of(lab, "keys-restored")?.len(), 2)?;
     home.controller.end()
 }
 

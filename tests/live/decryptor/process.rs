@@ -149,13 +149,41 @@ impl Drop for Process {
 
 /// Asks what listens at an address over HTTP.
 pub fn ask(host: &str, port: u16, path: &str) -> Result<(u16, String), Failed> {
+    let Answer { status, body, .. } = send((host, port), "GET", path, &[], "")?;
+    Ok((status, body))
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: Option<String>,
+    pub body: String,
+}
+
+/// Sends a request to what listens at an address.
+pub fn send(
+    (host, port): (&str, u16),
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer, Failed> {
     let mut stream = TcpStream::connect((host, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("there is no answer")?;
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("there is no status")?;
-    Ok((code, body.to_owned()))
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("there is no status")?;
+    let content_type = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-type").then(|| value.to_owned())
+    });
+    Ok(Answer { status, content_type, body: body.to_owned() })
 }
