@@ -200,10 +200,6 @@ impl Engine {
                 (Reason::Ready, None, None)
             }
         };
-        if self.store.is_settled(&key) {
-            // The watch has told of what this attempt itself has written.
-            self.queue.remove(&key);
-        }
         self.queue.done(&key);
         let quick = self.context.settings.quick_retries;
         let wait = attempts

@@ -1,9 +1,10 @@
 //! What is known of the objects of a kind and of the Secrets that are theirs.
 //!
-//! Of an object stay a hash and a few words; its ciphertexts only until it was worked on, and not those of too many.
+//! Of an object stay a hash and a few words; its ciphertexts only until it was worked on, and not too many of them.
 //! Invariants: an event costs as much for one object among many as for the only one; whatever may have changed while
 //! an object was worked on makes it one that has to be worked on again.
 
+mod body;
 mod facts;
 mod id;
 mod said;
@@ -18,6 +19,7 @@ use super::key_set::DigestKey;
 use super::queue::Key;
 use super::reason::Reason;
 use super::status::{Applied, Version};
+use body::{Body, MAX_BODIES};
 use facts::{Facts, Known, Stand};
 use id::Id;
 use said::Said;
@@ -31,6 +33,7 @@ pub struct Store {
     claims: Links,
     /// By the name of an owner its Secrets. That of the same name is not among them.
     owned: Links,
+    /// How much memory all bodies take.
     bodies: usize,
 }
 
@@ -103,7 +106,7 @@ impl Store {
         }
         let applied = truth.filter(|_| is_there);
         let mut known = self.objects.remove(key).unwrap_or_default();
-        self.bodies -= usize::from(known.body.take().is_some());
+        self.bodies -= Body::weight(known.body.take().as_ref());
         if !is_same {
             // Who works on it already began before anything was known of it.
             (known.attempts, known.has_lost) = (0, true);
@@ -116,9 +119,10 @@ impl Store {
             Saw::Settled
         } else {
             known.settled = None;
-            if self.bodies < MAX_BODIES {
-                self.bodies += 1;
-                known.body = Some(Arc::new(object));
+            let body = Body::of(object);
+            let bodies = self.bodies + Body::weight(Some(&body));
+            if bodies <= MAX_BODIES {
+                (self.bodies, known.body) = (bodies, Some(body));
             }
             if is_same { Saw::Nothing } else { Saw::Work }
         };
@@ -129,7 +133,7 @@ impl Store {
     /// Notes that an object is gone. Returns the Secrets that it owned.
     pub fn gone(&mut self, key: &Key) -> Vec<(Key, Version)> {
         let Some(mut known) = self.objects.remove(key) else { return Vec::new() };
-        self.bodies -= usize::from(known.body.is_some());
+        self.bodies -= Body::weight(known.body.as_ref());
         self.stand(key, &mut known, Box::default());
         let owned = self.owned_by(key, &known.uid).into_iter();
         owned.map(|version| (key.beside(&version.name), version)).collect()
@@ -194,7 +198,8 @@ impl Store {
         // What happens from now on may come too late for it.
         (known.settled, known.has_news, known.has_lost) = (None, false, false);
         let (body, attempts) = (known.body.take(), known.attempts);
-        self.bodies -= usize::from(body.is_some());
+        self.bodies -= Body::weight(body.as_ref());
+        let body = body.map(|body| body.object);
         let known = self.objects.get(key)?;
         let owned = self.owned_by(key, &known.uid);
         let names = known.secrets.iter().map(|stand| &*stand.name).chain([key.name.as_str()]);
@@ -210,7 +215,7 @@ impl Store {
             return None;
         }
         let mut known = self.objects.remove(key)?;
-        self.bodies -= usize::from(known.body.take().is_some());
+        self.bodies -= Body::weight(known.body.take().as_ref());
         let is_ready = done.reason == Reason::Ready;
         let version = |name: &str| done.secrets.iter().find(|version| version.name == *name);
         let stand = |name: String| {
@@ -254,12 +259,6 @@ impl Store {
         if let Some(known) = self.objects.get_mut(key) {
             known.settled = None;
         }
-    }
-
-    /// Returns whether an object is as it should be, as far as is known.
-    #[must_use]
-    pub fn is_settled(&self, key: &Key) -> bool {
-        self.objects.get(key).is_some_and(|known| known.settled == Some(Reason::Ready))
     }
 
     /// Returns the objects that are not as they should be, of some namespaces.
@@ -385,9 +384,6 @@ fn unlink(links: &mut Links, from: &Key, to: &str) {
         }
     }
 }
-
-/// How many objects are kept while they wait. The others are read again.
-const MAX_BODIES: usize = 256;
 
 #[cfg(test)]
 mod model;

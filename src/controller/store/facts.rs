@@ -1,9 +1,6 @@
 //! What stays in memory of an object, and of a Secret.
 
-use std::sync::Arc;
-
-use serde_json::Value as Json;
-
+use super::body::Body;
 use super::id::Id;
 use super::{Seen, Version};
 use crate::controller::queue::Key;
@@ -14,7 +11,7 @@ pub(super) struct Known {
     pub(super) uid: Id,
     pub(super) essence: [u8; 32],
     pub(super) instance: Box<str>,
-    pub(super) body: Option<Arc<Json>>,
+    pub(super) body: Option<Body>,
     /// How it went the last time; `None` if it has to be worked on, or is being worked on.
     pub(super) settled: Option<Reason>,
     pub(super) attempts: u32,

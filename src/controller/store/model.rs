@@ -446,7 +446,8 @@ impl World {
             prop_assert!(settled != Some(Reason::Ready) || is_fine, "{} is said to be fine", key.name);
             prop_assert!(settled.is_none_or(|settled| settled == Reason::Ready) || !is_told, "{}", key.name);
         }
-        let bodies = self.store.objects.values().filter(|known| known.body.is_some()).count();
+        let bodies =
+            self.store.objects.values().map(|known| Body::weight(known.body.as_ref())).sum::<usize>();
         prop_assert_eq!(self.store.bodies, bodies);
         Ok(())
     }

@@ -402,25 +402,36 @@ fn a_secret_in_another_namespace_is_not_that_of_the_object() {
 fn bodies_are_kept_for_some_until_they_are_worked_on() {
     let mut store = Store::default();
     let name = |number: usize| format!("s{number}");
-    for number in 0..MAX_BODIES + 10 {
-        assert_eq!(store.sees(&name(number), "u1", 1), Saw::Work);
-        assert_eq!(store.sees(&name(number), "u1", 1), Saw::Nothing);
+    let large = |uid: &str| {
+        let mut object = object(uid);
+        object["spec"] = "x".repeat(1 << 16).into();
+        object
+    };
+    let sees = |store: &mut Store, number, uid| store.saw(&key(&name(number)), large(uid), [1; 32], &[]);
+    // As many as there is place for, and some more.
+    let count = MAX_BODIES / Body::weight(Some(&Body::of(large("u1")))) + 10;
+    for number in 0..count {
+        assert_eq!(sees(&mut store, number, "u1"), Saw::Work);
+        assert_eq!(sees(&mut store, number, "u1"), Saw::Nothing);
     }
-    let held = |store: &Store| store.objects.values().filter(|known| known.body.is_some()).count();
-    assert_eq!((store.bodies, held(&store)), (MAX_BODIES, MAX_BODIES));
-    let work = store.work(&key(&name(MAX_BODIES + 5))).expect("it is new");
+    let held = |store: &Store| -> usize {
+        store.objects.values().map(|known| Body::weight(known.body.as_ref())).sum()
+    };
+    assert_eq!(store.bodies, held(&store));
+    assert!((MAX_BODIES - (1 << 17)..=MAX_BODIES).contains(&store.bodies), "{}", store.bodies);
+    let work = store.work(&key(&name(count - 1))).expect("it is new");
     assert!(work.body.is_none());
-    // Worked on, changed while it is worked on, gone: whatever happens, the count is right.
-    for number in 0..MAX_BODIES + 10 {
+    // Worked on, changed while it is worked on, gone: whatever happens, the sum is right.
+    for number in 0..count {
         match number % 4 {
             0 => drop(store.work(&key(&name(number)))),
             1 => drop(store.gone(&key(&name(number)))),
             2 => {
                 drop(store.work(&key(&name(number))));
-                store.sees(&name(number), "u1", 1);
+                sees(&mut store, number, "u1");
                 store.ends(&name(number), "u1", Reason::Ready, &[]);
             }
-            _ => drop(store.sees(&name(number), "u2", 1)),
+            _ => drop(sees(&mut store, number, "u2")),
         }
         assert_eq!(store.bodies, held(&store));
     }
