@@ -21,6 +21,7 @@ use super::reason::{Failure, Reason};
 use super::source::Source;
 use super::status::{Applied, Version, status};
 use super::store::{Done, Work};
+use super::watch::{MAX_DEPTH, is_too_deep};
 
 /// How an attempt went.
 pub struct Attempt {
@@ -108,6 +109,10 @@ impl Reconciliation<'_> {
 
     /// Brings the Secrets of an object about.
     async fn secrets(&self, object: &Json, work: &Work, progress: &mut Progress) -> Result<(), Stop> {
+        if is_too_deep(object) {
+            let message = format!("it has more than {MAX_DEPTH} levels of lists and maps");
+            return Err(Failure::new(Reason::Invalid, message).into());
+        }
         let desired = self.source.open(object).instrument(tracing::info_span!("open")).await?;
         progress.names = desired.secrets.iter().map(|secret| secret.metadata.name().to_owned()).collect();
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
