@@ -18,7 +18,7 @@ use super::key_set::DigestKey;
 use super::queue::Key;
 use super::reason::Reason;
 use super::status::{Applied, Version};
-use facts::{Facts, Known, Stand};
+use facts::{Facts, Known, Stand, weight};
 use id::Id;
 
 /// What is known of the objects of a kind.
@@ -30,6 +30,7 @@ pub struct Store {
     claims: Links,
     /// By the name of an owner its Secrets. That of the same name is not among them.
     owned: Links,
+    /// How much memory the objects take that wait.
     bodies: usize,
 }
 
@@ -93,7 +94,7 @@ impl Store {
         }
         let applied = self.applied(key, &object, uid, &essence, digest_keys);
         let mut known = self.objects.remove(key).unwrap_or_default();
-        self.bodies -= usize::from(known.body.take().is_some());
+        self.bodies -= known.body.take().as_deref().map_or(0, weight);
         if !is_same {
             // Who works on it already began before anything was known of it.
             (known.attempts, known.has_lost) = (0, true);
@@ -106,8 +107,9 @@ impl Store {
             Saw::Settled
         } else {
             known.settled = None;
-            if self.bodies < MAX_BODIES {
-                self.bodies += 1;
+            let bodies = self.bodies.saturating_add(weight(&object));
+            if bodies <= MAX_BODIES {
+                self.bodies = bodies;
                 known.body = Some(Arc::new(object));
             }
             if is_same { Saw::Nothing } else { Saw::Work }
@@ -119,7 +121,7 @@ impl Store {
     /// Notes that an object is gone. Returns the Secrets that it owned.
     pub fn gone(&mut self, key: &Key) -> Vec<(Key, Version)> {
         let Some(mut known) = self.objects.remove(key) else { return Vec::new() };
-        self.bodies -= usize::from(known.body.is_some());
+        self.bodies -= known.body.as_deref().map_or(0, weight);
         self.stand(key, &mut known, Box::default());
         let owned = self.owned_by(key, &known.uid).into_iter();
         owned.map(|version| (key.beside(&version.name), version)).collect()
@@ -184,7 +186,7 @@ impl Store {
         // What happens from now on may come too late for it.
         (known.settled, known.has_news, known.has_lost) = (None, false, false);
         let (body, attempts) = (known.body.take(), known.attempts);
-        self.bodies -= usize::from(body.is_some());
+        self.bodies -= body.as_deref().map_or(0, weight);
         let known = self.objects.get(key)?;
         let owned = self.owned_by(key, &known.uid);
         let names = known.secrets.iter().map(|stand| &*stand.name).chain([key.name.as_str()]);
@@ -200,7 +202,7 @@ impl Store {
             return None;
         }
         let mut known = self.objects.remove(key)?;
-        self.bodies -= usize::from(known.body.take().is_some());
+        self.bodies -= known.body.take().as_deref().map_or(0, weight);
         let is_ready = done.reason == Reason::Ready;
         let version = |name: &str| done.secrets.iter().find(|version| version.name == *name);
         let stand = |name: String| {
@@ -385,8 +387,8 @@ fn unlink(links: &mut Links, from: &Key, to: &str) {
     }
 }
 
-/// How many objects are kept while they wait. The others are read again.
-const MAX_BODIES: usize = 256;
+/// How many bytes of objects are kept while they wait. The others are read again.
+const MAX_BODIES: usize = 16 << 20;
 
 #[cfg(test)]
 mod model;

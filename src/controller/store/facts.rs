@@ -142,3 +142,17 @@ impl Facts {
         }
     }
 }
+
+/// Returns how much memory an object takes, about.
+pub(super) fn weight(value: &Json) -> usize {
+    let content = match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(weight).sum(),
+        Json::Object(fields) => fields.iter().map(|(name, value)| NAME + name.len() + weight(value)).sum(),
+    };
+    size_of::<Json>() + content
+}
+
+/// How much memory the name of a field takes besides its letters: a text, a hash, and its place in the order.
+const NAME: usize = size_of::<String>() + 2 * size_of::<usize>();

@@ -379,7 +379,8 @@ impl World {
             prop_assert!(settled == Some(Reason::Ready) || is_for_later, "{} is forgotten", key.name);
             prop_assert!(settled != Some(Reason::NoKey) || !self.has_key, "{} could be opened", key.name);
         }
-        let bodies = self.store.objects.values().filter(|known| known.body.is_some()).count();
+        let bodies = self.store.objects.values().filter_map(|known| known.body.as_deref());
+        let bodies: usize = bodies.map(weight).sum();
         prop_assert_eq!(self.store.bodies, bodies);
         Ok(())
     }
