@@ -13,6 +13,7 @@ use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, Request, Status};
 use selkie::sealed::Secret;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value as Json, json};
 
 use super::existing::{Existing, FIELD_MANAGER};
@@ -20,6 +21,7 @@ use super::metrics::Metrics;
 use super::plan::Change;
 use super::queue::Key;
 use super::status::Version;
+use super::watch::Object;
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +81,8 @@ impl Cluster {
     /// If it cannot be read.
     pub async fn object(&self, resource: &ApiResource, key: &Key) -> Result<Json, CallError> {
         let request = Request::new(objects(resource, &key.namespace)).get(&key.name, &Default::default());
-        self.call(request).await
+        // One that cannot be read as a whole has to be told so.
+        self.call::<Object>(request).await.map(|object| object.into_json(resource))
     }
 
     /// Writes the status of an object, if it is still of this version: the API server does not look at the uid of what
@@ -105,7 +108,11 @@ impl Cluster {
         let patch = Patch::Merge(json!({"metadata": metadata, "status": patch}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         if !self.updates_status.load(Ordering::Relaxed) {
-            match self.write(requests.patch_subresource("status", &key.name, &params, &patch)).await {
+            // What is sent back is as deep as the object, as the record of who wrote what mirrors it.
+            match self
+                .write::<IgnoredAny>(requests.patch_subresource("status", &key.name, &params, &patch))
+                .await
+            {
                 // The rules for the controller of Sealed Secrets allow to update, not to patch.
                 Err(error) if error.is_for_want_of_patch() => {
                     self.updates_status.store(true, Ordering::Relaxed);
@@ -117,7 +124,8 @@ impl Cluster {
         whole["status"] = status;
         let body = serde_json::to_vec(&whole).unwrap_or_default();
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        self.write(requests.replace_subresource("status", &key.name, &params, body)).await.map(|_| ())
+        let request = requests.replace_subresource("status", &key.name, &params, body);
+        self.write::<IgnoredAny>(request).await.map(|_| ())
     }
 
     /// Reads a Secret; `None` if there is none.
@@ -176,7 +184,7 @@ impl Cluster {
             resource_version: Some(version.resource_version.clone()),
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.call(Request::new(secrets(namespace)).delete(&version.name, &params)).await {
+        match self.call::<IgnoredAny>(Request::new(secrets(namespace)).delete(&version.name, &params)).await {
             Ok(_) => Ok(true),
             Err(CallError::NotFound(_) | CallError::Conflict(_)) => Ok(false),
             Err(error) => Err(error),
@@ -184,10 +192,10 @@ impl Cluster {
     }
 
     /// Makes a request of whose answer only the metadata are of use: what was written is not sent back.
-    async fn write(
+    async fn write<T: DeserializeOwned>(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Json, CallError> {
+    ) -> Result<T, CallError> {
         let request = request.map(|mut request| {
             request.headers_mut().insert(ACCEPT, METADATA);
             request
@@ -195,10 +203,10 @@ impl Cluster {
         self.call(request).await
     }
 
-    async fn call(
+    async fn call<T: DeserializeOwned>(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<Json, CallError> {
+    ) -> Result<T, CallError> {
         let request = request.map_err(|_| CallError::Refused("the name makes no address".to_owned()))?;
         let verb = verb(request.method());
         let result = self.client.request(request).await;

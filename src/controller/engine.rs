@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::DynamicObject;
-use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,7 +25,7 @@ use super::reconcile::{Attempt, Outcome, attempt};
 use super::retry;
 use super::source::Source;
 use super::store::{Saw, Store};
-use super::watch as watches;
+use super::watch::{self as watches, Object, SecretHead};
 
 /// Keeps all objects of a kind as they should be.
 pub struct Engine {
@@ -216,7 +213,7 @@ impl Engine {
         }
     }
 
-    fn object_event(&mut self, number: usize, event: Result<Event<DynamicObject>, watcher::Error>) {
+    fn object_event(&mut self, number: usize, event: Result<Event<Object>, watcher::Error>) {
         match self.objects.next(number, event, watches::key) {
             Listed::Changed(key, object) => self.saw(key, object),
             Listed::Gone(key) => self.gone(&key),
@@ -237,11 +234,7 @@ impl Engine {
         }
     }
 
-    fn secret_event(
-        &mut self,
-        number: usize,
-        event: Result<Event<PartialObjectMeta<Secret>>, watcher::Error>,
-    ) {
+    fn secret_event(&mut self, number: usize, event: Result<Event<SecretHead>, watcher::Error>) {
         let touched = match self.secrets.next(number, event, watches::key) {
             Listed::Changed(key, secret) => {
                 let seen = watches::seen(&secret, &*self.source);
@@ -264,8 +257,8 @@ impl Engine {
         }
     }
 
-    fn saw(&mut self, key: Key, object: DynamicObject) {
-        let object = watches::to_json(object, self.source.resource());
+    fn saw(&mut self, key: Key, object: Object) {
+        let object = object.into_json(self.source.resource());
         if !object["metadata"]["deletionTimestamp"].is_null() {
             // Its Secret goes with it: making that anew would be in vain.
             self.queue.remove(&key);

@@ -22,6 +22,7 @@ use super::reason::{Failure, Reason};
 use super::source::Source;
 use super::status::{Applied, Version, status};
 use super::store::{Done, Work};
+use super::watch::{MAX_DEPTH, is_too_deep};
 
 /// How an attempt went.
 pub struct Attempt {
@@ -125,6 +126,10 @@ impl Reconciliation<'_> {
 
     /// Brings the Secrets of an object about.
     async fn secrets(&self, object: &Json, work: &Work, progress: &mut Progress) -> Result<(), Stop> {
+        if is_too_deep(object) {
+            let message = format!("it has more than {MAX_DEPTH} levels of lists and maps");
+            return Err(Failure::new(Reason::Invalid, message).into());
+        }
         let open = self.source.open(object).instrument(tracing::info_span!("open"));
         let desired = timeout(OPEN, open).await.map_err(|_| {
             Failure::new(Reason::Unseal, format!("it was not opened within {} s", OPEN.as_secs()))

@@ -1,20 +1,24 @@
 //! What the API server tells of objects and Secrets.
 
+mod object;
+mod part;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DynamicObject};
-use kube::core::{ApiResource, PartialObjectMeta};
+use kube::api::Api;
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt as _};
-use serde_json::{Value as Json, json};
 
 use super::existing::owners;
 use super::queue::Key;
 use super::settings::Namespaces;
 use super::source::Source;
 use super::store::Seen;
+
+pub use object::{Object, SecretHead};
+pub use part::{MAX_DEPTH, is_too_deep};
 
 /// What the API server tells, with the number of the watch that tells it.
 pub type Watch<T> = BoxStream<'static, (usize, Result<Event<T>, watcher::Error>)>;
@@ -44,12 +48,12 @@ pub fn objects(
     resource: &ApiResource,
     namespaces: &Namespaces,
     selector: &str,
-) -> Watch<DynamicObject> {
+) -> Watch<Object> {
     let mut config = watcher::Config::default().page_size(PAGE);
     if !selector.is_empty() {
         config = config.labels(selector);
     }
-    let watch = |number: usize, api: Api<DynamicObject>| {
+    let watch = |number: usize, api: Api<Object>| {
         let stream = watcher::watcher(api, config.clone()).default_backoff();
         stream.map(move |event| (number, event)).boxed()
     };
@@ -66,9 +70,9 @@ pub fn objects(
 
 /// Watches Secrets, of which only the metadata are sent.
 #[must_use]
-pub fn secrets(client: &Client, namespaces: &Namespaces) -> Watch<PartialObjectMeta<Secret>> {
-    let watch = |number: usize, api: Api<PartialObjectMeta<Secret>>| {
-        let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
+pub fn secrets(client: &Client, namespaces: &Namespaces) -> Watch<SecretHead> {
+    let watch = |number: usize, api: Api<SecretHead>| {
+        let stream = watcher::watcher(api, watcher::Config::default().page_size(SECRETS)).default_backoff();
         stream.map(move |event| (number, event)).boxed()
     };
     match namespaces {
@@ -85,39 +89,26 @@ pub fn key(object: &impl kube::ResourceExt) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-/// Returns an object as the API server has it, but for the record of who wrote what.
-#[must_use]
-pub fn to_json(object: DynamicObject, resource: &ApiResource) -> Json {
-    let DynamicObject { mut metadata, data, .. } = object;
-    metadata.managed_fields = None;
-    let mut whole = json!({"apiVersion": resource.api_version, "kind": resource.kind});
-    // What came as JSON goes as JSON.
-    whole["metadata"] = serde_json::to_value(metadata).unwrap_or_default();
-    if let Json::Object(fields) = data {
-        for (name, value) in fields {
-            whole[name] = value;
-        }
-    }
-    whole
-}
-
 /// Returns what counts of a Secret for a kind of objects.
 #[must_use]
-pub fn seen(secret: &PartialObjectMeta<Secret>, source: &dyn Source) -> Seen {
-    let metadata = json!({"ownerReferences": secret.metadata.owner_references});
+pub fn seen(secret: &SecretHead, source: &dyn Source) -> Seen {
+    let metadata = secret.metadata();
     let group = |version: &str| version.split('/').next().unwrap_or_default().to_owned();
     let resource = source.resource();
     let is_of_kind = |owner: &super::existing::Owner| {
         owner.is_controller && owner.kind == resource.kind && group(&owner.api_version) == resource.group
     };
-    let says = |name: &str| secret.annotations().get(name).is_some_and(|value| value == "true");
+    let says = |name: &str| metadata["annotations"][name] == "true";
     Seen {
         uid: secret.uid().unwrap_or_default(),
         resource_version: secret.resource_version().unwrap_or_default(),
-        owner: owners(&metadata).into_iter().find(is_of_kind),
+        owner: owners(metadata).into_iter().find(is_of_kind),
         is_open: says(source.managed()) || source.patch().is_some_and(says),
     }
 }
 
-/// How many objects a list tells at once: all of them are in memory, several times over while they are read.
-const PAGE: u32 = 100;
+/// How many objects a list tells at once: all of them are in memory, several times over while they are read, and each
+/// may have more than a million bytes.
+const PAGE: u32 = 50;
+/// How many Secrets a list tells at once: their metadata may have a quarter of a million bytes each.
+const SECRETS: u32 = 250;

@@ -71,6 +71,7 @@ fn no_plan_tells_a_name_that_may_be_encrypted() {
         adopt: false,
         may_apply: true,
         hides_metadata: true,
+        reserved: None,
     };
     let mut metadata = ObjectMeta::default();
     metadata.set_field("name", "CANARY".into());
