@@ -14,10 +14,11 @@ use crate::api_server::{ApiServer, Cut, Fault, Key, Moment, Resource, Write};
 
 /// Returns the trials.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Result<(), Failed>); 9] = [
+    let tests: [(&str, fn() -> Result<(), Failed>); 10] = [
         ("a_kill_between_any_two_calls_does_no_harm", a_kill_between_any_two_calls_does_no_harm),
         ("a_new_key_opens_at_once_what_waited_for_it", a_new_key_opens_at_once_what_waited_for_it),
         ("a_restart_writes_nothing", a_restart_writes_nothing),
+        ("an_object_that_is_too_deep_harms_no_other", an_object_that_is_too_deep_harms_no_other),
         ("an_old_role_is_enough", an_old_role_is_enough),
         ("lost_replies_make_no_second_key", lost_replies_make_no_second_key),
         ("the_api_server_may_be_away", the_api_server_may_be_away),
@@ -107,6 +108,65 @@ fn a_restart_writes_nothing() -> Result<(), Failed> {
         nothing_since(&server, before)?;
         // Lists and watches, and the key of before 0.9: no Secret is asked for.
         hold(replica.actor().requests() < 13, format!("{} requests", replica.actor().requests()))
+    })
+}
+
+fn an_object_that_is_too_deep_harms_no_other() -> Result<(), Failed> {
+    in_paused_time(async {
+        let server = cluster(10);
+        let deep = |place| {
+            let mut object = some(place, 0);
+            // The record of who wrote what mirrors maps, and is as deep.
+            object["spec"]["template"]["metadata"]["x"] =
+                (0..300).fold(json!(1), |inner, _| json!({"y": inner}));
+            object
+        };
+        let is_invalid = |place| {
+            let object = server.get(&sealed_secret(place)).unwrap_or_default();
+            let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+            let reason = conditions.filter(|it| it["type"] == "Ready").map(|it| it["reason"].clone()).next();
+            let is_told = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            hold(is_told && reason == Some(json!("Invalid")), format!("it is not invalid: {reason:?}"))
+        };
+        create(&server, &deep((0, 0)))?;
+        create(&server, &some((0, 1), 0))?;
+        create(&server, &some((1, 0), 0))?;
+        let replica = Replica::start(&server, setup("replica-0", "single"), |_| {});
+        sleep(Duration::from_secs(60)).await;
+        is_invalid((0, 0))?;
+        // Another one comes while it watches.
+        create(&server, &deep((0, 2)))?;
+        create(&server, &some((1, 1), 0))?;
+        sleep(Duration::from_secs(60)).await;
+        is_invalid((0, 2))?;
+        for cut in [Cut::Close, Cut::Expire] {
+            server.cut_watches(cut);
+            server.compact();
+            drop(server.delete(&secret((0, 1))));
+            sleep(Duration::from_secs(120)).await;
+            replica.actor().kill();
+            drop(server.delete(&secret((1, 1))));
+            sleep(Duration::from_secs(120)).await;
+            for place in [(0, 1), (1, 0), (1, 1)] {
+                hold(server.get(&secret(place)).is_some(), format!("the Secret of {place:?} is missing"))?;
+            }
+        }
+        hold(server.get(&secret((0, 0))).is_none(), "there is a Secret of what cannot be read")?;
+        let mut mended = some((0, 0), 0);
+        mended["metadata"]["resourceVersion"] = version(&server, "bitnami.com", "sealedsecrets", (0, 0));
+        server.replace(&mended).map_err(|refusal| refusal.body.to_string())?;
+        sleep(Duration::from_secs(60)).await;
+        hold(server.get(&secret((0, 0))).is_some(), "what was mended has no Secret")?;
+        let before = server.history().len();
+        sleep(Duration::from_secs(1200)).await;
+        replica.end();
+        let again = server.history().len() - before;
+        hold(again < 20, format!("{again} writes for objects that stay as they are"))?;
+        let history = server.history();
+        let touched = history.iter().find(|write| {
+            write.who.starts_with("replica") && write.key.plural == "sealedsecrets" && !write.status
+        });
+        hold(touched.is_none(), "more than a status was written")
     })
 }
 
