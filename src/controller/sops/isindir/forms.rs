@@ -385,6 +385,17 @@ mod tests {
     }
 
     #[test]
+    fn orders_are_kept_of_few_maps_however_many_templates_there_are() {
+        let entries = json!({"a": 1, "b": 2, "c": 3, "d": 4});
+        let mut templates = vec![json!({"name": "a", "labels": {"x": 1, "y": 2}}); 50_000];
+        templates[0] = json!({"name": "a", "data": entries, "stringData": entries});
+        let choices = choices(&json!({"secretTemplates": templates}));
+        let kept: usize = choices.iter().map(|(_, orders)| orders.len()).sum();
+        // Those of two maps, one after the other; what they make together is not kept.
+        assert_eq!((choices.len(), kept, chosen(&choices, 575).len()), (2, 48, 2));
+    }
+
+    #[test]
     fn a_large_sops_counts_as_well() {
         let mut object =
             object(&json!({"secretTemplates": [{"name": "a", "data": {"a": 1, "b": 2, "c": 3, "d": 4}}]}));
