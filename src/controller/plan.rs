@@ -78,7 +78,7 @@ pub fn plan(claim: &Claim<'_>, desired: &Secret, existing: Option<&Existing>) ->
     if let Some(failure) = [Some(&desired.metadata), there]
         .into_iter()
         .flatten()
-        .find_map(|metadata| reserved(claim.reserved, claim.kind, metadata))
+        .find_map(|metadata| reserved(claim.reserved, claim.kind, claim.hides_metadata, metadata))
     {
         return Plan::Refuse(failure);
     }

@@ -251,7 +251,7 @@ impl Reconciliation<'_> {
         }
         let existing = self.read(&self.key.namespace, &seen.name, progress).await?;
         let Some(existing) = existing.filter(|existing| existing.uid == seen.uid) else { return Ok(None) };
-        match reserved(name, self.kind, &existing.secret.metadata) {
+        match reserved(name, self.kind, self.source.hides_metadata(), &existing.secret.metadata) {
             Some(failure) => Err(failure.into()),
             // If it is not the version that was seen, its owner may be another one.
             None => Ok((version(&existing) == *seen).then(|| seen.clone())),

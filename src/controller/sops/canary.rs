@@ -91,6 +91,9 @@ fn no_plan_tells_a_name_that_may_be_encrypted() {
         let Plan::Refuse(failure) = plan(&claim, &desired, Some(&existing)) else { panic!("it is written") };
         assert_eq!(failure.message, expected);
     }
+    (claim.reserved, claim.hides_metadata) = (Some("CANARY"), true);
+    let Plan::Refuse(failure) = plan(&claim, &desired, None) else { panic!("it is written") };
+    assert!(failure.message.starts_with("the Secret has the name of a sealing key"), "{failure}");
 }
 
 /// Returns how an attempt went at an object with an encrypted label that is none, and all that was told of it: in its
