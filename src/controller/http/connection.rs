@@ -1,21 +1,24 @@
 //! Connections: how many there are, and for how long.
 //!
-//! Invariants: there are never more than so many, so large and so old; what a peer does to its own connection is felt by no
-//! other one.
+//! Invariants: there are never more than so many that are served, so large and so old; what a peer does to its own
+//! connection is felt by no other one; one that asks for nothing makes room for the next.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -29,16 +32,16 @@ pub(super) async fn serve(
     settings: HttpSettings,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let (slots, mut connections) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), JoinSet::new());
+    let (mut places, mut connections) = (Places::new(MAX_CONNECTIONS), JoinSet::new());
     loop {
         while connections.try_join_next().is_some() {}
         let next = tokio::select! {
             biased;
             () = told(&mut shutdown) => None,
-            next = accepted(&listener, &slots) => Some(next),
+            next = accepted(&listener, &mut places) => Some(next),
         };
-        let Some((stream, slot)) = next else { break };
-        connections.spawn(connection(stream, slot, router.clone(), settings, shutdown.clone()));
+        let Some((stream, place)) = next else { break };
+        connections.spawn(connection(stream, place, router.clone(), settings, shutdown.clone()));
     }
     drop(listener);
     // Those that are still there go with the set.
@@ -46,11 +49,10 @@ pub(super) async fn serve(
 }
 
 /// Returns the next connection, as soon as there is room for it.
-async fn accepted(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the slots");
+async fn accepted(listener: &TcpListener, places: &mut Places) -> (TcpStream, Place) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, _)) => return (stream, places.next().await),
             // The connection was given up, or there are no more files to be had: neither is for ever.
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -60,10 +62,76 @@ async fn accepted(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream,
     }
 }
 
+/// The places for connections.
+struct Places {
+    slots: Arc<Semaphore>,
+    /// Those that are taken, in the order in which they were.
+    taken: VecDeque<Weak<Peer>>,
+}
+
+/// The place of a connection, until it is dropped.
+struct Place {
+    peer: Arc<Peer>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What is known of a connection by whoever wants its place.
+#[derive(Default)]
+struct Peer {
+    /// How many requests are being answered.
+    requests: AtomicUsize,
+    has_to_go: Notify,
+}
+
+/// A request that is being answered.
+struct Busy(Arc<Peer>);
+
+impl Places {
+    fn new(count: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(count)), taken: VecDeque::new() }
+    }
+
+    /// Returns the next place. If all are taken, the oldest connection has to go that waits for a request.
+    async fn next(&mut self) -> Place {
+        let mut slot = Arc::clone(&self.slots).try_acquire_owned().ok();
+        while slot.is_none() {
+            self.make_room();
+            let next = timeout(PAUSE, Arc::clone(&self.slots).acquire_owned());
+            slot = next.await.ok().map(|slot| slot.expect("nobody closes the slots"));
+        }
+        let place = Place { peer: Arc::default(), _slot: slot.expect("the loop ends with one") };
+        self.taken.retain(|peer| peer.strong_count() > 0);
+        self.taken.push_back(Arc::downgrade(&place.peer));
+        place
+    }
+
+    fn make_room(&mut self) {
+        let is_idle =
+            |peer: &Weak<Peer>| peer.upgrade().is_some_and(|peer| peer.requests.load(Ordering::Relaxed) == 0);
+        let Some(index) = self.taken.iter().position(is_idle) else { return };
+        if let Some(peer) = self.taken.remove(index).and_then(|peer| peer.upgrade()) {
+            peer.has_to_go.notify_one();
+        }
+    }
+}
+
+impl Busy {
+    fn new(peer: &Arc<Peer>) -> Self {
+        peer.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(peer))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves a connection until its peer, its time or the program ends.
 async fn connection(
     stream: TcpStream,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
     router: Router,
     settings: HttpSettings,
     mut shutdown: watch::Receiver<bool>,
@@ -76,11 +144,29 @@ async fn connection(
         .header_read_timeout(settings.read_timeout)
         .max_buf_size(MAX_BUFFER)
         .max_header_size(MAX_HEAD);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let (router, peer) = (TowerToHyperService::new(router), Arc::clone(&place.peer));
+    let service = service_fn(move |request| {
+        let (busy, answer) = (Busy::new(&peer), router.call(request));
+        async move {
+            let answer = answer.await;
+            drop(busy);
+            answer
+        }
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return ended(result),
         () = told(&mut shutdown) => {}
+        () = place.peer.has_to_go.notified() => {
+            // A request that came at the last moment is answered; half a head is not waited for.
+            connection.as_mut().graceful_shutdown();
+            match timeout(PAUSE, connection.as_mut()).await {
+                Ok(result) => return ended(result),
+                Err(_) if place.peer.requests.load(Ordering::Relaxed) == 0 => return,
+                Err(_) => {}
+            }
+        }
         () = sleep(MAX_AGE) => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -170,26 +256,55 @@ const MAX_BUFFER: usize = 64 << 10;
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// How long requests may go on that are under way when the program ends.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long to wait after a connection could not be accepted.
+/// How long to wait after a connection could not be accepted, and for one that has to go.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
+    use super::super::test_kit;
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_when_all_places_are_taken_gets_that_of_the_oldest_that_asks_for_nothing() {
+        let mut places = Places::new(3);
+        let mut taken = [places.next().await, places.next().await, places.next().await].map(Some);
+        let peers = taken.each_ref().map(|place| Arc::clone(&place.as_ref().expect("it is taken").peer));
+        let busy = [Busy::new(&peers[0]), Busy::new(&peers[1])];
+        let told = |index: usize| futures_util::FutureExt::now_or_never(peers[index].has_to_go.notified());
+        let _fourth = {
+            let mut next = std::pin::pin!(places.next());
+            assert!(futures_util::poll!(next.as_mut()).is_pending());
+            assert_eq!([0, 1, 2].map(|index| told(index).is_some()), [false, false, true]);
+            drop(taken[2].take());
+            next.await
+        };
+        drop(busy);
+        let mut next = std::pin::pin!(places.next());
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        assert_eq!([0, 1].map(|index| told(index).is_some()), [true, false]);
+        drop(taken[0].take());
+        drop(next.await);
+    }
+
     #[tokio::test]
-    async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
+    async fn a_connection_that_sends_nothing_makes_room() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let slots = Arc::new(Semaphore::new(1));
-        let _peers = [TcpStream::connect(address).await, TcpStream::connect(address).await];
-        let first = accepted(&listener, &slots).await;
-        let mut second = std::pin::pin!(accepted(&listener, &slots));
-        assert!(futures_util::poll!(second.as_mut()).is_pending());
-        drop(first);
-        drop(second.await);
+        let (settings, mut places) = (test_kit::settings(), Places::new(1));
+        let (_end, ends) = watch::channel(false);
+        let mut idle = TcpStream::connect(address).await.expect("a connection");
+        // It is stuck in the middle of a head.
+        idle.write_all(b"GET / HT").await.expect("it is taken");
+        let (stream, place) = accepted(&listener, &mut places).await;
+        tokio::spawn(connection(stream, place, Router::new(), settings, ends));
+        let _next = TcpStream::connect(address).await.expect("a connection");
+        drop(accepted(&listener, &mut places).await);
+        let mut rest = Vec::new();
+        // Whether it is closed or torn off: it is over.
+        let _ = idle.read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
     }
 
     #[tokio::test(start_paused = true)]
