@@ -98,7 +98,9 @@ impl Engine {
             self.start_attempts();
             // What is known of Secrets tells which objects are as they should be.
             let knows_secrets = settings.skip_recreate || self.secrets.is_through();
-            let due = self.queue.next_due();
+            // What is due already waits for a place, not for a time.
+            let due = self.queue.next_due().filter(|due| *due > Instant::now());
+            let wants_place = self.queue.len() > 0 || (due.is_none() && self.queue.next_due().is_some());
             tokio::select! {
                 biased;
                 () = ended(&mut signals.shutdown) => break,
@@ -119,7 +121,7 @@ impl Engine {
                 _ = beat.tick() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 // Another kind may hold the places.
-                () = Self::place(&self.permits), if self.queue.len() > 0 => {}
+                () = Self::place(&self.permits), if wants_place => {}
             }
             self.context.metrics.queue(&self.kind, self.queue.len(), self.store.len());
         }
