@@ -24,7 +24,7 @@ pub struct KeySet {
     /// What is known of each key Secret, by name.
     pub facts: Vec<KeyFacts>,
     /// Derived when they are first asked for.
-    pub(super) digests: OnceLock<Vec<DigestKeyOf>>,
+    pub(super) digests: OnceLock<Vec<DigestKey>>,
 }
 
 /// What is known of a key Secret without its private key.
@@ -54,15 +54,12 @@ pub enum KeyState {
 }
 
 /// The key of digests that belongs to a sealing key: whoever has the one has the other.
-pub struct DigestKeyOf {
+pub struct DigestKey {
     /// The fingerprint of the sealing key.
     pub fingerprint: String,
     /// The key for HMAC.
     pub key: Zeroizing<[u8; 32]>,
 }
-
-/// A key of digests.
-pub type DigestKey = DigestKeyOf;
 
 /// Where to find the keys of the moment, and to hear of new ones.
 pub type Keys = watch::Receiver<Arc<KeySet>>;
@@ -91,24 +88,12 @@ impl KeySet {
     }
 
     /// Returns the keys of digests of all keys, the newest first. They are derived once.
-    pub fn digest_keys(&self) -> &[DigestKeyOf] {
-        self.digests.get_or_init(|| self.registry.keys().iter().map(DigestKeyOf::new).collect())
-    }
-
-    /// Returns the key for new digests: that of the newest key.
-    #[must_use]
-    pub fn digest_key(&self) -> Option<&DigestKeyOf> {
-        self.digest_keys().first()
-    }
-
-    /// Returns the key of digests that belongs to the sealing key with a fingerprint.
-    #[must_use]
-    pub fn digest_key_of(&self, fingerprint: &str) -> Option<&DigestKeyOf> {
-        self.digest_keys().iter().find(|key| key.fingerprint == fingerprint)
+    pub fn digest_keys(&self) -> &[DigestKey] {
+        self.digests.get_or_init(|| self.registry.keys().iter().map(DigestKey::new).collect())
     }
 }
 
-impl DigestKeyOf {
+impl DigestKey {
     /// Derives the key of digests of a sealing key.
     fn new(key: &Key) -> Self {
         let private = key.key.to_pem();
@@ -145,11 +130,10 @@ mod tests {
         let (one, other) = (set([0, 1]), set([1, 0]));
         assert_ne!(one.digest_keys()[0].key, one.digest_keys()[1].key);
         for key in one.digest_keys() {
-            let again = other.digest_key_of(&key.fingerprint).expect("it is there");
-            assert_eq!(again.key, key.key);
+            let again = other.digest_keys().iter().find(|again| again.fingerprint == key.fingerprint);
+            assert_eq!(again.expect("it is there").key, key.key);
         }
-        let newest = one.digest_key().expect("there are keys");
-        assert_eq!(newest.fingerprint, one.registry.keys()[0].fingerprint());
-        assert!(KeySet::default().digest_key().is_none() && one.digest_key_of("SHA256:x").is_none());
+        assert_eq!(one.digest_keys()[0].fingerprint, one.registry.keys()[0].fingerprint());
+        assert!(KeySet::default().digest_keys().is_empty());
     }
 }
