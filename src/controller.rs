@@ -6,7 +6,7 @@
 //!          duty              keys
 //! ```
 //!
-//! Invariants: what to do is decided by [`plan`] alone, from plain values; a Secret that is not ours is never written;
+//! Invariants: what to do is decided by `plan.rs` alone, from plain values; a Secret that is not ours is never written;
 //! whatever cannot be known is left as it is.
 
 mod args;

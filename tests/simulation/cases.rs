@@ -12,9 +12,12 @@ use super::replica::{Replica, Setup};
 use super::{cluster, in_paused_time, settle};
 use crate::api_server::{ApiServer, Cut, Fault, Key, Moment, Resource, Write};
 
+/// A schedule.
+type Case = fn() -> Result<(), Failed>;
+
 /// Returns the trials.
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Result<(), Failed>); 10] = [
+    let tests: [(&str, Case); 10] = [
         ("a_kill_between_any_two_calls_does_no_harm", a_kill_between_any_two_calls_does_no_harm),
         ("a_new_key_opens_at_once_what_waited_for_it", a_new_key_opens_at_once_what_waited_for_it),
         ("a_restart_writes_nothing", a_restart_writes_nothing),

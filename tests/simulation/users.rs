@@ -32,7 +32,7 @@ pub fn act(server: &ApiServer, replicas: &[Replica], rng: &mut ChaCha8Rng) {
             server.merge(&secret, &json!({"metadata": {"labels": {"color": "black", "note": number(rng)}}})),
         ),
         24 => drop(server.merge(&secret, &json!({"metadata": {"ownerReferences": null}}))),
-        25 => annotate(server, &secret, MANAGED, *["true", "yes"].choose(rng).unwrap_or(&"true")),
+        25 => annotate(server, &secret, MANAGED, ["true", "yes"].choose(rng).unwrap_or(&"true")),
         26 => annotate(server, &secret, PATCH, "true"),
         27 | 28 => drop(server.create(&foreign(place, rng))),
         29 => drop(server.create(POOL.key(rng.gen_range(1..KEYS)))),
