@@ -31,14 +31,15 @@ pub struct Observer {
 impl Observer {
     /// Tells of changes, until it is dropped.
     pub async fn run(mut self) {
-        let mut dropped = 0;
-        self.keys.mark_changed();
+        let (mut dropped, mut generation) = (0, None);
         loop {
-            // Whoever made them is gone, if that is not known: the last look is the one that counts.
-            if self.keys.has_changed().unwrap_or(true) {
+            {
                 let keys = self.keys.borrow_and_update();
-                self.metrics.keys(&keys);
-                self.readiness.set(KEYS, keys.certificate.is_some());
+                if generation != Some(keys.generation) {
+                    generation = Some(keys.generation);
+                    self.metrics.keys(&keys);
+                    self.readiness.set(KEYS, keys.certificate.is_some());
+                }
             }
             {
                 let duty = self.duties.borrow_and_update();
