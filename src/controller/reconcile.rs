@@ -147,7 +147,8 @@ impl Reconciliation<'_> {
                 hides_metadata: self.source.hides_metadata(),
                 reserved: self.reserved(),
             };
-            let version = self.secret(&claim, secret, &work.present, progress).await?;
+            let write = self.secret(&claim, secret, &work.present, progress);
+            let version = write.instrument(tracing::info_span!("write")).await?;
             progress.versions.push(version);
         }
         if desired.prune {
@@ -297,7 +298,9 @@ impl Reconciliation<'_> {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
         let applied = result.is_ok().then(|| self.applied(uid, &essence, &progress.versions)).flatten();
         let was_ready = is_ready(object);
-        let (result, retry_after) = match self.write_status(object, result.as_ref(), applied.as_ref()).await {
+        let told = self.write_status(object, result.as_ref(), applied.as_ref());
+        let told = told.instrument(tracing::info_span!("status"));
+        let (result, retry_after) = match told.await {
             Ok(()) => (result, progress.retry_after),
             Err(Stop::NotOurs) => return Outcome::NotOurs,
             // What went wrong before counts more.
