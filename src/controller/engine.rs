@@ -19,9 +19,10 @@ use self::collection::collect;
 use self::lists::{Listed, Lists};
 use super::context::Context;
 use super::digest;
+use super::events::About;
 use super::queue::{Key, Queue};
 use super::reason::Reason;
-use super::reconcile::{Attempt, Outcome, attempt};
+use super::reconcile::{Attempt, Outcome, UNSEALED, attempt};
 use super::retry;
 use super::source::Source;
 use super::store::{Saw, Store};
@@ -267,6 +268,7 @@ impl Engine {
             return;
         }
         let essence = digest::essence(&self.source.essence(&object));
+        let failed = self.store.has_failed(&key).then(|| About::of(self.source.resource(), &object));
         let saw = {
             let keys = self.context.keys.borrow();
             self.store.saw(&key, object, essence, keys.digest_keys())
@@ -285,6 +287,10 @@ impl Engine {
             Saw::Stale => {}
             Saw::Settled => {
                 self.queue.remove(&key);
+                if let Some(about) = failed.filter(|_| self.context.covers(&key.namespace)) {
+                    // It was brought about, and only the answer got lost.
+                    self.context.events.send(about, Reason::Ready, UNSEALED);
+                }
                 if !*self.synced.borrow() {
                     self.context.metrics.skipped(&self.kind);
                 }

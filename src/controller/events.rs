@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Client;
+use kube::core::ApiResource;
+use serde_json::Value as Json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -39,6 +41,22 @@ pub struct About {
     pub uid: String,
     /// Its version.
     pub resource_version: String,
+}
+
+impl About {
+    /// Returns what an event says of an object of a kind.
+    #[must_use]
+    pub fn of(resource: &ApiResource, object: &Json) -> Self {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        Self {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            namespace: text("namespace"),
+            name: text("name"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+        }
+    }
 }
 
 impl Events {

@@ -311,14 +311,22 @@ impl Reconciliation<'_> {
         let reason = match &result {
             Ok(()) => {
                 if progress.has_written || progress.has_failed || !was_ready {
-                    self.context.events.send(self.about(object), Reason::Ready, UNSEALED);
+                    self.context.events.send(
+                        About::of(self.source.resource(), object),
+                        Reason::Ready,
+                        UNSEALED,
+                    );
                 }
                 Reason::Ready
             }
             Err(failure) => {
                 if failure.reason.error_label().is_some() {
                     metrics.failed(self.kind, &self.key.namespace, failure.reason);
-                    self.context.events.send(self.about(object), failure.reason, &failure.event_text());
+                    self.context.events.send(
+                        About::of(self.source.resource(), object),
+                        failure.reason,
+                        &failure.event_text(),
+                    );
                 }
                 failure.reason
             }
@@ -395,18 +403,6 @@ impl Reconciliation<'_> {
             ),
         }
     }
-
-    fn about(&self, object: &Json) -> About {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        About {
-            api_version: self.source.resource().api_version.clone(),
-            kind: self.source.resource().kind.clone(),
-            namespace: self.key.namespace.clone(),
-            name: self.key.name.clone(),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-        }
-    }
 }
 
 /// Why an attempt goes no further.
@@ -441,7 +437,8 @@ fn version(existing: &super::existing::Existing) -> Version {
 
 /// How long opening an object may take, with the answers of servers that it waits for.
 const OPEN: Duration = Duration::from_secs(60);
-const UNSEALED: &str = "SealedSecret unsealed successfully";
+/// The words of the controller of Sealed Secrets.
+pub const UNSEALED: &str = "SealedSecret unsealed successfully";
 /// How many times a Secret is read again that others write at the same time.
 const MAX_ROUNDS: usize = 4;
 

@@ -246,6 +246,12 @@ impl Store {
         self.objects.get(key).is_some_and(|known| known.settled.is_none())
     }
 
+    /// Returns whether the last attempt at an object failed.
+    #[must_use]
+    pub fn has_failed(&self, key: &Key) -> bool {
+        self.objects.get(key).is_some_and(|known| known.attempts > 0)
+    }
+
     /// Notes that an object could not be read. Returns how many attempts failed in a row.
     pub fn unread(&mut self, key: &Key) -> Option<u32> {
         let known = self.objects.get_mut(key)?;

@@ -1,6 +1,7 @@
 //! Whatever fails between the controller and the API server, and whenever the controller ends: all becomes as it should
 //! be, as soon as it can.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -235,11 +236,16 @@ fn killed(lab: &Lab) -> Result<(), Failed> {
         let count = Arc::new(AtomicUsize::new(0));
         let writes = Arc::clone(&count);
         distant.proxy.rule(move |seen| {
-            if is_write(seen) && writes.fetch_add(1, Ordering::SeqCst) >= round {
-                // That one was done, and nobody heard of it.
-                return if round % 2 == 0 { Fault::CutAfter } else { Fault::CutBefore };
+            if !is_write(seen) {
+                return Fault::None;
             }
-            Fault::None
+            match writes.fetch_add(1, Ordering::SeqCst).cmp(&round) {
+                Less => Fault::None,
+                // That one was done, and nobody heard of it.
+                Equal if round % 2 == 0 => Fault::CutAfter,
+                // However long the kill takes, there are some left for the next rounds.
+                Equal | Greater => Fault::CutBefore,
+            }
         });
         let controller = distant.spawn("one", &["--workers=2"])?;
         lab.wait("a write", || Ok((count.load(Ordering::SeqCst) > round).then_some(())))?;
