@@ -122,7 +122,7 @@ impl Cluster {
         }
         let mut whole = object.clone();
         whole["status"] = status;
-        let body = serde_json::to_vec(&whole).unwrap_or_default();
+        let body = serde_json::to_vec(&whole).expect("names of fields are texts");
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let request = requests.replace_subresource("status", &key.name, &params, body);
         self.write::<IgnoredAny>(request).await.map(|_| ())
@@ -321,7 +321,7 @@ fn body(secret: &Secret, identity: Json) -> Vec<u8> {
     for (name, value) in identity.as_object().into_iter().flatten() {
         object["metadata"][name] = value.clone();
     }
-    serde_json::to_vec(&object).unwrap_or_default()
+    serde_json::to_vec(&object).expect("names of fields are texts")
 }
 
 fn identity(namespace: &str, name: &str, change: &Change) -> Json {
