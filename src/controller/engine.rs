@@ -227,6 +227,9 @@ impl Engine {
                     self.gone(key);
                 }
             }
+            Listed::Ended(why) => {
+                tracing::info!(kind = self.kind, why, "the watch ended, and is begun again")
+            }
             Listed::Failed(error) => {
                 tracing::warn!(kind = self.kind, %error, "the watch failed, and is begun again");
             }
@@ -247,6 +250,10 @@ impl Engine {
             Listed::Through(listed) => {
                 let namespaces = &self.context.settings.namespaces;
                 self.store.listed_secrets(&listed, |namespace| watches::is_of(namespaces, number, namespace))
+            }
+            Listed::Ended(why) => {
+                tracing::info!(kind = self.kind, why, "the watch of Secrets ended, and is begun again");
+                return;
             }
             Listed::Failed(error) => {
                 tracing::warn!(kind = self.kind, %error, "the watch of Secrets failed, and is begun again");

@@ -19,6 +19,8 @@ pub struct Lists {
 pub enum Listed<T> {
     /// There is an object, or it is another one.
     Changed(Key, T),
+    /// The server has ended the watch, as it does when what it told from is too old or is being set up anew.
+    Ended(String),
     /// The watch failed.
     Failed(String),
     /// There is no such object any more.
@@ -63,6 +65,7 @@ impl Lists {
                 self.done[number] = true;
                 Listed::Through(self.listed[number].take().unwrap_or_default())
             }
+            Err(error) if has_to_wait(&error) => Listed::Ended(describe(&error)),
             Err(error) => {
                 // Any other failure will pass.
                 self.done[number] |=
@@ -71,6 +74,18 @@ impl Lists {
             }
         }
     }
+}
+
+/// Returns whether the server asks to begin again, later: nothing is amiss.
+fn has_to_wait(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::WatchError(status) => status,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    matches!(status.code, 410 | 429)
 }
 
 /// Says what is wrong with a watch, without what was received.
