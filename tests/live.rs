@@ -26,7 +26,7 @@ mod sealing_keys;
 mod suite;
 mod vault;
 
-pub use properties::number_of_documents;
+pub use properties::{number_of_documents, runner};
 
 use std::process::Command;
 

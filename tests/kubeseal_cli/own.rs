@@ -8,10 +8,10 @@ use std::path::Path;
 use libtest_mimic::{Failed, Trial};
 use proptest::collection::vec;
 use proptest::sample::select;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
 use super::{Case, Ran, masked, prepare, source, start_ours, start_theirs};
-use crate::live::number_of_documents;
+use crate::live::{number_of_documents, runner};
 use crate::peer::Peer;
 
 pub fn tests() -> Vec<Trial> {
@@ -71,13 +71,9 @@ fn round_trip(seal: &Run<'_>, open: &Run<'_>) -> Result<(), Failed> {
 
 /// Runs made-up command lines with both programs.
 fn takes_the_same_flags(program: &Path) -> Result<(), Failed> {
-    let config = Config {
-        cases: (number_of_documents()? / 4).clamp(1, 2000),
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let mut runner = runner((number_of_documents()? / 4).clamp(1, 2000));
     let lines = (vec(select(WORDS), 0..5), select(INPUTS));
-    TestRunner::new(config).run(&lines, |(words, stdin)| {
+    runner.run(&lines, |(words, stdin)| {
         let line = words.join(" ");
         let (ours, theirs) = (ours(&line, stdin), theirs(program)(&line, stdin));
         let (Ok(ours), Ok(theirs)) = (ours, theirs) else {

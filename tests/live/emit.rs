@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use selkie::format::{Format, WriteError, WriteOptions};
 use selkie::secret::SecretBytes;
 use selkie::tree::{Node, Span, Style, Text, Tree, Value};
 use serde_json::{Value as Json, json};
 
 use super::gotree::{self, Gotree};
-use super::properties::number_of_documents;
+use super::properties::{number_of_documents, runner};
 use crate::generate;
 use crate::peer::Peer;
 
@@ -25,10 +25,9 @@ pub fn tests() -> Vec<Trial> {
 fn written_alike(peer: &Path) -> Result<(), Failed> {
     let peer = Gotree::start(peer)?;
     let cases = number_of_documents()?;
-    let runner = || TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    runner().run(&generate::documents(), |documents| check(&peer, &documents))?;
+    runner(cases).run(&generate::documents(), |documents| check(&peer, &documents))?;
     // And what people write, as sops reads it.
-    runner().run(&generate::yaml(), |text| {
+    runner(cases).run(&generate::yaml(), |text| {
         let answer = peer.ask(&json!({"op": "load", "format": "yaml", "text": text}));
         let documents = answer.ok().map(|answer| answer["documents"].clone());
         documents.filter(is_writable).map_or(Ok(()), |documents| check(&peer, &documents))
@@ -39,12 +38,11 @@ fn written_alike(peer: &Path) -> Result<(), Failed> {
 /// INI that sops writes and reads again is written alike. Else it is read as what was meant, or we refuse it.
 fn ini_is_written_alike(peer: &Path) -> Result<(), Failed> {
     let peer = Gotree::start(peer)?;
-    let config = Config { cases: number_of_documents()?, failure_persistence: None, ..Config::default() };
     let read = |text: &str| {
         let answer = peer.ask(&json!({"op": "load", "format": "ini", "text": text})).ok();
         answer.map(|answer| with_default(&answer["documents"]))
     };
-    TestRunner::new(config).run(&generate::sections(), |documents| {
+    runner(number_of_documents()?).run(&generate::sections(), |documents| {
         let meant = texts(&with_default(&documents));
         let request = json!({"op": "emit", "format": "ini", "documents": documents});
         let theirs = peer.ask(&request).map(|answer| answer["text"].as_str().unwrap_or_default().to_owned());

@@ -6,13 +6,13 @@ use std::path::Path;
 use libtest_mimic::{Failed, Trial};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use selkie::manifest::{ObjectKind, print_json, print_yaml, read_object, read_stream};
 use selkie::sealed::Secret;
 use serde_json::{Map, Value as Json, json};
 
 use super::gotree::{Gotree, Refusal};
-use super::properties::number_of_documents;
+use super::properties::{number_of_documents, runner};
 use crate::generate;
 use crate::peer::Peer;
 
@@ -259,8 +259,7 @@ fn run<T: std::fmt::Debug>(
     cases: &impl Strategy<Value = T>,
     check: impl Fn(&T) -> Result<(), TestCaseError>,
 ) -> Result<(), Failed> {
-    let config = Config { cases: number_of_documents()?, failure_persistence: None, ..Config::default() };
-    Ok(TestRunner::new(config).run(cases, |case| check(&case))?)
+    Ok(runner(number_of_documents()?).run(cases, |case| check(&case))?)
 }
 
 fn values() -> impl Strategy<Value = Json> {

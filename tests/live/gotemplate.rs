@@ -9,12 +9,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::{Failed, Trial};
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use selkie::secret::SecretBytes;
 use selkie::template::{Limits, TemplateError};
 use serde_json::{Map, Value as Json, json};
 
-use super::properties::number_of_documents;
+use super::properties::{number_of_documents, runner};
 use crate::generate;
 use crate::peer::Peer;
 use crate::template::{context, programs, run};
@@ -40,8 +40,7 @@ fn recorded(peer: &Path) -> Result<(), Failed> {
 fn generated(peer: &Path) -> Result<(), Failed> {
     let peer = Gotemplate::start(peer)?;
     let context = context();
-    let config = Config { cases: 5 * number_of_documents()?, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config).run(&generate::templates(), |template| {
+    runner(5 * number_of_documents()?).run(&generate::templates(), |template| {
         let (ours, theirs) =
             (run("t", &template, &context, &Limits::default()), peer.render(&template, &context));
         compare(&template, ours, theirs).map_err(TestCaseError::fail)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use proptest::prelude::{Strategy, any};
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
 use selkie::format::{Format, ParseError, ParseErrorKind, WriteOptions};
 use selkie::secret::SecretBytes;
 use selkie::sops::{OpenError, SealError, Stash};
@@ -42,11 +42,7 @@ fn both_ways<T: AsRef<[u8]> + Debug>(
     texts: impl Strategy<Value = T>,
 ) -> Result<(), Failed> {
     let peer = Gotree::start(peer)?;
-    let mut runner = TestRunner::new(Config {
-        cases: number_of_documents()?,
-        failure_persistence: None,
-        ..Config::default()
-    });
+    let mut runner = runner(number_of_documents()?);
     let cases = (texts, generate::rules(), any::<u64>());
     runner.run(&cases, |(text, rules, seed)| {
         // A single value has no rules.
@@ -59,6 +55,21 @@ fn both_ways<T: AsRef<[u8]> + Debug>(
 /// Returns how many documents to make: the few of a usual run, or as many as were asked for.
 pub fn number_of_documents() -> Result<u32, Failed> {
     Ok(env::var("SELKIE_LONG").map_or(Ok(DOCUMENTS), |number| number.parse())?)
+}
+
+/// Returns what runs so many cases: always the same ones in a usual run, so that what it says of a change is due to the
+/// change, and new ones in a long run.
+pub fn runner(cases: u32) -> TestRunner {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    if env::var_os("SELKIE_LONG").is_some() {
+        return TestRunner::new(config);
+    }
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    TestRunner::new_with_rng(config, rng)
+}
+
+fn has_bare_separator(text: &[u8]) -> bool {
+    String::from_utf8_lossy(text).lines().any(|line| line.starts_with(['\u{2028}', '\u{2029}']))
 }
 
 struct Case<'a> {
@@ -209,6 +220,8 @@ impl Case<'_> {
         let opened = match envelope::open(self.format, theirs, DATA_KEY) {
             Ok(opened) => opened,
             Err(error) if is_stricter(&error) || is_broken_by_sops(&error) => return Ok(()),
+            // Sops writes U+2028 where a line ends, which to YAML 1.2 is text without indentation.
+            Err(_) if self.format == Format::Yaml && has_bare_separator(theirs) => return Ok(()),
             Err(error) => return fail(format!("{error:?}\n{}", lossy(theirs))),
         };
         same_but_comments("what we decrypt", &gotree::documents(opened.tree()), reread)

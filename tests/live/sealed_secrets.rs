@@ -11,7 +11,7 @@ use libtest_mimic::{Failed, Trial};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::{Index, select};
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 use selkie::sealed::{
     ItemError, Key, KeyRegistry, KeySize, SealedSecret, SealingCert, SealingKey, SealingScope, Secret,
     SmallKeys,
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
 use super::gotree::{Gotree, Refusal};
-use super::properties::number_of_documents;
+use super::properties::{number_of_documents, runner};
 use crate::envelope::rng;
 use crate::peer::{Peer, output, piped};
 
@@ -357,12 +357,10 @@ fn run<T: std::fmt::Debug>(
     strategy: &impl Strategy<Value = T>,
     check: impl Fn(&T) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
-    let mut runner =
-        TestRunner::new(Config { cases: number, failure_persistence: None, ..Config::default() });
     let check = |value: T| {
         check(&value).map_err(|failed| TestCaseError::fail(failed.message().unwrap_or_default().to_owned()))
     };
-    Ok(runner.run(strategy, check)?)
+    Ok(runner(number).run(strategy, check)?)
 }
 
 /// Returns the private keys of pairs.
