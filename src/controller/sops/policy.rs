@@ -27,8 +27,8 @@ pub struct Policy {
     rules: Vec<Arc<Rule>>,
 }
 
-/// What some namespaces may use.
-#[derive(Clone, Debug)]
+/// What some namespaces may use; nothing, if nothing is said.
+#[derive(Clone, Debug, Default)]
 pub struct Rule {
     namespaces: Vec<Glob>,
     key_secrets: Vec<Glob>,
@@ -69,14 +69,7 @@ impl Policy {
         let rule = Rule {
             namespaces: vec![Glob::new("*")],
             key_secrets: vec![Glob::new("*")],
-            key_files: Vec::new(),
-            kinds: None,
-            recipients: None,
-            roles: Vec::new(),
-            addresses: Vec::new(),
-            key_services: Vec::new(),
-            ambient: Vec::new(),
-            isindir_without_mac: false,
+            ..Rule::default()
         };
         Self { rules: vec![Arc::new(rule)] }
     }

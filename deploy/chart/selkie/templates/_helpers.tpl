@@ -119,6 +119,7 @@ annotations: {{- toYaml . | nindent 2 }}
   (list "skip-recreate" (ternary "true" "" $values.skipRecreate))
   (list "sops" (ternary "true" "" $values.sops.enabled))
   (list "sops-isindir" (ternary "true" "" $values.sops.isindir))
+  (list "sops-isindir-enforce-ownership" (ternary "true" "" $values.sops.isindirEnforceOwnership))
   (list "sops-policy" (ternary "/etc/selkie/policy/policy.yaml" "" (not (empty $values.sops.policy))))
   (list "template-collision" $values.templateCollision)
   (list "watch-for-secrets" (ternary "true" "" $values.watchForSecrets))

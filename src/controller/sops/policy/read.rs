@@ -59,18 +59,7 @@ impl Reading<'_> {
         if !matches!(self.tree.node(node).value, Value::Map) {
             return Err((node, format!("{place} is not a map")));
         }
-        let mut rule = Rule {
-            namespaces: Vec::new(),
-            key_secrets: Vec::new(),
-            key_files: Vec::new(),
-            kinds: None,
-            recipients: None,
-            roles: Vec::new(),
-            addresses: Vec::new(),
-            key_services: Vec::new(),
-            ambient: Vec::new(),
-            isindir_without_mac: false,
-        };
+        let mut rule = Rule::default();
         let fields = self.fields(node, &FIELDS)?;
         for &(name, value) in &fields {
             let place = format!("{place}.{name}");
