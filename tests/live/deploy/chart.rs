@@ -162,7 +162,7 @@ commonAnnotations: {note: "{{ .Release.Name }}"}
 replicas: {mode: sharded, leaseDuration: 30s, leaseRenew: 10s}
 replicaCount: 3
 image: {registry: registry.example, digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", pullSecrets: [pull]}
-sops: {enabled: true, isindir: true, keySecrets: [keys-a, keys-b], policy: {rules: [{namespaces: ["*"], keyFiles: ["/etc/selkie/keys/keys-a/*"]}]}}
+sops: {enabled: true, isindir: true, isindirEnforceOwnership: true, keySecrets: [keys-a, keys-b], policy: {rules: [{namespaces: ["*"], keyFiles: ["/etc/selkie/keys/keys-a/*"]}]}}
 otlp: {endpoint: "http://collector.example:4317", protocol: grpc, sampler: traceidratio, samplerArgument: 0.1, serviceName: seal, headersSecret: {name: otlp, key: headers}}
 http: {maxBody: 10485760, authenticate: true, readTimeout: 30s, writeTimeout: 30s}
 keyrenewperiod: "0"
