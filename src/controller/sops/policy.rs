@@ -66,11 +66,8 @@ impl Policy {
     /// Returns what holds without a policy: every namespace may use the key Secrets in it, and nothing else.
     #[must_use]
     pub fn of_own_secrets() -> Self {
-        let rule = Rule {
-            namespaces: vec![Glob::new("*")],
-            key_secrets: vec![Glob::new("*")],
-            ..Rule::default()
-        };
+        let rule =
+            Rule { namespaces: vec![Glob::new("*")], key_secrets: vec![Glob::new("*")], ..Rule::default() };
         Self { rules: vec![Arc::new(rule)] }
     }
 

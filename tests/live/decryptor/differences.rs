@@ -11,7 +11,7 @@ use super::lab::Lab;
 use super::peers::{NAMES, Real, objects, secrets, synced};
 use super::process::{Process, ask, send};
 use super::space::{Space, condition, plain};
-use super::{same, test};
+use super::{is_so, same, test};
 use crate::live::controller::PROGRAM;
 
 pub fn tests() -> Vec<Trial> {
@@ -49,6 +49,7 @@ fn differences(lab: &Lab) -> Result<(), Failed> {
         (what, status)
     });
     same("what is answered", ours.answers, answers.collect())?;
+    is_so("theirs counts", !theirs.series.is_empty(), &Json::Null)?;
     let missing: Vec<_> = theirs.series.difference(&ours.series).collect();
     same("what is not counted", missing, Vec::new())?;
     controller.end()

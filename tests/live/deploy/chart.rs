@@ -65,10 +65,11 @@ fn renders(cluster: &Cluster, helm: Peer, namespace: &str, values: &str) -> Resu
     let known: Vec<_> =
         objects.iter().filter(|object| object["apiVersion"] != "monitoring.coreos.com/v1").collect();
     try_apply(cluster, &json!({"apiVersion": "v1", "kind": "List", "items": known}).to_string())?;
-    if let Some(workload) = objects.iter().find(|object| object["spec"]["template"]["spec"].is_object()) {
-        try_pod(cluster, namespace, workload)?;
+    match objects.iter().find(|object| object["spec"]["template"]["spec"].is_object()) {
+        Some(workload) => try_pod(cluster, namespace, workload),
+        None if values.contains("createController: false") => Ok(()),
+        None => Err("there is no workload".into()),
     }
-    Ok(())
 }
 
 /// A definition that is there and not of the release is left as it is, and none goes with the release.

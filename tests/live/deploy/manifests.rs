@@ -62,10 +62,14 @@ fn parts(cluster: &Cluster) -> Result<(), Failed> {
             return Err(format!("there are {} of {kind}, not {expected}", kinds(kind)).into());
         }
     }
-    for object in objects
-        .iter()
-        .filter(|object| object["kind"] == "Role" && object["metadata"]["name"] == "secrets-unsealer")
-    {
+    let is_unsealer =
+        |object: &&Json| object["kind"] == "Role" && object["metadata"]["name"] == "secrets-unsealer";
+    // In the namespace of the controller, and in that of the team.
+    let unsealers: Vec<_> = objects.iter().filter(is_unsealer).collect();
+    if unsealers.len() != 2 {
+        return Err(format!("there are {} roles to unseal", unsealers.len()).into());
+    }
+    for object in unsealers {
         let rules = object["rules"].to_string();
         if !rules.contains("sopssecrets/status") || !rules.contains("\"delete\"") {
             return Err(format!("a role lacks what SopsSecrets take: {object}").into());

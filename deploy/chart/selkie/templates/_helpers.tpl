@@ -167,9 +167,9 @@ annotations: {{- toYaml . | nindent 2 }}
   verbs: [patch, update]
 {{- end }}
 {{- $verbs := list "create" "get" "patch" "update" }}
-{{- if or .Values.sops.isindir (not .Values.skipRecreate) }}{{- $verbs = concat $verbs (list "list" "watch") }}{{- end }}
+{{- if not .Values.skipRecreate }}{{- $verbs = concat $verbs (list "list" "watch") }}{{- end }}
 {{- $sops := or .Values.sops.enabled .Values.sops.isindir }}
-{{- if or (and $sops (not .Values.skipRecreate)) .Values.oldGcBehavior }}{{- $verbs = append $verbs "delete" }}{{- end }}
+{{- if and (not .Values.skipRecreate) (or $sops .Values.oldGcBehavior) }}{{- $verbs = append $verbs "delete" }}{{- end }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: {{ sortAlpha $verbs | toJson }}
