@@ -83,6 +83,7 @@ async fn serve(args: &Args, settings: Settings) -> Result<(), Box<dyn Error>> {
     let (kubeconfig, limit) = (args.kubeconfig(), settings.client);
     let clients = Clients {
         objects: client::connect(&limit, kubeconfig).await?,
+        keys: client::connect(&limit, kubeconfig).await?,
         // There are few of them, and the other replicas go by when they come.
         leases: client::connect(&ClientSettings { qps: None, ..limit }, kubeconfig).await?,
         events: client::connect(&limit, kubeconfig).await?,

@@ -483,13 +483,19 @@ mod tests {
         assert!(settings(&["--skip-recreate"]).skip_recreate);
         assert!(!settings(&["--update-status=f"]).update_status);
         assert!(settings(&["--http-authenticate=T"]).http.authenticate);
-        assert!(parse(&["--update-status", "false"]).is_err());
+        assert!(parse(&["--update-status", "false"]).is_err_and(|error| error.contains("'false'")));
         assert!(parse(&["--update-status=no"]).is_err_and(|error| error.contains("--update-status")));
     }
 
     #[test]
     fn of_two_the_last_counts_but_paths_add_up() {
         assert_eq!(settings(&["--workers=1", "--workers", "3"]).workers, 3);
+        // Of two kinds, each has half of a sixth of what may be asked for while a Lease of 15 s counts.
+        let places = |flags: &[&str]| settings(flags).places(2);
+        assert_eq!(places(&["--replicas=leader"]), 6);
+        assert_eq!(places(&["--replicas=leader", "--kubeclient-qps=-1"]), 8);
+        assert_eq!(places(&["--replicas=leader", "--kubeclient-qps=0.1"]), 1);
+        assert_eq!(places(&["--kubeclient-qps=0.1"]), 8);
         let flags = ["--sops", "--sops=false", "--sops-key-path=/a,/b", "--sops-key-path", "/c"];
         let sops = settings(&flags).sops;
         assert!(!sops.own);

@@ -37,8 +37,10 @@ pub struct World {
 
 /// The ways to the API server. What must not wait for requests for objects, where these are limited, has its own.
 pub struct Clients {
-    /// For objects, Secrets and keys.
+    /// For objects and Secrets.
     pub objects: Client,
+    /// For keys.
+    pub keys: Client,
     /// For Leases.
     pub leases: Client,
     /// For events.
@@ -49,7 +51,13 @@ pub struct Clients {
 
 impl From<Client> for Clients {
     fn from(client: Client) -> Self {
-        Self { objects: client.clone(), leases: client.clone(), events: client.clone(), callers: client }
+        Self {
+            objects: client.clone(),
+            keys: client.clone(),
+            leases: client.clone(),
+            events: client.clone(),
+            callers: client,
+        }
     }
 }
 
@@ -75,7 +83,7 @@ impl Controller {
         let (duty, duties) = watch::channel(Duty::none());
         let now = Arc::clone(&world.now);
         let (keyring, keys) = Keyring::new(
-            clients.objects.clone(),
+            clients.keys.clone(),
             &settings.namespace,
             settings.keys.clone(),
             duties.clone(),
@@ -138,7 +146,8 @@ impl Controller {
         let now = Arc::clone(&self.world.now);
         let sealed: Arc<dyn Source> =
             Arc::new(SealedSecrets::new(self.keys.clone(), settings.unseal, Arc::clone(&now)));
-        let places = || Arc::new(Semaphore::new(settings.workers));
+        let kinds = if self.sops.is_some() { 2 } else { 1 };
+        let places = || Arc::new(Semaphore::new(settings.places(kinds)));
         let mut sources = vec![(sealed, changes(self.keys.clone()), places())];
         if let Some(sops) = self.sops {
             parts.spawn(sops.follow());

@@ -216,7 +216,9 @@ impl Cluster {
             Err(_) => None,
         };
         self.metrics.api_request(verb, code);
-        result.map_err(|error| CallError::of(&error, self.hides_metadata))
+        // What does not like the content of what was sent quotes from it, up to parts of values.
+        let hides = self.hides_metadata || matches!(code, Some(400 | 422));
+        result.map_err(|error| CallError::of(&error, hides))
     }
 }
 

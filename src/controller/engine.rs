@@ -314,7 +314,12 @@ impl Engine {
         self.context.metrics.forget(&self.kind, &key.namespace, &key.name);
         if self.context.settings.old_gc && !owned.is_empty() {
             let collected = collect(Arc::clone(&self.context), Arc::clone(&self.source), key.clone(), owned);
-            self.attempts.spawn(collected);
+            let permits = Arc::clone(&self.permits);
+            self.attempts.spawn(async move {
+                // All of a namespace may be gone at once. Nobody closes the places.
+                let _permit = permits.acquire_owned().await;
+                collected.await
+            });
         }
     }
 

@@ -40,6 +40,20 @@ pub struct Settings {
     pub sops: super::sops::SopsSettings,
 }
 
+impl Settings {
+    /// Returns how many objects of each of some kinds are worked on at once: of so many that, if requests are limited, one
+    /// never waits long for its turn. It might be sent when this is the work of another replica.
+    #[must_use]
+    pub fn places(&self, kinds: u32) -> usize {
+        let lease = match &self.replicas {
+            Replicas::Leader(lease) | Replicas::Sharded(lease) => lease.duration,
+            Replicas::Single => return self.workers,
+        };
+        let most = self.client.qps.map(|qps| qps * lease.as_secs_f64() / 6.0 / f64::from(kinds));
+        most.map_or(self.workers, |most| self.workers.min(most as usize).max(1))
+    }
+}
+
 /// The namespaces of the objects to work on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Namespaces {

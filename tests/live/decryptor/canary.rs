@@ -82,7 +82,9 @@ fn canary(lab: &Lab, namespace: &str, format: &str) -> Result<(), Failed> {
     refused["type"] = "kubernetes.io/dockerconfigjson".into();
     refused["stringData"][".dockerconfigjson"] = format!("{{{marker}").into();
     make("json", refused, json!(null))?;
-    space.failed("json", "UpdateFailed")?;
+    // What is no JSON, the API server tells by its first character.
+    let message = space.failed("json", "UpdateFailed")?;
+    same("what is told", message, "the API server says Invalid: data (FieldValueInvalid)".to_owned())?;
     space.patch_secret("good", json!({"data": {"password": "eA=="}}))?;
     lab.wait("it is healed", || {
         Ok((space.secret("good")?["data"]["password"] == STANDARD.encode(&marker)).then_some(()))

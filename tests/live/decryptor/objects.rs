@@ -334,7 +334,7 @@ fn bad_beside_good(lab: &Lab) -> Result<(), Failed> {
         .seal("refused", json!({"metadata": {"labels": {"a": "not a label!"}}, "stringData": {"a": "1"}}))?;
     space.create(&sealed)?;
     let message = space.failed("refused", "UpdateFailed")?;
-    is_so("it is told", message.contains("not a label!"), &json!(message))?;
+    is_so("it is told", message.contains("Invalid: metadata.labels"), &json!(message))?;
     space.make("after", json!({"stringData": {"a": "1"}}))?;
     space.ready("after").map(|_| ())
 }

@@ -67,7 +67,7 @@ impl Run<'_> {
             ["wait", "--for=condition=Established", "crd/sealedsecrets.bitnami.com", "--timeout=60s"];
         output(&mut self.cluster.kubectl(established)?)?;
         let mut controller = Controller::start(self, built, name)?;
-        let result = self.works();
+        let result = self.works(&controller);
         let log = controller.end()?;
         result.map_err(|failed| format!("{}\n{log}", failed.message().unwrap_or_default()))?;
         if !log.contains("level=INFO") {
@@ -85,13 +85,17 @@ impl Run<'_> {
     }
 
     /// A key is made, an object is unsealed, what is done to its Secret is undone, and all of it is told.
-    fn works(&self) -> Result<(), Failed> {
+    fn works(&self, controller: &Controller) -> Result<(), Failed> {
         let Self { cluster, namespace } = *self;
         let certificate = wait("a sealing key", || {
             let label = "--selector=sealedsecrets.bitnami.com/sealed-secrets-key=active";
             let list = ["get", "secrets", "--namespace", namespace, label, "--output=json"];
             let list: Json = serde_json::from_slice(&output(&mut cluster.kubectl(list)?)?)?;
             Ok(list["items"][0]["data"]["tls.crt"].as_str().and_then(|text| STANDARD.decode(text).ok()))
+        })?;
+        // It is there a moment before the program has it.
+        wait("the key, in use", || {
+            Ok(fs::read_to_string(&controller.log)?.contains("registered private key").then_some(()))
         })?;
         let secret = Secret::from_json(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": "one"},
