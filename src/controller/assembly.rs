@@ -146,7 +146,8 @@ impl Controller {
         let now = Arc::clone(&self.world.now);
         let sealed: Arc<dyn Source> =
             Arc::new(SealedSecrets::new(self.keys.clone(), settings.unseal, Arc::clone(&now)));
-        let kinds = if self.sops.is_some() { 2 } else { 1 };
+        let has_sops = self.sops.as_ref().is_some_and(|sops| !sops.sources().is_empty());
+        let kinds = if has_sops { 2 } else { 1 };
         let places = || Arc::new(Semaphore::new(settings.places(kinds)));
         let mut sources = vec![(sealed, changes(self.keys.clone()), places())];
         if let Some(sops) = self.sops {

@@ -147,8 +147,10 @@ impl Cluster {
     /// If there is one, or it cannot be made.
     pub async fn create(&self, namespace: &str, name: &str, secret: &Secret) -> Result<Version, CallError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let body = body(secret, json!({"namespace": namespace, "name": name}));
-        self.write(Request::new(secrets(namespace)).create(&params, body)).await.and_then(|it| version(&it))
+        let object = object(secret, &json!({"namespace": namespace, "name": name}));
+        self.write(Request::new(secrets(namespace)).create(&params, body(&object)))
+            .await
+            .and_then(|it| version(&it))
     }
 
     /// Applies fields of a Secret.
@@ -156,8 +158,7 @@ impl Cluster {
     /// # Errors
     /// If it is of another version by now, or does not take them.
     pub async fn apply(&self, namespace: &str, name: &str, change: &Change) -> Result<Version, CallError> {
-        let object: Json = serde_json::from_slice(&body(&change.secret, identity(namespace, name, change)))
-            .map_err(|_| unreadable())?;
+        let object = object(&change.secret, &identity(namespace, name, change));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let request = Request::new(secrets(namespace)).patch(name, &params, &Patch::Apply(object));
         self.write(request).await.and_then(|it| version(&it))
@@ -169,8 +170,8 @@ impl Cluster {
     /// If it is of another version by now, or does not take it.
     pub async fn replace(&self, namespace: &str, name: &str, change: &Change) -> Result<Version, CallError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let body = body(&change.secret, identity(namespace, name, change));
-        let request = Request::new(secrets(namespace)).replace(name, &params, body);
+        let object = object(&change.secret, &identity(namespace, name, change));
+        let request = Request::new(secrets(namespace)).replace(name, &params, body(&object));
         self.write(request).await.and_then(|it| version(&it))
     }
 
@@ -317,13 +318,17 @@ fn secrets(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets")
 }
 
-/// Returns a Secret as the body of a request.
-fn body(secret: &Secret, identity: Json) -> Vec<u8> {
+/// Returns a Secret as it is sent.
+fn object(secret: &Secret, identity: &Json) -> Json {
     let mut object = secret.to_json();
     for (name, value) in identity.as_object().into_iter().flatten() {
         object["metadata"][name] = value.clone();
     }
-    serde_json::to_vec(&object).expect("names of fields are texts")
+    object
+}
+
+fn body(object: &Json) -> Vec<u8> {
+    serde_json::to_vec(object).expect("names of fields are texts")
 }
 
 fn identity(namespace: &str, name: &str, change: &Change) -> Json {

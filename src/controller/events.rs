@@ -23,7 +23,7 @@ use super::reason::Reason;
 /// The task behind it ends, after it has sent what waits, when [`Events::close`] was called, or all handles are gone.
 #[derive(Clone)]
 pub struct Events {
-    line: Option<Arc<Line>>,
+    line: Arc<Line>,
 }
 
 /// The object that an event is about.
@@ -69,37 +69,28 @@ impl Events {
         let dropped = Arc::default();
         let task = tokio::spawn(post::run(client, waiting, closed, Arc::clone(&dropped)));
         let open = Mutex::new(Some(Open { queue, _closing: closing }));
-        (Self { line: Some(Arc::new(Line { open, dropped })) }, task)
-    }
-
-    /// Returns a handle behind which nobody listens.
-    #[must_use]
-    pub const fn silent() -> Self {
-        Self { line: None }
+        (Self { line: Arc::new(Line { open, dropped }) }, task)
     }
 
     /// Hands in an event.
     pub fn send(&self, about: About, reason: Reason, message: &str) {
-        let Some(line) = &self.line else { return };
         let notice = Notice { about, reason, message: cut(message).to_owned() };
-        let open = line.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.line.open.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = open.as_ref().is_some_and(|open| open.queue.try_send(notice).is_ok());
         if !sent {
-            line.dropped.fetch_add(1, Ordering::Relaxed);
+            self.line.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Takes no more events, and lets the task end.
     pub fn close(&self) {
-        if let Some(line) = &self.line {
-            line.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
+        self.line.open.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Returns how many events were left out, because too many waited or the API server did not take them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.line.as_ref().map_or(0, |line| line.dropped.load(Ordering::Relaxed))
+        self.line.dropped.load(Ordering::Relaxed)
     }
 }
 

@@ -188,22 +188,17 @@ impl Keyring {
         let situation = Situation {
             secrets,
             now: (self.clock)(),
-            is_leader: self.is_leader(),
+            is_leader: self.duties.borrow().leads(),
             is_demanded: self.is_demanded,
             vanished_for: self.vanished_at.map(|instant| instant.elapsed()),
         };
         plan(&situation, &self.settings)
     }
 
-    fn is_leader(&self) -> bool {
-        let duty = self.duties.borrow();
-        duty.is_leader && duty.is_current()
-    }
-
     /// Makes a key if one is due, and returns when to look at the clock again, which may be set at any time.
     async fn act(&mut self) -> Instant {
         let latest = (Instant::now() + LONGEST_WAIT).min(self.look_at);
-        if self.is_demanded && !self.is_leader() {
+        if self.is_demanded && !self.duties.borrow().leads() {
             tracing::warn!("a sealing key was asked for, which is up to the replica that leads");
             self.is_demanded = false;
         }

@@ -63,17 +63,6 @@ pub enum Namespaces {
     These(BTreeSet<String>),
 }
 
-impl Namespaces {
-    /// Returns whether the controller works on objects of a namespace.
-    #[must_use]
-    pub fn has(&self, namespace: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::These(names) => names.contains(namespace),
-        }
-    }
-}
-
 /// How sealing keys are made, found and renewed.
 #[derive(Clone, Debug)]
 pub struct KeySettings {

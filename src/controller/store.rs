@@ -175,7 +175,7 @@ impl Store {
     }
 
     /// Returns the Secrets that there are, or should be, in some namespaces, as far as is known.
-    pub fn secrets_in(&self, covers: impl Fn(&str) -> bool) -> HashSet<Key> {
+    fn secrets_in(&self, covers: impl Fn(&str) -> bool) -> HashSet<Key> {
         let seen = self.secrets.keys().filter(|key| covers(&key.namespace)).cloned();
         let objects = self.objects.iter().filter(|(key, _)| covers(&key.namespace));
         // One that came and went while nobody watched was never seen.

@@ -116,7 +116,7 @@ impl ObjectMeta {
 
     /// Puts the entries of a map of texts over those that are there: `labels` or `annotations` of another
     /// object.
-    pub(super) fn overlay(&mut self, field: &str, other: &Self) {
+    pub fn overlay(&mut self, field: &str, other: &Self) {
         let Some(Json::Object(entries)) = other.0.get(field) else { return };
         for (key, value) in entries {
             self.entries(field).insert(key.clone(), value.clone());

@@ -8,7 +8,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
-use selkie::sealed::SealingCert;
 use time::OffsetDateTime;
 
 use super::super::key_set::{KeyFacts, KeySet, KeyState};
@@ -27,9 +26,7 @@ struct Moment {
 
 impl Keys {
     pub(super) fn set(&self, set: &KeySet) {
-        // A certificate that cannot be read has no end that one could tell.
-        let cert = set.certificate.as_ref().and_then(|pem| SealingCert::parse(pem.as_bytes()).ok());
-        let newest = cert.and_then(|cert| cert.validity()).map(|validity| validity.not_after);
+        let newest = set.newest().and_then(|key| key.not_after);
         let moment = Moment { facts: set.facts.clone(), newest, generation: set.generation };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = moment;
     }

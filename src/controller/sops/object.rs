@@ -63,12 +63,6 @@ pub fn map<'a>(value: &'a Json, path: &str) -> Result<Field<'a>, Failure> {
     }
 }
 
-/// Returns the texts of a map that may be missing.
-pub fn texts_of(map: Option<&Json>) -> impl Iterator<Item = (&str, &str)> {
-    let entries = map.and_then(Json::as_object).into_iter().flatten();
-    entries.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
-}
-
 /// Fails if a Secret is larger than the API server takes.
 ///
 /// # Errors

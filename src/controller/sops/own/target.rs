@@ -141,11 +141,8 @@ fn manifest(tree: &Tree, metadata: &ObjectMeta) -> Result<Option<Secret>, Failur
     }
     // Copies of Secrets in annotations, above all.
     own.strip();
-    for (name, value) in object::texts_of(own.field("labels")) {
-        secret.metadata.set_label(name, value);
-    }
-    for (name, value) in object::texts_of(own.field("annotations")) {
-        secret.metadata.set_annotation(name, value);
+    for field in ["labels", "annotations"] {
+        secret.metadata.overlay(field, &own);
     }
     Ok(Some(secret))
 }
