@@ -95,16 +95,20 @@ impl Store {
                 known.instance = instance.into();
             }
             if settled == Some(Reason::Ready) {
-                return if said.contradicts(known) { Saw::Stale } else { Saw::Nothing };
+                let is_stale = said.contradicts(known);
+                // Who works on it still may be done only then.
+                known.said = is_stale.then(|| Box::new(said));
+                return if is_stale { Saw::Stale } else { Saw::Nothing };
             }
         }
         let truth = said.truth();
-        let is_there = truth.as_ref().is_some_and(|applied| self.has_all_of(key, applied));
+        let is_there = truth.is_some_and(|applied| self.has_all_of(key, applied));
         if settled.is_some() && !is_there {
             // Another replica brought about what failed here, and its Secrets are on their way.
             return if truth.is_some() { Saw::Stale } else { Saw::Nothing };
         }
-        let applied = truth.filter(|_| is_there);
+        let stands =
+            truth.filter(|_| is_there).map(|applied| applied.secrets.iter().map(Stand::of).collect());
         let mut known = self.objects.remove(key).unwrap_or_default();
         self.bodies -= Body::weight(known.body.take().as_ref());
         if !is_same {
@@ -112,13 +116,12 @@ impl Store {
             (known.attempts, known.has_lost) = (0, true);
         }
         (known.uid, known.essence, known.instance) = (Id::of(uid), essence, instance.into());
-        let saw = if let Some(applied) = applied {
-            let stands = applied.secrets.iter().map(Stand::of);
-            self.stand(key, &mut known, stands.collect());
-            (known.settled, known.attempts) = (Some(Reason::Ready), 0);
+        let saw = if let Some(stands) = stands {
+            self.stand(key, &mut known, stands);
+            (known.settled, known.attempts, known.said) = (Some(Reason::Ready), 0, None);
             Saw::Settled
         } else {
-            known.settled = None;
+            (known.settled, known.said) = (None, is_same.then(|| Box::new(said)));
             let body = Body::of(object);
             let bodies = self.bodies + Body::weight(Some(&body));
             if bodies <= MAX_BODIES {
@@ -196,7 +199,7 @@ impl Store {
             return None;
         }
         // What happens from now on may come too late for it.
-        (known.settled, known.has_news, known.has_lost) = (None, false, false);
+        (known.settled, known.has_news, known.has_lost, known.said) = (None, false, false, None);
         let (body, attempts) = (known.body.take(), known.attempts);
         self.bodies -= Body::weight(body.as_ref());
         let body = body.map(|body| body.object);
@@ -226,10 +229,14 @@ impl Store {
             let stands = done.names.into_iter().map(stand).collect();
             self.stand(key, &mut known, stands);
         }
+        let said = known.said.take();
         known.attempts = if is_ready { 0 } else { known.attempts.saturating_add(1) };
         // The event of what changed since it was read or written may have come before.
         let is_due = match done.reason {
-            Reason::Ready => self.has_drifted(key, &known),
+            // Somebody may have written another status behind ours.
+            Reason::Ready => {
+                self.has_drifted(key, &known) || said.is_some_and(|said| said.contradicts(&known))
+            }
             Reason::Immutable | Reason::Unmanaged => known.has_news,
             _ => false,
         };

@@ -318,6 +318,7 @@ rules:
             assert!(error.starts_with(expected), "{text:?}: {error}");
         }
     }
+
     proptest::proptest! {
         #[test]
         fn whatever_a_file_holds_is_a_policy_or_an_error_with_a_line(
@@ -336,7 +337,7 @@ rules:
                         proptest::prop_assert!(refused != Some(None), "an address that nobody allowed");
                     }
                     Err(error) => {
-                        let count = text.split(|byte| *byte == b'\n').count();
+                        let count = text.split(|byte| matches!(byte, b'\r' | b'\n')).count();
                         proptest::prop_assert!((1..=count).contains(&error.line), "{error}");
                     }
                 }

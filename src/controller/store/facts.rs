@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::id::Id;
+use super::said::Said;
 use super::{Seen, Version};
 use crate::controller::queue::Key;
 use crate::controller::reason::Reason;
@@ -18,6 +19,8 @@ pub(super) struct Known {
     /// Whether one of its Secrets changed, and whether one went away, since work on it began.
     pub(super) has_news: bool,
     pub(super) has_lost: bool,
+    /// What its status said when that was last heard of, since work on it began.
+    pub(super) said: Option<Box<Said>>,
     /// The Secrets that it stands for, as far as they are known.
     pub(super) secrets: Box<[Stand]>,
 }
@@ -89,6 +92,7 @@ impl Default for Known {
             settled: None,
             attempts: 0,
             has_news: false,
+            said: None,
             has_lost: false,
             secrets: Box::default(),
         }

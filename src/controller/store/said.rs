@@ -49,7 +49,7 @@ impl Said {
     }
 
     /// Returns what was applied, if it is said and true.
-    pub(super) fn truth(self) -> Option<Applied> {
-        self.applied.filter(|applied| self.is_ready && self.is_true && !applied.secrets.is_empty())
+    pub(super) fn truth(&self) -> Option<&Applied> {
+        self.applied.as_ref().filter(|applied| self.is_ready && self.is_true && !applied.secrets.is_empty())
     }
 }

@@ -593,6 +593,30 @@ fn a_status_that_does_not_say_what_came_of_an_object_is_stale() {
 }
 
 #[test]
+fn a_status_that_is_written_behind_ours_is_not_missed() {
+    let keys = [digest_key(1)];
+    let failed = || reconciled(|it| it["status"]["conditions"][1]["status"] = "False".into(), 1);
+    // Whether our own is heard of first, and whether the Secret was heard of by then.
+    for (is_told, is_seen) in [(false, false), (true, false), (true, true)] {
+        let mut store = Store::default();
+        store.sees("s", "u1", 1);
+        assert!(store.work(&key("s")).is_some());
+        if is_seen {
+            store.sees_secret("s", seen("s1", 7, Some(("s", "u1"))));
+        }
+        if is_told {
+            store.saw(&key("s"), reconciled(|_| {}, 1), [1; 32], &keys);
+        }
+        store.saw(&key("s"), failed(), [1; 32], &keys);
+        store.ends("s", "u1", Reason::Ready, &[version("s", "s1", 7)]);
+        assert!(store.is_due(&key("s")), "{is_told} {is_seen}");
+        // That was it, if it is as it should be then.
+        store.works("s", "u1", Reason::Ready, &[version("s", "s1", 7)]);
+        assert!(!store.is_due(&key("s")), "{is_told} {is_seen}");
+    }
+}
+
+#[test]
 fn what_failed_here_is_as_it_should_be_when_another_replica_says_so() {
     let keys = [digest_key(1)];
     for (version, saw) in [(Some(7), Saw::Settled), (Some(6), Saw::Stale), (None, Saw::Stale)] {
