@@ -13,8 +13,18 @@ use libtest_mimic::{Failed, Trial};
 pub enum Peer {
     /// `age` of the system.
     Age,
+    /// Every program of Argo CD 3.2.6 in one.
+    Argocd,
+    /// A folder with definitions and settings of Argo CD.
+    ArgocdManifests,
     /// etcd, which keeps what the API server of Kubernetes knows.
     Etcd,
+    /// A folder with the definitions of what Flux's kustomize-controller and source-controller work with.
+    FluxCrds,
+    /// Flux's kustomize-controller 1.9.6.
+    FluxKustomizeController,
+    /// `git` of the system.
+    Git,
     /// What answers with the code that kubeseal reads and prints manifests with, see `peers/gomanifest`.
     Gomanifest,
     /// What renders templates with Go and sprig, see `peers/gotemplate`.
@@ -37,6 +47,8 @@ pub enum Peer {
     Kubeseal,
     /// A folder of Python modules with `kubesealpy`.
     Kubesealpy,
+    /// kustomize 5.8.2.
+    Kustomize,
     /// A folder of Python modules with `moto`, which answers as KMS, S3 and STS of AWS do.
     Moto,
     /// The server of OpenBao, which keeps transit keys.
@@ -47,6 +59,8 @@ pub enum Peer {
     Postgres,
     /// `python3` of the system.
     Python,
+    /// `redis-server` of the system.
+    Redis,
     /// The controller of Sealed Secrets.
     SealedSecretsController,
     /// The definition of the resource `SealedSecret`.
@@ -84,7 +98,12 @@ impl Peer {
     const fn name(self) -> &'static str {
         match self {
             Self::Age => "age",
+            Self::Argocd => "argocd",
+            Self::ArgocdManifests => "argocd_manifests",
             Self::Etcd => "etcd",
+            Self::FluxCrds => "flux_crds",
+            Self::FluxKustomizeController => "flux_kustomize_controller",
+            Self::Git => "git",
             Self::Gomanifest => "gomanifest",
             Self::Gotemplate => "gotemplate",
             Self::Gotree => "gotree",
@@ -96,11 +115,13 @@ impl Peer {
             Self::Kubectl => "kubectl",
             Self::Kubeseal => "kubeseal",
             Self::Kubesealpy => "kubesealpy",
+            Self::Kustomize => "kustomize",
             Self::Moto => "moto",
             Self::Openbao => "openbao",
             Self::Openssl => "openssl",
             Self::Postgres => "postgres",
             Self::Python => "python",
+            Self::Redis => "redis",
             Self::SealedSecretsController => "sealed_secrets_controller",
             Self::SealedSecretsCrd => "sealed_secrets_crd",
             Self::Sops311 => "sops_3_11",
@@ -114,7 +135,12 @@ impl Peer {
     const fn variable(self) -> &'static str {
         match self {
             Self::Age => "SELKIE_PEER_AGE",
+            Self::Argocd => "SELKIE_PEER_ARGOCD",
+            Self::ArgocdManifests => "SELKIE_PEER_ARGOCD_MANIFESTS",
             Self::Etcd => "SELKIE_PEER_ETCD",
+            Self::FluxCrds => "SELKIE_PEER_FLUX_CRDS",
+            Self::FluxKustomizeController => "SELKIE_PEER_FLUX_KUSTOMIZE_CONTROLLER",
+            Self::Git => "SELKIE_PEER_GIT",
             Self::Gomanifest => "SELKIE_PEER_GOMANIFEST",
             Self::Gotemplate => "SELKIE_PEER_GOTEMPLATE",
             Self::Gotree => "SELKIE_PEER_GOTREE",
@@ -126,11 +152,13 @@ impl Peer {
             Self::Kubectl => "SELKIE_PEER_KUBECTL",
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
             Self::Kubesealpy => "SELKIE_PEER_KUBESEALPY",
+            Self::Kustomize => "SELKIE_PEER_KUSTOMIZE",
             Self::Moto => "SELKIE_PEER_MOTO",
             Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
             Self::Postgres => "SELKIE_PEER_POSTGRES",
             Self::Python => "SELKIE_PEER_PYTHON",
+            Self::Redis => "SELKIE_PEER_REDIS",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
             Self::SealedSecretsCrd => "SELKIE_PEER_SEALED_SECRETS_CRD",
             Self::Sops311 => "SELKIE_PEER_SOPS_3_11",

