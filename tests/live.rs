@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod argocd;
 mod audit;
 mod aws;
 mod clouds;
@@ -10,6 +11,7 @@ mod decryptor;
 mod deploy;
 mod emit;
 mod faults;
+mod flux;
 mod gomanifest;
 mod gotemplate;
 mod gotree;
@@ -24,6 +26,7 @@ mod publish;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
+mod sync_engine;
 mod vault;
 
 pub use properties::{number_of_documents, runner};
@@ -38,6 +41,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
+    tests.extend(argocd::tests());
     tests.extend(audit::tests());
     tests.extend(aws::tests());
     tests.extend(clouds::tests());
@@ -45,6 +49,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(decryptor::tests());
     tests.extend(deploy::tests());
     tests.extend(emit::tests());
+    tests.extend(flux::tests());
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
     tests.extend(keys::tests());
@@ -68,6 +73,7 @@ pub fn tests() -> Vec<Trial> {
 pub fn end() {
     cluster::end();
     decryptor::end();
+    sync_engine::end();
     vault::end();
 }
 

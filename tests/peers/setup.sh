@@ -157,14 +157,14 @@ postgres_programs() {
 }
 
 # The package of the server would start one. All that it holds beside that is a link to a program of the other
-# package, which looks at the name that it is called by.
+# package, which looks at the name that it is called by. Where that is is looked up in every run.
 redis_server() {
   if type -P redis-server; then return; fi
   local program
   program=$(system_program "$1" redis-check-rdb redis-tools) || return
-  ln -s "$program" "$1/redis-server" || return 1
-  "$1/redis-server" --version >&2 || return 1
-  echo redis-server
+  ln -sfn "$program" "$cache/redis-server" || return 1
+  "$cache/redis-server" --version >&2 || return 1
+  echo "$cache/redis-server"
 }
 
 # etcd out of Debian's package, without installing it: a package that is installed starts a service.
@@ -314,8 +314,7 @@ kustomize() {
 flux() {
   local module=github.com/fluxcd/kustomize-controller folder source sum
   go_build flux '' "$1/kustomize-controller" "$module" || return
-  "$1/kustomize-controller" --help >/dev/null 2>"$1/help" || grep -q -e --requeue-dependency "$1/help" || return 1
-  rm "$1/help"
+  "$1/kustomize-controller" --help >&2 || return 1
   read -r source sum <"$here/flux/source-controller.txt"
   folder=$(module_folder "$source" "$sum") || return 1
   mkdir "$1/crds" && install -m 644 "$folder"/config/crd/bases/*.yaml "$1/crds" >&2 || return 1
