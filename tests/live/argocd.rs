@@ -9,6 +9,8 @@ mod repository;
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use libtest_mimic::{Failed, Trial};
 use selkie::keys::age::{IdentityKind, generate};
 
@@ -22,6 +24,7 @@ pub use lab::{Application, Lab};
 pub fn tests() -> Vec<Trial> {
     vec![
         Peer::Argocd.test("is_the_version_that_it_should_be", |program| is_the_version(&program)),
+        Trial::test("live::argocd::a_canary_is_found_in_its_forms", is_found_in_its_forms),
         test("sops_as_a_plugin_leaves_plaintext_in_redis", &[Peer::Sops313], sops_as_a_plugin),
     ]
 }
@@ -41,6 +44,21 @@ fn is_the_version(program: &Path) -> Result<(), Failed> {
     let version = String::from_utf8(version)?;
     // Behind it is the commit, which is not known of a module.
     is_so("it is the version", version.starts_with("argocd: v3.2.6+"), version)
+}
+
+/// What is not found is not there, wherever it begins.
+fn is_found_in_its_forms() -> Result<(), Failed> {
+    let (canary, other) = (Canary::new(), Canary::new());
+    for (before, between) in (0..3).flat_map(|before| (0..3).map(move |between| (before, between))) {
+        let clear = format!("{}{} behind", "-".repeat(before), canary.text);
+        let once = format!("{}{}", " ".repeat(between), STANDARD.encode(&clear));
+        for (form, text) in [("clear", &clear), ("once", &once), ("twice", &STANDARD.encode(&once))] {
+            let text = format!("around {text} around");
+            is_so("it is found", canary.is_in(&text), format!("{form} {before} {between}"))?;
+            is_so("another is not", !other.is_in(&text), form)?;
+        }
+    }
+    Ok(())
 }
 
 /// The control of what is said of our own plugins: this one does what we do not want, and is found out.
@@ -120,15 +138,13 @@ fn sops_as_a_plugin(lab: &Lab) -> Result<(), Failed> {
         let log = logs.get(&format!("argocd-{name}.log")).ok_or_else(|| format!("{name} has no log"))?;
         is_so("it logs", !log.is_empty(), name)?;
     }
+    // Its plugin server tells what a command prints.
+    same("logs with the plaintext", canaries[0].names(&logs), vec!["argocd-cmp-sops-plugin.log"])?;
     repository.write("shop/secret.yaml", "kind: [")?;
     repository.commit()?;
     lab.refresh(name, false)?;
     let message = lab.failed(name)?;
-    is_so(
-        "it says that the plugin failed",
-        message.contains("sops-plugin") || message.contains("plugin"),
-        message,
-    )?;
+    is_so("it says so", message.contains("error generating manifests"), &message)?;
     lab.delete(name)
 }
 

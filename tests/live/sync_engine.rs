@@ -2,6 +2,7 @@
 //!
 //! Everything such a program logs is kept, so that it can be searched, and it ends with the cluster at the latest.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -186,13 +187,13 @@ impl Ground {
     }
 
     /// Returns all logs of this cluster's programs whose name begins so, with their names.
-    pub fn logs(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Failed> {
-        let mut logs = Vec::new();
+    pub fn logs(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, Failed> {
+        let mut logs = BTreeMap::new();
         for entry in fs::read_dir(self.cluster.folder.join(LOGS))? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(prefix) {
-                logs.push((name, fs::read(entry.path())?));
+                logs.insert(name, fs::read(entry.path())?);
             }
         }
         Ok(logs)
@@ -268,9 +269,10 @@ impl Canary {
         self.forms.iter().any(|form| text.contains(form))
     }
 
-    /// Returns the names of those among several that it is in.
+    /// Returns the names of those among several that it is in, or in whose name it is.
     pub fn names<'a>(&self, all: impl IntoIterator<Item = (&'a String, &'a Vec<u8>)>) -> Vec<&'a str> {
-        all.into_iter().filter(|(_, bytes)| self.is_in(bytes)).map(|(name, _)| name.as_str()).collect()
+        let found = all.into_iter().filter(|(name, bytes)| self.is_in(bytes) || self.is_in(name));
+        found.map(|(name, _)| name.as_str()).collect()
     }
 }
 

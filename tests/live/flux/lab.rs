@@ -1,5 +1,6 @@
 //! Flux's kustomize-controller on a cluster. Its sources are folders that this process serves.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -196,7 +197,7 @@ impl Lab {
     }
 
     /// Returns all that the controller logged.
-    pub fn logs(&self) -> Result<Vec<(String, Vec<u8>)>, Failed> {
+    pub fn logs(&self) -> Result<BTreeMap<String, Vec<u8>>, Failed> {
         self.ground.logs("flux-")
     }
 
