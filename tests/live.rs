@@ -62,6 +62,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(sealed_secrets::tests());
     tests.extend(sealing_keys::tests());
     tests.extend(suite::tests());
+    tests.extend(sync_engine::tests());
     tests.extend(vault::tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sealed::live_tests());

@@ -2,6 +2,8 @@
 //!
 //! Everything such a program logs is kept, so that it can be searched, and it ends with the cluster at the latest.
 
+mod controller;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -16,12 +18,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use libtest_mimic::Failed;
+use libtest_mimic::{Failed, Trial};
 use serde_json::{Value as Json, json};
 use tokio::runtime::{Builder, Runtime};
 
 use super::cluster::Cluster;
 use crate::peer::{Peer, output};
+
+pub use controller::Controller;
 
 /// A cluster, and what an administrator does there.
 pub struct Ground {
@@ -43,6 +47,11 @@ pub struct Canary {
     /// The text, of letters, digits and dashes.
     pub text: String,
     forms: Vec<String>,
+}
+
+/// Returns the test of canaries, which needs no peer.
+pub fn tests() -> Vec<Trial> {
+    vec![Trial::test("sync_engine::a_canary_is_found_in_its_forms", is_found_in_its_forms)]
 }
 
 /// Ends the cluster, if one was started.
@@ -276,22 +285,16 @@ impl Canary {
     }
 }
 
-/// Returns the base64 of a text at each offset: the part that does not depend on what is around.
-fn in_base64(text: &str) -> Vec<String> {
-    let encoded = (0..3).map(|offset| STANDARD.encode(format!("{}{text}", "x".repeat(offset))));
-    encoded.map(|encoded| encoded[4..encoded.len() - 4].to_owned()).collect()
-}
-
-/// Returns an object of a namespace that this needs.
+/// Returns the object of a namespace.
 pub fn namespace(name: &str) -> Json {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
-/// Returns a program that is everywhere: no peer is needed for it.
-pub fn tool(name: &str) -> Result<Command, Failed> {
+/// Returns a program that every system has: no peer is needed for it.
+pub fn tool(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env_clear().env("PATH", PATH);
-    Ok(command)
+    command
 }
 
 /// Returns our command line under a name of it, to be run in a folder.
@@ -308,6 +311,27 @@ pub fn ours(bin: &Path, name: &str) -> Result<Command, Failed> {
 /// Returns where a peer is that a test is ignored without.
 pub fn path_of(peer: Peer) -> Result<PathBuf, Failed> {
     peer.path().ok_or_else(|| "a peer is not there".into())
+}
+
+/// Returns the base64 of a text at each offset: the part that does not depend on what is around.
+fn in_base64(text: &str) -> Vec<String> {
+    let encoded = (0..3).map(|offset| STANDARD.encode(format!("{}{text}", "x".repeat(offset))));
+    encoded.map(|encoded| encoded[4..encoded.len() - 4].to_owned()).collect()
+}
+
+/// What is not found is not there, wherever it begins.
+fn is_found_in_its_forms() -> Result<(), Failed> {
+    let (canary, other) = (Canary::new(), Canary::new());
+    for (before, between) in (0..3).flat_map(|before| (0..3).map(move |between| (before, between))) {
+        let clear = format!("{}{} behind", "-".repeat(before), canary.text);
+        let once = format!("{}{}", " ".repeat(between), STANDARD.encode(&clear));
+        for (form, text) in [("clear", &clear), ("once", &once), ("twice", &STANDARD.encode(&once))] {
+            let text = format!("around {text} around");
+            is_so("it is found", canary.is_in(&text), format!("{form} {before} {between}"))?;
+            is_so("another is not", !other.is_in(&text), form)?;
+        }
+    }
+    Ok(())
 }
 
 static GROUND: OnceLock<Result<Ground, String>> = OnceLock::new();

@@ -33,7 +33,8 @@ pub struct Application<'a> {
     pub repository: &'a Repository,
     /// The folder in the repository.
     pub path: &'a str,
-    /// The plugin. If there is none, one that knows the folder is looked for.
+    /// The plugin. If there is none, one that discovers the folder is looked for; and if there are neither variables nor
+    /// parameters besides, a folder that no plugin discovers is taken as it is.
     pub plugin: Option<&'a str>,
     /// Variables of the plugin, which it finds behind `ARGOCD_ENV_`.
     pub env: &'a [(&'a str, &'a str)],
@@ -218,14 +219,18 @@ impl Lab {
         if !application.parameters.is_null() {
             plugin["parameters"] = application.parameters.clone();
         }
+        let mut source = json!({
+            "repoURL": application.repository.url(), "path": application.path, "targetRevision": "main",
+        });
+        if plugin != json!({"env": []}) {
+            source["plugin"] = plugin;
+        }
         let manifest = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
             "metadata": {"name": application.name, "namespace": "argocd"},
             "spec": {
                 "project": application.project,
-                "source": {
-                    "repoURL": application.repository.url(), "path": application.path,
-                    "targetRevision": "main", "plugin": plugin},
+                "source": source,
                 "destination": {"server": "https://kubernetes.default.svc", "namespace": application.name},
                 "syncPolicy": {"automated": {"prune": true}, "syncOptions": [PRUNE]},
             },

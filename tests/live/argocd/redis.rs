@@ -39,7 +39,7 @@ pub fn dump(host: &str, port: u16) -> Result<BTreeMap<String, Vec<u8>>, Failed> 
 }
 
 fn unpacked(bytes: Vec<u8>) -> Result<Vec<u8>, Failed> {
-    if bytes.starts_with(b"\x1f\x8b") { piped(tool("gzip")?.args(["-d", "-c"]), &bytes) } else { Ok(bytes) }
+    if bytes.starts_with(b"\x1f\x8b") { piped(tool("gzip").args(["-d", "-c"]), &bytes) } else { Ok(bytes) }
 }
 
 struct Connection(BufReader<TcpStream>);

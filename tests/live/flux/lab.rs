@@ -86,7 +86,7 @@ impl Lab {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let file = format!("{name}-{count}.tar.gz");
         let path = self.server.folder().join(&file);
-        output(tool("tar")?.arg("-czf").arg(&path).arg("-C").arg(folder).arg("."))?;
+        output(tool("tar").arg("-czf").arg(&path).arg("-C").arg(folder).arg("."))?;
         let bytes = fs::read(&path)?;
         let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let revision = format!("main@sha1:{count:040x}");
