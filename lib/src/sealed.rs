@@ -36,6 +36,7 @@ mod unsealed_file;
 
 pub use backup::{Backup, BackupError, BackupKey, BackupProblem, BackupProblemKind, to_manifest};
 pub use base64::Base64Error;
+pub(crate) use base64::{decode as decode_base64, encode as encode_base64};
 pub use cert::{CertError, SealingCert, Validity};
 pub use digest::{Digest, DigestKey, SealedValue};
 pub use file::{

@@ -18,7 +18,7 @@ pub struct Base64Error(
 ///
 /// # Errors
 /// If it is not base64.
-pub(super) fn decode(text: &[u8]) -> Result<SecretBytes, Base64Error> {
+pub(crate) fn decode(text: &[u8]) -> Result<SecretBytes, Base64Error> {
     // The usual case, at the speed of the library.
     if let Ok(bytes) = STANDARD.decode(text) {
         return Ok(bytes.into());
@@ -36,7 +36,7 @@ pub(super) fn decode(text: &[u8]) -> Result<SecretBytes, Base64Error> {
 }
 
 /// Returns bytes as text.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 

@@ -189,6 +189,22 @@ impl SealingCert {
     ) -> Result<String, SealingError> {
         item::seal(&self.key, label, value.expose_secret(), rng).map_err(|_| SealingError::KeyTooSmall)
     }
+
+    /// Seals a single value under a label so that the same value at the same `place` always gives the same item, as
+    /// long as `secret` is the same. Who has the secret can try out values.
+    ///
+    /// # Errors
+    /// If the key is too small.
+    pub(super) fn seal_repeatably(
+        &self,
+        value: &SecretBytes,
+        label: &str,
+        place: &[&str],
+        secret: &[u8; 32],
+    ) -> Result<String, SealingError> {
+        let item = item::seal_repeatably(&self.key, label, place, value.expose_secret(), secret);
+        item.map_err(|_| SealingError::KeyTooSmall)
+    }
 }
 
 /// A date for people, such as `January 2, 2006`.

@@ -5,7 +5,9 @@
 //! Private operations of `rsa` are not constant in time (RUSTSEC-2023-0071). They are the slow path, for keys
 //! that aws-lc-rs does not take, and only if the caller asks for it.
 
-use rand_core::CryptoRngCore;
+use std::num::NonZeroU32;
+
+use rand_core::{CryptoRng, CryptoRngCore, RngCore};
 use rsa::pkcs1::der::Decode;
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Oaep, RsaPrivateKey, RsaPublicKey};
@@ -107,7 +109,53 @@ impl PublicKey {
         let mut rng = rng;
         self.key.encrypt(&mut rng, oaep(label), message).map_err(|_| MessageTooLong)
     }
+
+    /// Encrypts a message together with a label, with a seed that is given in place of a drawn one: the same seed
+    /// gives the same ciphertext. Only who makes the seed of the message may call it.
+    // aws-lc draws seeds of its own, so that this is the work of `rsa`.
+    pub(super) fn encrypt_seeded(
+        &self,
+        message: &[u8],
+        label: &str,
+        seed: &[u8; SEED_LENGTH],
+    ) -> Result<Vec<u8>, MessageTooLong> {
+        let mut seed = Seed { bytes: seed, used: 0 };
+        self.key.encrypt(&mut seed, oaep(label), message).map_err(|_| MessageTooLong)
+    }
 }
+
+/// A seed, in the place of a source of randomness.
+struct Seed<'a> {
+    bytes: &'a [u8; SEED_LENGTH],
+    used: usize,
+}
+
+impl RngCore for Seed<'_> {
+    fn next_u32(&mut self) -> u32 {
+        rand_core::impls::next_u32_via_fill(self)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        rand_core::impls::next_u64_via_fill(self)
+    }
+
+    fn fill_bytes(&mut self, destination: &mut [u8]) {
+        let filled = self.try_fill_bytes(destination);
+        filled.expect("OAEP draws as many bytes as its hash has, once");
+    }
+
+    fn try_fill_bytes(&mut self, destination: &mut [u8]) -> Result<(), rand_core::Error> {
+        let end = self.used + destination.len();
+        let bytes = self.bytes.get(self.used..end);
+        let code = NonZeroU32::new(rand_core::Error::CUSTOM_START).expect("it is not zero");
+        destination.copy_from_slice(bytes.ok_or(rand_core::Error::from(code))?);
+        self.used = end;
+        Ok(())
+    }
+}
+
+// It was derived from a secret.
+impl CryptoRng for Seed<'_> {}
 
 impl Clone for PublicKey {
     fn clone(&self) -> Self {
@@ -246,5 +294,7 @@ fn mpint(number: &BigUint) -> Vec<u8> {
     bytes
 }
 
+/// How many bytes the seed of OAEP with SHA-256 has.
+pub(super) const SEED_LENGTH: usize = 32;
 /// The largest modulus that is read, in bits.
 const MAX_BITS: usize = 16384;

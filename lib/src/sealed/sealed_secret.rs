@@ -182,6 +182,27 @@ impl SealedSecret {
         Ok(sealed)
     }
 
+    /// Seals a Secret as [`seal`](Self::seal) does, but so that the same Secret always gives the same object, as long
+    /// as `key` is the same. That tells whoever sees two objects whether the Secret changed, and whoever has `key` can
+    /// try out values: it has to be kept as what decrypts them is.
+    ///
+    /// # Errors
+    /// If the Secret has no name, or no namespace where its scope needs one, or the key is too small.
+    pub fn seal_repeatably(
+        secret: &Secret,
+        cert: &SealingCert,
+        key: &[u8; 32],
+    ) -> Result<Self, SealingError> {
+        let mut sealed = Self::without_items(secret)?;
+        let label = sealed.label();
+        for (entry, value) in &secret.data {
+            let place = [secret.metadata.namespace(), secret.metadata.name(), entry];
+            let item = cert.seal_repeatably(value, &label, &place, key)?;
+            sealed.encrypted_data.insert(entry.clone(), item);
+        }
+        Ok(sealed)
+    }
+
     /// Returns what [`seal`](Self::seal) makes of a Secret, without any item.
     ///
     /// # Errors
