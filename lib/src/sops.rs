@@ -28,6 +28,7 @@ mod unlocked;
 mod walk;
 
 pub use cipher::CipherError;
+pub(crate) use cipher::encrypted_parts;
 pub use envelope::{Envelope, MacCheck};
 pub use forecast::Forecast;
 pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError, resolve};

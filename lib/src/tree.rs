@@ -306,6 +306,23 @@ impl Tree {
         })
     }
 
+    /// Returns a map as a document of its own over the same source. The node at a position in it is the one that is as
+    /// much further in this tree as `map` is.
+    ///
+    /// # Panics
+    /// If the node is not a map.
+    #[must_use]
+    pub(crate) fn subtree(&self, map: NodeId) -> Self {
+        assert!(self.node(map).value == Value::Map, "a document is a map");
+        let mut tree = Self::new(SecretBytes::from(self.source()));
+        tree.decoded = SecretBytes::from(self.decoded.expose_secret());
+        let shifted = |node: &Node| Node { end: node.end - map.0, ..*node };
+        tree.nodes = self.nodes[map.index()..self.node(map).end as usize].iter().map(shifted).collect();
+        tree.nodes[0].key = None;
+        tree.documents.push(NodeId(0));
+        tree
+    }
+
     /// Returns the bytes of a text.
     #[must_use]
     pub fn bytes(&self, text: Text) -> &[u8] {

@@ -120,6 +120,22 @@ pub fn read_objects(source: &[u8]) -> Result<Vec<Value>, ObjectError> {
     Ok(objects)
 }
 
+/// Reads the documents of a text as [`read_objects`] does, and as YAML what begins like JSON and is none.
+///
+/// # Errors
+/// If it is neither JSON nor YAML.
+pub fn read_manifests(source: &[u8]) -> Result<Vec<Value>, ObjectError> {
+    match read_objects(source) {
+        Err(ObjectError::Json | ObjectError::Trailing(_)) => {
+            let text = str::from_utf8(source).map_err(|_| ObjectError::Encoding)?;
+            let mut objects = go_yaml::read_all(text)?;
+            objects.retain(|object| !object.is_null());
+            Ok(objects)
+        }
+        read => read,
+    }
+}
+
 fn read_json(text: &str) -> Result<Value, ObjectError> {
     let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let object = match objects.next() {
@@ -142,6 +158,9 @@ pub enum ObjectError {
     /// It is no JSON.
     #[error("couldn't get version/kind; json parse error: malformed JSON")]
     Json,
+    /// It has no version and kind.
+    #[error("it is no object of Kubernetes: it has no apiVersion and kind")]
+    Kind,
     /// Something follows the object.
     #[error("couldn't get version/kind; json parse error: invalid character {0:?} after top-level value")]
     Trailing(

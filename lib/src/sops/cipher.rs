@@ -162,6 +162,14 @@ impl<'a> Encrypted<'a> {
     }
 }
 
+/// Returns the name of the type of an encrypted value, and how many bytes its plaintext has; `None` if the text is no
+/// encrypted value.
+pub(crate) fn encrypted_parts(text: &str) -> Option<(&str, usize)> {
+    let encrypted = Encrypted::parse(text.as_bytes())?;
+    let padding = encrypted.data.bytes().rev().take_while(|&byte| byte == b'=').count();
+    Some((encrypted.type_name, (encrypted.data.len() / 4 * 3).saturating_sub(padding)))
+}
+
 /// Divides a text at the last place where a field starts, which is at a comma.
 fn rsplit_field<'a>(text: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
     let mut end = text.len();

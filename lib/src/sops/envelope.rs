@@ -1,6 +1,9 @@
 //! A document's data key with its metadata: made for new documents, recovered for encrypted ones.
 
+use hkdf::Hkdf;
 use rand_core::CryptoRngCore;
+use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::cipher::Cipher;
 use super::groups::{self, RecoverError, WrapError};
@@ -130,6 +133,14 @@ impl Envelope {
     /// Returns the metadata to change: what it says takes effect with the next document sealed.
     pub const fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.metadata
+    }
+
+    /// Returns a key that hangs on the data key and on what it is for, by HKDF-SHA256.
+    pub(crate) fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        let hkdf = Hkdf::<Sha256>::new(None, self.data_key.expose_secret());
+        hkdf.expand(purpose.as_bytes(), &mut *key).expect("HKDF has 32 bytes");
+        key
     }
 
     pub(crate) fn cipher(&self) -> Cipher {

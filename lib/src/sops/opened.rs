@@ -186,6 +186,11 @@ impl Opened {
         self.tree.into_source()
     }
 
+    /// Returns the decrypted tree, and the nodes that were encrypted with their encrypted texts.
+    pub(crate) fn into_parts(self) -> (Tree, Vec<(NodeId, Text)>) {
+        (self.tree, self.decrypted)
+    }
+
     /// Returns the decrypted document with its own spellings, without reading it back.
     pub(crate) fn restored(&self) -> Result<SecretBytes, WriteError> {
         match &self.layout {
