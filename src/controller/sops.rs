@@ -9,8 +9,9 @@
 mod aside;
 #[cfg(test)]
 mod canary;
+#[cfg(test)]
+mod deferred;
 mod failure;
-mod glob;
 mod guard;
 mod isindir;
 mod key_secret;

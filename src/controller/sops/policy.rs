@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 use selkie::keys::{MasterKey, Trust, said};
 use selkie::keyservice::Address;
-
-use super::glob::{Glob, any};
+use selkie::render::matches_any;
 
 #[cfg(test)]
 pub use read::FIELDS;
@@ -30,14 +29,14 @@ pub struct Policy {
 /// What some namespaces may use; nothing, if nothing is said.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    namespaces: Vec<Glob>,
-    key_secrets: Vec<Glob>,
-    key_files: Vec<Glob>,
+    namespaces: Vec<String>,
+    key_secrets: Vec<String>,
+    key_files: Vec<String>,
     /// The names of the kinds of keys; `None` for all.
     kinds: Option<Vec<&'static str>>,
     /// The names of the keys; `None` for all.
-    recipients: Option<Vec<Glob>>,
-    roles: Vec<Glob>,
+    recipients: Option<Vec<String>>,
+    roles: Vec<String>,
     addresses: Vec<String>,
     key_services: Vec<Address>,
     /// The kinds of keys for which the credentials of the controller may be used.
@@ -67,14 +66,14 @@ impl Policy {
     #[must_use]
     pub fn of_own_secrets() -> Self {
         let rule =
-            Rule { namespaces: vec![Glob::new("*")], key_secrets: vec![Glob::new("*")], ..Rule::default() };
+            Rule { namespaces: vec!["*".to_owned()], key_secrets: vec!["*".to_owned()], ..Rule::default() };
         Self { rules: vec![Arc::new(rule)] }
     }
 
     /// Returns the rule for a namespace.
     #[must_use]
     pub fn rule(&self, namespace: &str) -> Option<&Arc<Rule>> {
-        self.rules.iter().find(|rule| any(&rule.namespaces, namespace))
+        self.rules.iter().find(|rule| matches_any(&rule.namespaces, namespace))
     }
 
     /// Returns all addresses that some namespace may have asked.
@@ -96,13 +95,13 @@ impl Rule {
     /// Returns whether a key Secret of the namespace may be used.
     #[must_use]
     pub fn allows_secret(&self, name: &str) -> bool {
-        any(&self.key_secrets, name)
+        matches_any(&self.key_secrets, name)
     }
 
     /// Returns whether a key file may be used.
     #[must_use]
     pub fn allows_file(&self, file: &Path) -> bool {
-        any(&self.key_files, &file.to_string_lossy())
+        matches_any(&self.key_files, &file.to_string_lossy())
     }
 
     /// Returns whether a key service may be asked.
@@ -137,14 +136,14 @@ impl Rule {
                 return Some(format!("the address {:?} is not allowed here", said(address)));
             }
         }
-        if self.recipients.as_ref().is_some_and(|known| !any(known, &name(key))) {
+        if self.recipients.as_ref().is_some_and(|known| !matches_any(known, &name(key))) {
             return Some("the key is not allowed here".to_owned());
         }
         if !key.field("aws_profile").is_empty() {
             return Some("keys with an aws_profile are not allowed".to_owned());
         }
         let role = key.field("role");
-        if credentials == Credentials::OfController && !role.is_empty() && !any(&self.roles, role) {
+        if credentials == Credentials::OfController && !role.is_empty() && !matches_any(&self.roles, role) {
             return Some(format!("the role {:?} is not allowed here", said(role)));
         }
         None

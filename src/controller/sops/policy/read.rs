@@ -9,7 +9,6 @@ use selkie::keyservice::Address;
 use selkie::tree::{NodeId, Tree, Value};
 
 use super::{Policy, Rule};
-use crate::controller::sops::glob::Glob;
 
 /// Why a text is not a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,8 +125,8 @@ impl Reading<'_> {
         self.items(node, place)?.into_iter().enumerate().map(item).collect()
     }
 
-    fn globs(&self, node: NodeId, place: &str) -> Result<Vec<Glob>, Problem> {
-        self.texts(node, place, "a pattern", |text| Some(Glob::new(text)))
+    fn globs(&self, node: NodeId, place: &str) -> Result<Vec<String>, Problem> {
+        self.texts(node, place, "a pattern", |text| Some(text.to_owned()))
     }
 
     fn kinds(&self, node: NodeId, place: &str) -> Result<Vec<&'static str>, Problem> {
