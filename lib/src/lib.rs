@@ -37,6 +37,7 @@ pub mod keys;
 pub mod keyservice;
 pub mod kubeseal;
 pub mod manifest;
+pub mod render;
 pub mod scheme;
 pub mod sealed;
 pub mod secret;

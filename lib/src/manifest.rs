@@ -21,8 +21,8 @@ pub use print_json::print_json;
 pub use print_yaml::print_yaml;
 pub use shape::TypeMismatch;
 pub use stream::{
-    DocumentError, ObjectError, ObjectKind, StreamError, arrange, check_types, read_object, read_objects,
-    read_stream,
+    DocumentError, ObjectError, ObjectKind, StreamError, arrange, check_types, read_manifests, read_object,
+    read_objects, read_stream,
 };
 
 /// What a file is to a rule that selects the entries of Secrets.

@@ -1,0 +1,7 @@
+//! The whole engine in memory, in every mode.
+
+mod kit;
+mod modes;
+mod properties;
+mod sources;
+mod tampering;
