@@ -36,21 +36,35 @@ pub enum KeyFileError {
     },
 }
 
-/// Returns what unwraps data keys: with the keys and credentials of files and folders, and with whatever the environment
-/// gives credentials for. Which servers may be sent a token, the environment says, too.
+/// Returns what unwraps data keys: with the keys and credentials of files and folders, and with
+/// whatever the environment gives credentials for. Which servers may be sent a token, the environment says, too.
 pub fn services(paths: &[PathBuf]) -> Result<Vec<Box<dyn KeyService>>, KeyFileError> {
     let setup = KeySetup::new(variable);
     // The servers that the environment names are the user's own.
     let named = ["VAULT_ADDR", "BAO_ADDR"].iter().filter_map(|name| setup.variable(name)).collect();
     let around = Surroundings { trust: Trust::Listed(named), remote: Arc::clone(&setup.remote), variable };
-    let mut entries = KeyEntries::default();
-    for path in paths {
-        for file in key_files(path)? {
-            add_file(&mut entries, &file, &read(&file)?)?;
-        }
+    let mut entries = entries(paths)?;
+    if let Some(identities) = variable(AGE_KEY).filter(|text| !text.is_empty()) {
+        let added = entries.add_identities(AGE_KEY, &identities.into());
+        added.map_err(|source| KeyFileError::Entry { path: AGE_KEY.into(), source })?;
     }
     let of_kinds = KEY_KINDS.iter().filter_map(|kind| kind.connect).map(|connect| connect(&setup));
     Ok(entries.into_services(&around).into_iter().chain(of_kinds).collect())
+}
+
+/// Returns what unwraps data keys with the keys and credentials of files and folders, and with what the environment gives
+/// credentials for, but for some kinds of keys alone. No address is sent a token but those that are listed.
+pub fn granted(
+    paths: &[PathBuf],
+    addresses: &[String],
+    kinds: &[&str],
+) -> Result<Vec<Box<dyn KeyService>>, KeyFileError> {
+    let trust = Trust::Listed(addresses.to_vec());
+    let around = Surroundings { trust, remote: Arc::default(), variable };
+    let mut services = entries(paths)?.into_services(&around);
+    let of_kinds = ambient(&around).into_iter().filter(|(kind, _)| kinds.contains(kind));
+    services.extend(of_kinds.map(|(_, service)| service));
+    Ok(services)
 }
 
 /// Returns the services for what the environment of this process gives credentials for, each with the kind of its keys.
@@ -62,6 +76,17 @@ pub fn ambient(around: &Surroundings) -> Vec<(&'static str, Box<dyn KeyService>)
     // What OpenPGP keys the environment names are files: those have paths of their own.
     let kinds = KEY_KINDS.iter().filter(|kind| kind.name != "pgp");
     kinds.filter_map(|kind| Some((kind.name, kind.connect?(&setup)))).collect()
+}
+
+/// Returns the keys and credentials of files and folders.
+fn entries(paths: &[PathBuf]) -> Result<KeyEntries, KeyFileError> {
+    let mut entries = KeyEntries::default();
+    for path in paths {
+        for file in key_files(path)? {
+            add_file(&mut entries, &file, &read(&file)?)?;
+        }
+    }
+    Ok(entries)
 }
 
 /// Adds the keys of a file. A file by a name of its own holds age identities.
@@ -100,6 +125,9 @@ pub fn read(file: &Path) -> Result<SecretBytes, KeyFileError> {
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// The variable that holds age identities, as for sops.
+pub const AGE_KEY: &str = "SOPS_AGE_KEY";
 
 #[cfg(test)]
 mod tests {

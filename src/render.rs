@@ -1,225 +1,304 @@
-//! `render`: manifests in, plain manifests out, as one YAML stream on standard output.
+//! `render`: manifests in, decrypted, resealed, deferred or redacted ones out, as one YAML stream on standard output.
 //!
-//! Invariants: nothing is written unless every input could be read, decrypted and verified; each document
-//! says in the stream what it says in its file.
+//! Invariant: nothing is written unless everything could be read, decrypted and verified.
+
+pub mod child;
+pub mod helm;
+pub mod kustomize;
+pub mod policy;
+pub mod renderer;
+pub mod root;
+pub mod sandbox;
+pub mod settings;
 
 use std::error::Error;
-use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use selkie::format::{Format, WriteOptions};
-use selkie::keys::KeyService;
+use selkie::render::{Emission, Explanation, Files, Folder, Limits, Memory, Origin};
 use selkie::secret::SecretBytes;
-use selkie::sops::audit;
-use selkie::tree::{MetadataEntry, Tree, differences};
 
-use crate::keys;
+use renderer::{Builder, Renderer, Request};
+use serde_json::Value as Json;
+use settings::Settings;
 
-/// Decrypt manifests and print them all as one YAML stream
+/// Render manifests in which secrets are encrypted, and print them as one YAML stream
 ///
-/// Manifests that are not encrypted pass through. Nothing is printed if any of them cannot be decrypted
-/// and verified.
+/// What is not encrypted passes through. Nothing is printed if anything cannot be decrypted and verified.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  selkie-decryptor render --age-key-file /keys apps/*.yaml | kubectl apply -f -"
-)]
+#[command(after_help = "Examples:
+  selkie-decryptor render --keys /keys apps/shop | kubectl apply -f -
+  selkie-decryptor render --keys /keys --kustomize overlays/production | kubectl apply -f -
+  kustomize build overlays/production | selkie-decryptor render --keys /keys --source . - | kubectl apply -f -")]
 pub struct Args {
-    /// Read age identities from this file, or keys and credentials from this folder by the names that Flux gives them:
-    /// *.agekey, *.asc, sops.vault-token, sops.aws-kms, sops.azure-kv, sops.gcp-kms
-    #[arg(long, value_name = "PATH", env = "SOPS_AGE_KEY_FILE", value_delimiter = ',')]
-    age_key_file: Vec<PathBuf>,
-    /// Manifests to render, YAML or JSON; - is a YAML stream on standard input
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Build the kustomization in the folder
+    #[arg(long, conflicts_with = "helm")]
+    kustomize: bool,
+    /// Render the chart in the folder
+    #[arg(long)]
+    helm: bool,
+    /// The name of the release, with --helm
+    #[arg(long, value_name = "NAME", requires = "helm", default_value = "release-name")]
+    release: String,
+    /// The namespace of the release, with --helm; for a policy, that of the objects
+    #[arg(long, short, value_name = "NAMESPACE", default_value = "")]
+    namespace: String,
+    /// A file with values, relative to the chart, with --helm
+    #[arg(long, value_name = "FILE", requires = "helm")]
+    values: Vec<String>,
+    /// A value, as in Helm, with --helm
+    #[arg(long, value_name = "NAME=VALUE", requires = "helm")]
+    set: Vec<String>,
+    /// A further argument of `helm template`, such as --include-crds, with --helm; --allow-random lets random values pass
+    #[arg(long, value_name = "ARGUMENT", requires = "helm", allow_hyphen_values = true)]
+    helm_argument: Vec<String>,
+    /// Print what is encrypted, for which keys, and what would become of it, and no manifests; fails if anything would be
+    /// refused
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    explain: Option<ExplainFormat>,
+    /// The folder of files of which the stream on standard input was built
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// The root of the files that a kustomization or chart may reach; if nothing is said, the repository of Git that the
+    /// folder is in, or else the folder itself
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// For whom this is rendered, for a policy: the project
+    #[arg(long, value_name = "NAME", default_value = "")]
+    project: String,
+    /// For whom this is rendered, for a policy: the repository
+    #[arg(long, value_name = "URL", default_value = "")]
+    repository: String,
+    /// A folder or files to render; - is a YAML stream on standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
 }
 
-/// Why an input could not be rendered.
+/// How what is encrypted is told.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum ExplainFormat {
+    /// A list in JSON
+    Json,
+    /// Lines for people
+    Text,
+}
+
+/// Why the command line cannot be followed.
 #[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// A value would be another one in a YAML stream.
-    #[error("{0}: would read otherwise in a YAML stream")]
-    Changed(String),
-    /// It cannot be decrypted.
-    #[error("{0}: cannot be decrypted")]
-    Decrypt(String, #[source] selkie::DecryptError),
-    /// It cannot be read.
+pub enum ArgsError {
+    /// A path is not a folder.
+    #[error("{0}: is not a folder, which --kustomize and --helm ask for")]
+    NotAFolder(String),
+    /// The folder is not below the root.
+    #[error("{0}: is not below the folder of --root")]
+    Root(String),
+    /// Several paths are given where one can be.
+    #[error("give one folder, or files, or -")]
+    Several,
+    /// Something would be refused.
+    #[error("{0} of these would be refused")]
+    Refused(usize),
+    /// Two files have the same name for what renders them.
+    #[error(
+        "{0}: is there twice, or is another file under the same name once ./ and ../ are taken away; give the folder"
+    )]
+    Twice(String),
+    /// A file cannot be read.
     #[error("{0}: cannot be read")]
     Io(String, #[source] std::io::Error),
-    /// It has an encrypted value, but no metadata that would tell how to decrypt it.
-    #[error("{0}: line {1} holds an encrypted value, but the file has no sops metadata")]
-    LeftEncrypted(String, usize),
-    /// It is neither YAML nor JSON.
-    #[error("{0}: is not a manifest; render takes YAML and JSON")]
-    NotAManifest(String),
-    /// It is not of its format.
-    #[error("{0}: cannot be parsed")]
-    Parse(String, #[source] selkie::format::ParseError),
 }
 
-/// Renders all inputs to standard output.
+/// What is rendered.
+enum Input {
+    /// Files, of which a folder is rendered.
+    Files(Box<dyn Files>, String),
+    /// A stream, which was built of files.
+    Stream(SecretBytes, Option<Folder>),
+}
+
+/// Renders to standard output, or tells what would become of it.
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let services = keys::services(&args.age_key_file)?;
-    let services: Vec<_> = services.iter().map(AsRef::as_ref).collect();
-    let mut stream = SecretBytes::new();
-    for file in &args.files {
-        let name = file.display().to_string();
-        let source = read(file).map_err(|error| RenderError::Io(name.clone(), error))?;
-        append_document(&mut stream, &render(&name, source, &services)?);
+    sandbox::remove_at_signals()?;
+    let renderer = args.settings.renderer()?;
+    let mut request = args.request();
+    let limits = renderer.limits_for(&request)?;
+    let input = args.input(&limits)?;
+    if let Input::Files(_, folder) = &input {
+        request.folder.clone_from(folder);
     }
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(stream.expose_secret())?;
-    Ok(stdout.flush()?)
+    if let Some(format) = args.explain {
+        return explain(&renderer, &input, &request, format);
+    }
+    let emission = match &input {
+        Input::Files(files, _) => renderer.render(&**files, &request)?,
+        Input::Stream(stream, folder) => renderer.render_stream(stream, as_files(folder), &request)?,
+    };
+    write(emission.to_yaml(&limits)?.expose_secret())?;
+    warn(&emission);
+    Ok(())
 }
 
-fn read(file: &PathBuf) -> std::io::Result<SecretBytes> {
-    if file.as_os_str() != "-" {
-        return fs::read(file).map(SecretBytes::from);
-    }
-    let mut source = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut source)?;
-    Ok(source.into())
-}
-
-/// Decrypts one input if it is encrypted.
-fn render(name: &str, source: SecretBytes, services: &[&dyn KeyService]) -> Result<SecretBytes, RenderError> {
-    let format = if name == "-" { Format::Yaml } else { Format::from_file_name(name) };
-    if !matches!(format, Format::Json | Format::Yaml) {
-        return Err(RenderError::NotAManifest(name.to_owned()));
-    }
-    let parse = |source| format.read(source).map_err(|error| RenderError::Parse(name.to_owned(), error));
-    let tree = parse(source)?;
-    let tree = if *tree.metadata() == MetadataEntry::Absent {
-        if let Some(line) = audit::first_encrypted(&tree) {
-            return Err(RenderError::LeftEncrypted(name.to_owned(), line));
+/// Prints what is encrypted, and what would become of it.
+fn explain(
+    renderer: &Renderer,
+    input: &Input,
+    request: &Request,
+    format: ExplainFormat,
+) -> Result<(), Box<dyn Error>> {
+    let found = match input {
+        Input::Files(files, _) => renderer.explain(&**files, request)?,
+        Input::Stream(stream, folder) => renderer.explain_stream(stream, as_files(folder), request)?,
+    };
+    let text = match format {
+        ExplainFormat::Json => {
+            let all: Json = found.iter().map(Explanation::to_json).collect();
+            format!("{all:#}\n")
         }
-        tree
-    } else {
-        let decrypted = selkie::decrypt(tree.into_source(), format, services);
-        parse(decrypted.map_err(|error| RenderError::Decrypt(name.to_owned(), error))?)?
+        ExplainFormat::Text => found.iter().map(|found| format!("{found}\n")).collect(),
     };
-    to_yaml(format, &tree).ok_or_else(|| RenderError::Changed(name.to_owned()))
-}
-
-/// Returns a document as text that may stand anywhere in a YAML stream, in its own spelling if that reads
-/// the same there.
-fn to_yaml(format: Format, tree: &Tree) -> Option<SecretBytes> {
-    let source = tree.source();
-    // Within a stream, it is a character of the first key.
-    let source = source.strip_prefix(BYTE_ORDER_MARK).unwrap_or(source);
-    let mut text = SecretBytes::from(source);
-    let is_complete = source.ends_with(b"\n");
-    if !is_complete {
-        // It becomes a part of the value if a `|` or `>` is the last one.
-        text.push(b'\n');
+    write(text.as_bytes())?;
+    match found.iter().filter(|found| !found.passes()).count() {
+        0 => Ok(()),
+        count => Err(ArgsError::Refused(count).into()),
     }
-    if format == Format::Yaml && is_complete && !has_directive(source) {
-        return Some(text);
+}
+
+fn as_files(folder: &Option<Folder>) -> Option<&dyn Files> {
+    folder.as_ref().map(|folder| folder as &dyn Files)
+}
+
+fn write(text: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text)?;
+    stdout.flush()
+}
+
+/// Reads all of something, or one byte more than is allowed.
+fn limited(from: impl Read, limit: u64) -> std::io::Result<SecretBytes> {
+    let mut bytes = Vec::new();
+    let read = from.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    let bytes = SecretBytes::from(bytes);
+    read.map(|_| bytes)
+}
+
+/// Reads the files that a user named.
+fn single_files(paths: &[PathBuf], limits: &Limits) -> Result<Memory, Box<dyn Error>> {
+    let (mut files, mut total) = (Memory::default(), 0);
+    limits.check_files(paths.len())?;
+    for path in paths {
+        let name = path.display().to_string();
+        let failed = |error| ArgsError::Io(name.clone(), error);
+        let text = limited(std::fs::File::open(path).map_err(failed)?, limits.file_bytes).map_err(failed)?;
+        limits.check_file(&name, text.len() as u64)?;
+        total += text.len() as u64;
+        limits.check_total(total)?;
+        // What leads out of a folder is what the user named.
+        let inside = name.trim_start_matches(['.', '/']);
+        let before = files.paths().len();
+        files.insert(inside, text)?;
+        if files.paths().len() == before {
+            return Err(ArgsError::Twice(name).into());
+        }
     }
-    let is_same = |text: &SecretBytes| {
-        let again = Format::Yaml.read(text.expose_secret());
-        again.is_ok_and(|again| differences(tree, &again).is_empty())
-    };
-    if !has_directive(source) && !has_half_of_a_character(source) && is_same(&text) {
-        return Some(text);
+    Ok(files)
+}
+
+impl Args {
+    fn input(&self, limits: &Limits) -> Result<Input, Box<dyn Error>> {
+        if self.paths.iter().any(|path| path.as_os_str() == "-") {
+            if self.paths.len() > 1 {
+                return Err(ArgsError::Several.into());
+            }
+            let stream = limited(std::io::stdin().lock(), limits.total_bytes)?;
+            limits.check_total(stream.len() as u64)?;
+            let folder = self.source.as_deref().map(|path| Folder::open(path, limits)).transpose()?;
+            return Ok(Input::Stream(stream, folder));
+        }
+        if let [path] = &self.paths[..]
+            && path.is_dir()
+        {
+            let (root, folder) = self.folder(path)?;
+            return Ok(Input::Files(Box::new(Folder::open(&root, limits)?), folder));
+        }
+        if self.kustomize || self.helm {
+            return Err(ArgsError::NotAFolder(self.paths[0].display().to_string()).into());
+        }
+        Ok(Input::Files(Box::new(single_files(&self.paths, limits)?), String::new()))
     }
-    let written = Format::Yaml.store().write(tree, None, &WriteOptions::default()).ok()?;
-    is_same(&written).then_some(written)
-}
 
-/// Returns whether a line may be a directive, which would be a value behind a marker.
-fn has_directive(text: &[u8]) -> bool {
-    text.split(|&byte| byte == b'\n').any(|line| line.starts_with(b"%"))
-}
-
-/// Returns whether an escape may stand for half of a character, as in JSON; YAML in Go refuses that.
-fn has_half_of_a_character(text: &[u8]) -> bool {
-    let is_half =
-        |escape: &[u8]| matches!(escape, [b'\\', b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F']);
-    text.windows(4).any(is_half)
-}
-
-/// Appends a document to a stream, behind a marker.
-fn append_document(stream: &mut SecretBytes, document: &SecretBytes) {
-    let text = document.expose_secret();
-    if !stream.is_empty() && !starts_with_marker(text) {
-        stream.push_str("---\n");
+    fn request(&self) -> Request {
+        let builder = if self.kustomize {
+            Builder::Kustomize
+        } else if self.helm {
+            Builder::Helm(helm::Helm {
+                release: self.release.clone(),
+                namespace: self.namespace.clone(),
+                values: self.values.clone(),
+                set: self.set.clone(),
+                arguments: self.helm_argument.clone(),
+            })
+        } else {
+            Builder::None
+        };
+        let origin = Origin {
+            project: self.project.clone(),
+            namespace: self.namespace.clone(),
+            repository: self.repository.clone(),
+            path: self.paths[0].display().to_string(),
+        };
+        Request { origin, builder, ..Request::default() }
     }
-    stream.extend_from_slice(text);
+
+    /// Returns the root of the files, and the folder below it.
+    fn folder(&self, path: &Path) -> Result<(PathBuf, String), ArgsError> {
+        let root = match &self.root {
+            Some(root) => root.clone(),
+            None if self.kustomize || self.helm => root::root_of(path),
+            None => return Ok((path.to_owned(), String::new())),
+        };
+        let canonical = |path: &Path| {
+            path.canonicalize().map_err(|error| ArgsError::Io(path.display().to_string(), error))
+        };
+        let (root, path) = (canonical(&root)?, canonical(path)?);
+        let below = path.strip_prefix(&root).map_err(|_| ArgsError::Root(path.display().to_string()))?;
+        let folder = below.to_string_lossy().into_owned();
+        Ok((root, folder))
+    }
 }
 
-/// Returns whether a text starts with `---`, and not with a key such as `---a`.
-fn starts_with_marker(text: &[u8]) -> bool {
-    let rest = text.strip_prefix(b"---");
-    rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
+#[expect(clippy::print_stderr, reason = "what came out nevertheless is told beside it")]
+fn warn(emission: &Emission) {
+    for warning in &emission.warnings {
+        eprintln!("warning: {}: {}", warning.place, warning.text);
+    }
 }
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Returns the stream of plain documents.
-    fn stream(documents: &[(&str, &str)]) -> String {
-        let mut stream = SecretBytes::new();
-        for &(name, text) in documents {
-            append_document(&mut stream, &render(name, text.into(), &[]).expect("plain"));
-        }
-        String::from_utf8(stream.expose_secret().to_vec()).expect("text")
-    }
-
     #[test]
-    fn a_plain_manifest_passes_through_and_gets_a_marker() {
-        let plain = ("a.yaml", "kind: ConfigMap");
-        assert_eq!(stream(&[plain, plain]), "kind: ConfigMap\n---\nkind: ConfigMap\n");
-    }
-
-    #[test]
-    fn a_final_line_break_that_is_added_does_not_become_a_part_of_a_value() {
-        assert_eq!(stream(&[("a.yaml", "a: |\n  x")]), "a: x\n");
-        for text in ["a: |\n  x", "a: |+\n  x", "a: >\n  x", "a:\n- b: |2\n     x", "a: |-\n  x", "a: 'x'"] {
-            let plain = Format::Yaml.read(text).expect("YAML");
-            let rendered = Format::Yaml.read(stream(&[("a.yaml", text)]).as_str()).expect("YAML");
-            assert_eq!(differences(&plain, &rendered), [], "{text:?}");
-        }
-        assert_eq!(stream(&[("a.yaml", "a: |-\n  x")]), "a: |-\n  x\n");
-    }
-
-    #[test]
-    fn byte_order_marks_are_left_out() {
-        let documents =
-            [("a.yaml", "\u{feff}a: 1\n"), ("b.yaml", "\u{feff}b: 2\n"), ("c.yaml", "\u{feff}---\nc: 3\n")];
-        assert_eq!(stream(&documents), "a: 1\n---\nb: 2\n---\nc: 3\n");
-    }
-
-    #[test]
-    fn a_key_that_begins_like_a_marker_is_none() {
-        assert_eq!(stream(&[("a.yaml", "a: 1\n"), ("b.yaml", "---b: 2\n")]), "a: 1\n---\n---b: 2\n");
-    }
-
-    #[test]
-    fn directives_are_resolved() {
-        let documents = [("a.yaml", "a: 1\n"), ("b.yaml", "%YAML 1.1\n---\nb: 2\n")];
-        assert_eq!(stream(&documents), "a: 1\n---\nb: 2\n");
-    }
-
-    #[test]
-    fn escapes_that_only_json_has_are_written_out() {
-        let documents = [("a.json", r#"{"a":"\ud83e\uddad"}"#), ("b.json", r#"{"b": 1}"#)];
-        assert_eq!(stream(&documents), "a: \"\\U0001F9AD\"\n---\n{\"b\": 1}\n");
-    }
-
-    #[test]
-    fn an_encrypted_value_without_metadata_is_refused() {
-        let left = "a: 1\nb: ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]\n";
-        let error = render("a.yaml", left.into(), &[]).err().expect("refused");
-        assert!(matches!(error, RenderError::LeftEncrypted(name, 2) if name == "a.yaml"));
-    }
-
-    #[test]
-    fn what_is_no_manifest_is_refused() {
-        let error = render("a.env", "A=1".into(), &[]).err().expect("refused");
-        assert!(matches!(error, RenderError::NotAManifest(_)));
+    fn files_that_a_user_names_have_limits_and_names_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.yaml"), "12345").expect("a file");
+        std::fs::write(path("b.yaml"), "1").expect("a file");
+        let read = |names: &[&str], limits: &Limits| {
+            let paths: Vec<_> = names.iter().map(|name| path(name)).collect();
+            single_files(&paths, limits).map(|files| files.paths().len()).map_err(|error| error.to_string())
+        };
+        let limits = Limits::default();
+        assert_eq!(read(&["a.yaml", "b.yaml"], &limits), Ok(2));
+        let twice = read(&["a.yaml", "../x/../a.yaml"], &limits).expect_err("they are elsewhere");
+        assert!(twice.contains("cannot be read"), "{twice}");
+        let twice = read(&["a.yaml", "./a.yaml"], &limits).expect_err("one name");
+        assert!(twice.contains("is there twice"), "{twice}");
+        let large = read(&["a.yaml"], &Limits { file_bytes: 4, ..Limits::default() });
+        assert!(large.expect_err("too large").contains("fileBytes"));
+        let all = read(&["a.yaml", "b.yaml"], &Limits { total_bytes: 5, ..Limits::default() });
+        assert!(all.expect_err("too much").contains("totalBytes"));
+        assert_eq!(limited(std::io::repeat(b'a'), 3).expect("read").len(), 4);
     }
 }
