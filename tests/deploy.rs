@@ -1,6 +1,7 @@
 //! What `deploy/` ships, as far as it can be judged without a cluster: see `live/deploy.rs` for the rest.
 
 mod access;
+mod argocd;
 mod metrics;
 mod workload;
 
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         Trial::test("deploy::definitions_stay_when_a_release_goes", definitions_stay),
     ];
     tests.extend(access::tests());
+    tests.extend(argocd::tests());
     tests.extend(metrics::tests());
     tests.extend(workload::tests());
     tests
@@ -69,8 +71,8 @@ fn every_file_can_be_read() -> Result<(), Failed> {
         for object in objects(&name)? {
             count += 1;
             // Patches are lists, and what belongs to Helm and Grafana has kinds of its own.
-            let is_manifest =
-                object.is_object() && !name.ends_with(".json") && !CHART.contains(&name.as_str());
+            let is_of_helm = CHART.contains(&name.as_str()) || name.starts_with("helm-plugins/");
+            let is_manifest = object.is_object() && !name.ends_with(".json") && !is_of_helm;
             if is_manifest && (!object["apiVersion"].is_string() || !object["kind"].is_string()) {
                 return Err(format!("{name} holds an object without a kind").into());
             }
