@@ -7,6 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use libtest_mimic::{Failed, Trial};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
@@ -16,6 +18,7 @@ use selkie::format::Format;
 use selkie::sops::{Metadata, Stash};
 use selkie::template::{Limit, Limits, TemplateError};
 use selkie::tree::{NodeId, Tree, Value};
+use tar::EntryType;
 
 use crate::{envelope, golden, template};
 
@@ -105,10 +108,47 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             fs::read_dir(folder).into_iter().flatten().filter_map(|file| fs::read(file.ok()?.path()).ok());
         return files.filter(|data| data.len() < 6000).chain([KEY_SECRETS.as_bytes().to_vec()]).collect();
     }
+    if name == "rendering" {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/render/flux/built");
+        let files = fs::read_dir(folder).into_iter().flatten();
+        seeds.extend(
+            files.filter_map(|file| fs::read(file.ok()?.path()).ok()).filter(|data| data.len() < 6000),
+        );
+    }
+    if name == "policy" {
+        return vec![POLICY.as_bytes().to_vec()];
+    }
+    if name == "archive" {
+        return vec![archive().expect("memory is writable")];
+    }
     if name == "encrypted" {
         seeds.iter_mut().for_each(|seed| seed.insert(0, 4));
     }
     seeds
+}
+
+/// An archive of a file, a folder and links, not compressed, so that changes reach what is in it.
+fn archive() -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::none()));
+    for (path, kind, link) in [
+        ("a", EntryType::Directory, ""),
+        ("a/file.yaml", EntryType::Regular, ""),
+        ("link", EntryType::Symlink, "a"),
+        ("hard", EntryType::Link, "a/file.yaml"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        if link.is_empty() {
+            let content = if kind == EntryType::Regular { &b"kind: Secret\n"[..] } else { b"" };
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, path, content)?;
+        } else {
+            header.set_size(0);
+            archive.append_link(&mut header, path, link)?;
+        }
+    }
+    archive.into_inner()?.finish()
 }
 
 /// A document is refused as expected, or is read, and can be looked at and encrypted.
@@ -472,3 +512,6 @@ const KEY_SECRETS: &str = "apiVersion: v1\nkind: List\nitems:\n- kind: Secret\n 
                            data:\n    tls.key: eA==\n    tls.crt: eA==\n---\nkind: List\nitems:\n- apiVersion: bitnami.com/v1alpha1\n  \
                            kind: SealedSecret\n  metadata: {name: b}\n  spec:\n    encryptedData:\n      c: AgA=\n    template:\n      \
                            data:\n        d: '{{ .c }}'\n- kind: ConfigMap\n";
+
+/// A policy for rendering.
+const POLICY: &str = "rules:\n- name: a\n  match: {projects: [a, 'b*'], paths: ['apps/*']}\n  keys: [/keys/a]\n  modes: [reseal, plain]\n  mac: warn\n  taint:\n  - {kind: HelmRelease, path: spec.values.*}\n  limits: {files: 10, seconds: 5}\n- match: {}\n  preset: strict\n  modes: [redact]\n";

@@ -1,5 +1,6 @@
 //! Comparisons with the real tools.
 
+mod apply_loop;
 mod argocd;
 mod audit;
 mod aws;
@@ -12,12 +13,15 @@ mod deploy;
 mod emit;
 mod faults;
 mod flux;
+mod flux_compat;
 mod gomanifest;
 mod gotemplate;
 mod gotree;
+mod helm;
 mod keys;
 mod keyservice;
 mod kubeseal_face;
+mod kustomize;
 mod moto;
 mod pgp;
 mod programs;
@@ -42,6 +46,7 @@ use crate::{kubeseal_cli, sealed, sops_cli};
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![version(Peer::Sops311, "sops 3.11.0"), version(Peer::Sops313, "sops 3.13.3")];
     tests.extend(argocd::tests());
+    tests.extend(apply_loop::tests());
     tests.extend(audit::tests());
     tests.extend(aws::tests());
     tests.extend(clouds::tests());
@@ -50,11 +55,14 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(deploy::tests());
     tests.extend(emit::tests());
     tests.extend(flux::tests());
+    tests.extend(flux_compat::tests());
     tests.extend(gomanifest::tests());
     tests.extend(gotemplate::tests());
+    tests.extend(helm::tests());
     tests.extend(keys::tests());
     tests.extend(keyservice::tests());
     tests.extend(kubeseal_face::tests());
+    tests.extend(kustomize::tests());
     tests.extend(pgp::tests());
     tests.extend(programs::tests());
     tests.extend(properties::tests());

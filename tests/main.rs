@@ -16,6 +16,7 @@ mod kubeseal_cli;
 mod live;
 mod manifest;
 mod peer;
+mod rendering;
 mod sealed;
 mod simulation;
 mod sops_cli;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         kubeseal_cli::tests(),
         live::tests(),
         manifest::tests(),
+        rendering::tests(),
         sealed::tests(),
         simulation::tests(),
         sops_cli::tests(),

@@ -7,6 +7,7 @@ use std::ops::Range;
 use selkie::format::{Format, Place, Rewrite, WriteError};
 use selkie::keys::age::Identities;
 use selkie::manifest::{ObjectKind, print_json, print_yaml, read_object, read_objects, read_stream};
+use selkie::render::{self, Archive, EmitMode, Engine, Files, Policy, Rule, Sources, emit};
 use selkie::sealed::{
     Backup, KeySecret, SealedFile, SealingCert, Secret, SmallKeys, UnsealedFile, flaws, to_manifest,
 };
@@ -14,7 +15,7 @@ use selkie::secret::SecretBytes;
 use selkie::sops::audit::{DoubtKind, inspect};
 use selkie::sops::config::Config;
 use selkie::sops::{Envelope, Forecast, LeafState, MacCheck, Metadata, SealError, Selector, Stash, leaves};
-use selkie::template::{Limits, Surroundings, render};
+use selkie::template::{Limits, Surroundings, render as render_template};
 use selkie::tree::{NodeId, Origin, Tree, TreePath, Value, differences};
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
@@ -26,6 +27,7 @@ type Target = fn(&[u8]);
 
 /// All of them, by name.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("archive", archive),
     ("binary", binary),
     ("compare", compare),
     ("config", config),
@@ -42,11 +44,26 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("manifest", manifest),
     ("metadata", metadata),
     ("path", path),
+    ("policy", policy),
+    ("rendering", rendering),
     ("sealed_secrets", sealed_secrets),
     ("sealing_keys", sealing_keys),
     ("template", template),
     ("yaml", yaml),
 ];
+
+/// Unpacks an archive: nothing in it leads out of it.
+pub fn archive(data: &[u8]) {
+    let limits = render::Limits { files: 1000, total_bytes: 1 << 20, ..render::Limits::default() };
+    let Ok(archive) = Archive::unpack(data, &limits) else { return };
+    for path in archive.paths() {
+        let leads_out = path.starts_with('/') || path.split('/').any(|name| matches!(name, "" | "." | ".."));
+        assert!(!leads_out, "{path}");
+        if let Ok(content) = archive.read(&path) {
+            assert!(content.len() as u64 <= limits.total_bytes);
+        }
+    }
+}
 
 /// Reads, rewrites, encrypts and decrypts.
 pub fn binary(data: &[u8]) {
@@ -158,6 +175,29 @@ pub fn path(data: &[u8]) {
     assert_eq!(TreePath::parse(&path.to_string()).ok(), Some(path));
 }
 
+/// Reads a policy for rendering.
+pub fn policy(data: &[u8]) {
+    let Ok(policy) = Policy::parse(data) else { return };
+    assert!(policy.rules().iter().all(|rule| !rule.modes.is_empty()));
+}
+
+/// Renders a stream without keys: nothing encrypted and no mark comes out.
+pub fn rendering(data: &[u8]) {
+    let (rule, limits) = (Rule::default(), render::Limits { documents: 1000, ..render::Limits::default() });
+    let engine = Engine { services: None, sealing_keys: None, rule: &rule, limits: &limits };
+    let mut sources = Sources::default();
+    let Ok(documents) = engine.stream(&SecretBytes::from(data), &mut sources) else { return };
+    for mode in [EmitMode::Fake, EmitMode::Redact] {
+        let Ok(emission) = emit(&rule, &limits, &sources, &documents, &mode) else { continue };
+        let Ok(text) = emission.to_yaml(&limits) else { continue };
+        assert!(sources.iter().all(|source| !source.original().is_empty()));
+        for mark in sources.marks().iter() {
+            let word = mark.word().as_bytes();
+            assert!(!text.expose_secret().windows(word.len()).any(|window| window == word));
+        }
+    }
+}
+
 /// Looks for flaws of SealedSecrets, and makes Secrets of them: what is made can be read.
 pub fn sealed_secrets(data: &[u8]) {
     let Ok(tree) = Format::Yaml.read(data) else { return };
@@ -201,7 +241,7 @@ pub fn template(data: &[u8]) {
     let context = context.map(|key| (key.to_owned(), SecretBytes::from(VALUE_OF_TEMPLATE))).into();
     let rng = &mut envelope::rng(1);
     let mut surroundings = Surroundings { now: OffsetDateTime::UNIX_EPOCH, rng };
-    if let Err(error) = render("t", source, &context, &mut surroundings, &limits) {
+    if let Err(error) = render_template("t", source, &context, &mut surroundings, &limits) {
         assert!(!error.to_string().contains(VALUE_OF_TEMPLATE), "an error tells a value");
     }
 }

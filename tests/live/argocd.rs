@@ -1,9 +1,10 @@
 //! Argo CD itself: what its programs do with manifests that a plugin makes.
 //!
 //! Its Redis, repo-server and application-controller run once for all trials. First of all they show what a search for a
-//! plaintext is worth: with the usual plugin, it is found.
+//! plaintext is worth: with the usual plugin, it is found. Then our own plugin is looked at, in each of its modes.
 
 mod controls;
+mod faces;
 mod lab;
 mod redis;
 mod repository;
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
     let version = |program: PathBuf| is_the_version(&program);
     let mut tests = vec![Peer::Argocd.test("is_the_version_that_it_should_be", version)];
     tests.extend(controls::tests());
+    tests.extend(faces::tests());
     tests
 }
 

@@ -114,6 +114,7 @@ fn is_in_clear(canary: &Canary, bytes: &[u8]) -> bool {
 /// SealedSecrets and SopsSecrets are opened behind Argo CD's back.
 fn opened_in_the_cluster(lab: &Lab) -> Result<(), Failed> {
     let (name, canary) = ("argocd-opened", Canary::new());
+    let _alone = lab.alone_in_discovery();
     let controller = Controller::get()?;
     let age = generate(IdentityKind::X25519, &mut rand_core::OsRng);
     lab.ground.cluster.make_namespace(name)?;
@@ -174,6 +175,7 @@ fn opened_in_the_cluster(lab: &Lab) -> Result<(), Failed> {
 /// Without the name of a plugin, each one is asked about the folder; and how parameters and variables get to it.
 fn discovered(lab: &Lab) -> Result<(), Failed> {
     let name = "argocd-discovered";
+    let _alone = lab.alone_in_discovery();
     let script = "echo \"{apiVersion: v1, kind: ConfigMap, metadata: {name: told}, data: \
         {own: '$ARGOCD_ENV_OWN', all: '$ARGOCD_APP_PARAMETERS', one: '$PARAM_MODE', app: '$ARGOCD_APP_NAME'}}\"";
     let spec = json!({

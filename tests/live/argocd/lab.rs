@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libtest_mimic::Failed;
 use serde_json::{Value as Json, json};
@@ -20,6 +20,7 @@ pub struct Lab {
     pub ground: &'static Ground,
     /// The folder of plugin sockets: that of a plugin is `NAME.sock`.
     pub sockets: PathBuf,
+    discovery: Mutex<()>,
     folder: PathBuf,
     _programs: Vec<Program>,
 }
@@ -54,7 +55,8 @@ impl Lab {
         for name in FOLDERS {
             ground.folder(&format!("argocd/{name}"))?;
         }
-        let mut lab = Self { ground, sockets: folder.join("sockets"), folder, _programs: Vec::new() };
+        let sockets = folder.join("sockets");
+        let mut lab = Self { ground, sockets, discovery: Mutex::new(()), folder, _programs: Vec::new() };
         lab.furnish()?;
         let redis = lab.start_redis()?;
         let repo_server = lab.run(
@@ -166,8 +168,13 @@ impl Lab {
             "apiVersion": "argoproj.io/v1alpha1", "kind": "ConfigManagementPlugin",
             "metadata": {"name": name}, "spec": spec,
         });
+        self.plugin_of(name, &config.to_string(), variables)
+    }
+
+    /// The same for a plugin with this `plugin.yaml`.
+    pub fn plugin_of(&self, name: &str, config: &str, variables: &[(&str, &str)]) -> Result<Program, Failed> {
         let folder = self.ground.folder(&format!("argocd/plugins/{name}"))?;
-        fs::write(folder.join("plugin.yaml"), config.to_string())?;
+        fs::write(folder.join("plugin.yaml"), config)?;
         let argument = format!("--config-dir-path={}", folder.display());
         let work = self.ground.folder(&format!("argocd/plugins/{name}/work"))?;
         let mut own = self.variables("argocd-cmp-server");
@@ -189,6 +196,11 @@ impl Lab {
         let socket = self.sockets.join(format!("{name}.sock"));
         program.wait_until("there is a socket", || UnixStream::connect(&socket).is_ok())?;
         Ok(program)
+    }
+
+    /// Waits until nobody else has an Application that any plugin may take for its own, or a plugin that takes any.
+    pub fn alone_in_discovery(&self) -> MutexGuard<'_, ()> {
+        self.discovery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an empty repository.
@@ -272,12 +284,18 @@ impl Lab {
 
     /// Waits until it says that its manifests could not be made, and returns what it says.
     pub fn failed(&self, name: &str) -> Result<String, Failed> {
+        self.failed_at(name, &[])
+    }
+
+    /// Waits until it says so in words with these among them, and returns what it says.
+    pub fn failed_at(&self, name: &str, words: &[&str]) -> Result<String, Failed> {
         wait(&format!("{name} fails"), || {
             let application = self.application(name)?;
             let status = &application["status"];
             let conditions = status["conditions"].as_array();
             let error = conditions.and_then(|all| all.iter().find(|one| one["type"] == "ComparisonError"));
             let message = error.and_then(|error| error["message"].as_str());
+            let message = message.filter(|message| words.iter().all(|word| message.contains(word)));
             Ok(message.map(str::to_owned).ok_or_else(|| told(status)))
         })
     }
