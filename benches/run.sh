@@ -2,7 +2,7 @@
 # Measures our programs beside the real sops, the real kubeseal and the real controller, and writes
 # docs/performance.md. Takes less than half an hour; let nothing else run meanwhile. With the names of parts, only those
 # are measured, and the page stays as it is. The part `controller` brings up etcd and kube-apiserver, which takes root.
-# usage: benches/run.sh [sops|keyservice|sealed|cores|controller]...
+# usage: benches/run.sh [sops|keyservice|sealed|render|cores|controller]...
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

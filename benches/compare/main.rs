@@ -9,6 +9,7 @@ mod cores;
 mod keyservice;
 mod manifests;
 mod page;
+mod render;
 mod sealed;
 mod sops;
 
@@ -23,10 +24,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Measures something, and adds it to the page.
 type Part = fn(&Bench, &mut Page) -> Result<()>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("sops", sops::measure),
     ("keyservice", keyservice::measure),
     ("sealed", sealed::measure),
+    ("render", render::measure),
     ("cores", cores::measure),
     ("controller", controller::measure),
 ];
