@@ -5,7 +5,6 @@
 //! application, which neither its repository nor its parameters can change.
 
 mod app;
-mod authority;
 mod error;
 mod facts;
 mod generate;

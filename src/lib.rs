@@ -3,6 +3,7 @@
 //! What a face does is in its own module; the program is [`main`].
 
 pub mod argocd;
+mod authority;
 pub mod controller;
 mod hardening;
 pub mod helm;

@@ -22,7 +22,6 @@ use tonic_prost::ProstCodec;
 use tower::service_fn;
 
 use super::app::{App, Waiting};
-use super::authority::Renamed;
 use super::error::AppError;
 use super::facts::Facts;
 use super::message::{
@@ -31,6 +30,7 @@ use super::message::{
 };
 use super::parameters::announcements;
 use super::receive::{Received, drain, receive, receive_metadata};
+use crate::authority::Renamed;
 use crate::render::renderer::Renderer;
 use crate::shares::{Budget, Held, Place, Places};
 

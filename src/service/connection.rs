@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::note;
 use super::socket::Socket;
 use super::work::Caller;
+use crate::authority::Renamed;
 use crate::shares::{Place, Places};
 
 /// How long connections wait for what.
@@ -167,7 +168,7 @@ async fn connection(
             answer
         }
     });
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(Renamed::new(stream)), service));
     loop {
         let rest = patience.idle.saturating_sub(activity.idle());
         tokio::select! {

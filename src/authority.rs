@@ -1,6 +1,6 @@
 //! What a client calls the server that it talks to, made one that can be read.
 //!
-//! The repo-server connects to the path of a socket, and Go's gRPC sends this path, percent-encoded, as the `:authority` of
+//! A client such as the repo-server of Argo CD connects to the path of a socket, and Go's gRPC sends this path, percent-encoded, as the `:authority` of
 //! its requests. No host is called so, for which HTTP/2 is reset here before anybody is asked. As the name says nothing
 //! to us, another one takes its place.
 //!
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
 /// A connection in which every `:authority` that a client spells out is another one.
-pub(super) struct Renamed<S> {
+pub(crate) struct Renamed<S> {
     stream: S,
     /// What has come of a frame that is not whole yet.
     begun: Vec<u8>,
@@ -29,7 +29,7 @@ pub(super) struct Renamed<S> {
 
 impl<S> Renamed<S> {
     /// Takes a connection of which nothing was read.
-    pub(super) const fn new(stream: S) -> Self {
+    pub(crate) const fn new(stream: S) -> Self {
         Self { stream, begun: Vec::new(), passing: PREFACE, ready: Vec::new(), read: 0 }
     }
 
