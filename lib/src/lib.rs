@@ -30,6 +30,7 @@
 //! network: callers hand in bytes, identities, randomness and the time. What crosses a network are the services of
 //! kinds of keys that are elsewhere, and `keyservice`, which uses keys in another process.
 
+pub mod check;
 pub mod format;
 pub mod hash_chain;
 pub mod keys;
