@@ -28,11 +28,13 @@ mod unlocked;
 mod walk;
 
 pub use cipher::CipherError;
-pub(crate) use cipher::encrypted_parts;
+pub(crate) use cipher::{append_plaintext, encrypted_parts, is_well_formed};
+#[cfg(test)]
+pub(crate) use envelope::tests::{group, seal};
 pub use envelope::{Envelope, MacCheck};
 pub use forecast::Forecast;
 pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError, resolve};
-pub use leaves::{LeafPlace, LeafState, Places, leaves};
+pub use leaves::{LeafPlace, LeafState, Places, comments, leaves};
 pub use metadata::{Metadata, MetadataError, VERSION};
 pub use opened::{OpenError, Opened};
 pub use pattern::{Pattern, PatternError};

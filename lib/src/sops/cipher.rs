@@ -170,6 +170,19 @@ pub(crate) fn encrypted_parts(text: &str) -> Option<(&str, usize)> {
     Some((encrypted.type_name, (encrypted.data.len() / 4 * 3).saturating_sub(padding)))
 }
 
+/// Returns whether a text is an encrypted value of which all parts have their form, so that a key could open it.
+pub(crate) fn is_well_formed(text: &[u8]) -> bool {
+    // As in SOPS, a base64 text may have line breaks.
+    let decode = |part: &str| STANDARD.decode(part.replace(['\r', '\n'], "")).map(|bytes| bytes.len()).ok();
+    let is_whole = |encrypted: &Encrypted<'_>| {
+        decode(encrypted.data).is_some()
+            && matches!(decode(encrypted.iv), Some(IV_LENGTH | 12 | 16))
+            && decode(encrypted.tag) == Some(TAG_LENGTH)
+            && ValueType::from_name(encrypted.type_name).is_some()
+    };
+    Encrypted::parse(text).is_some_and(|encrypted| is_whole(&encrypted))
+}
+
 /// Divides a text at the last place where a field starts, which is at a comma.
 fn rsplit_field<'a>(text: &'a str, start: &str) -> Option<(&'a str, &'a str)> {
     let mut end = text.len();

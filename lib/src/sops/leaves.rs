@@ -42,6 +42,19 @@ pub fn leaves(format: Format, tree: &Tree, selector: &Selector) -> Vec<LeafPlace
     leaves
 }
 
+/// Returns all comments of a document in its order, and whether the rule says that each is encrypted.
+#[must_use]
+pub fn comments(format: Format, tree: &Tree, selector: &Selector) -> Vec<(NodeId, bool)> {
+    let mut walk = Walk::new(selector, format.store().is_single_value());
+    let mut comments = Vec::new();
+    while let Some(leaf) = walk.next(tree) {
+        if matches!(tree.node(leaf.id).value, Value::Comment(_)) {
+            comments.push((leaf.id, leaf.selected));
+        }
+    }
+    comments
+}
+
 /// Returns the path of a value in its document.
 pub(super) fn path_of(tree: &Tree, id: NodeId) -> TreePath {
     Places::new(tree).advance(id).1
@@ -164,5 +177,9 @@ mod tests {
                 (1, r#"["c"]"#.to_owned(), false, LeafState::Empty),
             ]
         );
+        let selected =
+            |rule| comments(Format::Yaml, &tree, rule).iter().map(|(_, is)| *is).collect::<Vec<_>>();
+        assert_eq!(selected(&rule), [false, false]);
+        assert_eq!(selected(&Selector::default()), [true, true]);
     }
 }
