@@ -154,7 +154,7 @@ pub fn run(session: &Session, arguments: &[OsString]) -> Exit {
                 }
             }
         }
-        Err(error) => explain_usage(&error, session),
+        Err(error) => explain_usage(&error, session, arguments),
     }
 }
 
@@ -210,7 +210,7 @@ fn without_help_for_help(arguments: &[OsString]) -> &[OsString] {
 }
 
 /// Prints help where it belongs: on stdout if it was asked for.
-fn explain_usage(error: &clap::Error, session: &Session) -> Exit {
+fn explain_usage(error: &clap::Error, session: &Session, arguments: &[OsString]) -> Exit {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let stream = if asked_for { &session.stdout } else { &session.stderr };
     let text = error.render();
@@ -218,8 +218,19 @@ fn explain_usage(error: &clap::Error, session: &Session) -> Exit {
     let text = if coloured { text.ansi().to_string() } else { text.to_string() };
     match stream.write(text.as_bytes()) {
         Ok(()) if asked_for => Exit::Success,
+        // To Git and to CI, 1 would be a finding.
+        _ if is_check(arguments) => Exit::Child(seal_hook::exit::Exit::Usage.code()),
         _ => Exit::Failure,
     }
+}
+
+/// Returns whether a command line asks for a check.
+fn is_check(arguments: &[OsString]) -> bool {
+    arguments
+        .iter()
+        .skip(1)
+        .find_map(|argument| argument.to_str().filter(|text| !text.starts_with('-')))
+        .is_some_and(|command| ["check", "fix", "hook"].contains(&command))
 }
 
 const EXAMPLES: &str = "\
@@ -233,6 +244,7 @@ Examples:
   kubectl seal set db.yaml data.password x  change one value
   kubectl seal diff HEAD:db.yaml db.yaml    what changed, by path, values masked
   kubectl seal status .                     what is encrypted, for whom, and what looks wrong
+  kubectl seal hook install                 let Git check that no plaintext gets in
   kubectl seal tour                         see all of it on an example
 
 `kubectl seal sops …` is the command line of sops, `kubectl seal kubeseal …` that of kubeseal; so is this program when

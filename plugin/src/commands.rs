@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod cert;
+mod check;
 mod completions;
 mod convert;
 mod decrypt;
@@ -13,7 +14,9 @@ mod exec_env;
 mod exec_file;
 mod explain;
 mod extract;
+mod fix;
 mod groups;
+mod hook;
 mod init;
 mod keys;
 mod keyservice;
@@ -78,6 +81,9 @@ pub enum Command {
     Publish(publish::Args),
     Unseal(unseal::Args),
     Validate(validate::Args),
+    Check(seal_hook::cli::CheckArgs),
+    Fix(seal_hook::cli::FixArgs),
+    Hook(hook::Args),
     Cert(cert::Args),
     Convert(convert::Args),
     Keys(keys::Args),
@@ -100,6 +106,7 @@ impl Command {
             Self::Access(args) => access::run(args, context),
             Self::Audit(args) => audit::run(args, context),
             Self::Cert(args) => cert::run(args, context),
+            Self::Check(args) => check::run(args, context),
             Self::Completions(args) => completions::run(args, context),
             Self::Convert(args) => convert::run(args, context),
             Self::Decrypt(args) => decrypt::run(args, context),
@@ -110,7 +117,9 @@ impl Command {
             Self::ExecFile(args) => exec_file::run(args, context),
             Self::Explain(args) => explain::run(args, context),
             Self::Extract(args) => extract::run(args, context),
+            Self::Fix(args) => fix::run(args, context),
             Self::Groups(args) => groups::run(args, context),
+            Self::Hook(args) => hook::run(args, context),
             Self::Init(args) => init::run(args, context),
             Self::Keys(args) => keys::run(args, context),
             Self::Keyservice(args) => keyservice::run(args, context),

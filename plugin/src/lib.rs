@@ -6,6 +6,7 @@ mod batch;
 mod cache;
 mod certificate;
 mod change;
+mod checks;
 pub mod cli;
 pub mod cluster;
 mod commands;

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use seal_hook::path::clean;
 use selkie::secret::SecretBytes;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -206,33 +207,12 @@ impl Output {
     }
 }
 
-/// Takes `.` and `..` out of an absolute path, without looking at the file system.
-pub(crate) fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                cleaned.pop();
-            }
-            other => cleaned.push(other),
-        }
-    }
-    cleaned
-}
-
 /// What a clock that is beyond all dates shows.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_cleaned() {
-        assert_eq!(clean(Path::new("/a/./b/../c//d")), Path::new("/a/c/d"));
-        assert_eq!(clean(Path::new("/../a")), Path::new("/a"));
-    }
 
     #[test]
     fn lines_are_read_one_by_one() {
