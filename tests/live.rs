@@ -4,6 +4,7 @@ mod apply_loop;
 mod argocd;
 mod audit;
 mod aws;
+mod checks;
 mod clouds;
 mod cluster;
 mod cluster_access;
@@ -40,7 +41,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::peer::{Peer, output};
-use crate::{kubeseal_cli, sealed, sops_cli};
+use crate::{git_states, kubeseal_cli, sealed, sops_cli};
 
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
@@ -49,6 +50,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(apply_loop::tests());
     tests.extend(audit::tests());
     tests.extend(aws::tests());
+    tests.extend(checks::tests());
     tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
     tests.extend(decryptor::tests());
@@ -72,6 +74,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(suite::tests());
     tests.extend(sync_engine::tests());
     tests.extend(vault::tests());
+    tests.extend(git_states::live_tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sealed::live_tests());
     tests.extend(sops_cli::live_tests());

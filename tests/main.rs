@@ -6,9 +6,11 @@
 
 mod api_server;
 mod aws;
+mod checks;
 mod deploy;
 mod envelope;
 mod generate;
+mod git_states;
 mod golden;
 mod hostile;
 mod keyservice;
@@ -27,13 +29,15 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    if let Some(exit) = sops_cli::run_as_program() {
+    if let Some(exit) = sops_cli::run_as_program().or_else(git_states::run_as_program) {
         return exit;
     }
     let tests: Vec<Trial> = [
         api_server::tests(),
         aws::tests(),
+        checks::tests(),
         deploy::tests(),
+        git_states::tests(),
         golden::tests(),
         hostile::tests(),
         keyservice::tests(),

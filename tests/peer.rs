@@ -25,6 +25,8 @@ pub enum Peer {
     FluxKustomizeController,
     /// `git` of the system.
     Git,
+    /// gitleaks 8.30.1, whose hook most repositories have.
+    Gitleaks,
     /// What answers with the code that kubeseal reads and prints manifests with, see `peers/gomanifest`.
     Gomanifest,
     /// What renders templates with Go and sprig, see `peers/gotemplate`.
@@ -57,6 +59,10 @@ pub enum Peer {
     Openssl,
     /// A folder with the programs of Postgres.
     Postgres,
+    /// pre-commit 4.7.0.
+    PreCommit,
+    /// prek 0.5.11.
+    Prek,
     /// `python3` of the system.
     Python,
     /// `redis-server` of the system.
@@ -104,6 +110,7 @@ impl Peer {
             Self::FluxCrds => "flux_crds",
             Self::FluxKustomizeController => "flux_kustomize_controller",
             Self::Git => "git",
+            Self::Gitleaks => "gitleaks",
             Self::Gomanifest => "gomanifest",
             Self::Gotemplate => "gotemplate",
             Self::Gotree => "gotree",
@@ -120,6 +127,8 @@ impl Peer {
             Self::Openbao => "openbao",
             Self::Openssl => "openssl",
             Self::Postgres => "postgres",
+            Self::PreCommit => "pre_commit",
+            Self::Prek => "prek",
             Self::Python => "python",
             Self::Redis => "redis",
             Self::SealedSecretsController => "sealed_secrets_controller",
@@ -141,6 +150,7 @@ impl Peer {
             Self::FluxCrds => "SELKIE_PEER_FLUX_CRDS",
             Self::FluxKustomizeController => "SELKIE_PEER_FLUX_KUSTOMIZE_CONTROLLER",
             Self::Git => "SELKIE_PEER_GIT",
+            Self::Gitleaks => "SELKIE_PEER_GITLEAKS",
             Self::Gomanifest => "SELKIE_PEER_GOMANIFEST",
             Self::Gotemplate => "SELKIE_PEER_GOTEMPLATE",
             Self::Gotree => "SELKIE_PEER_GOTREE",
@@ -157,6 +167,8 @@ impl Peer {
             Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
             Self::Postgres => "SELKIE_PEER_POSTGRES",
+            Self::PreCommit => "SELKIE_PEER_PRE_COMMIT",
+            Self::Prek => "SELKIE_PEER_PREK",
             Self::Python => "SELKIE_PEER_PYTHON",
             Self::Redis => "SELKIE_PEER_REDIS",
             Self::SealedSecretsController => "SELKIE_PEER_SEALED_SECRETS_CONTROLLER",
