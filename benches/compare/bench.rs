@@ -19,6 +19,10 @@ pub struct Bench {
     pub controller: PathBuf,
     pub sops: PathBuf,
     pub kubeseal: PathBuf,
+    /// Our program that Git calls.
+    pub hook: PathBuf,
+    pub gitleaks: PathBuf,
+    pub ripgrep: PathBuf,
     folder: tempfile::TempDir,
 }
 
@@ -26,6 +30,8 @@ pub struct Bench {
 #[derive(Clone, Copy, Default)]
 pub struct Cost {
     pub time: Duration,
+    /// How long processors worked for it, also for processes that it started.
+    pub work: Duration,
     /// The most memory that a process had, in bytes.
     pub memory: u64,
 }
@@ -45,6 +51,9 @@ impl Bench {
             controller: program("SELKIE_PEER_SEALED_SECRETS_CONTROLLER")?,
             sops: program("SELKIE_PEER_SOPS_3_13")?,
             kubeseal: program("SELKIE_PEER_KUBESEAL")?,
+            hook: program("SELKIE_HOOK")?,
+            gitleaks: program("SELKIE_PEER_GITLEAKS")?,
+            ripgrep: program("SELKIE_PEER_RIPGREP")?,
             folder: tempfile::tempdir()?,
         })
     }
@@ -56,13 +65,24 @@ impl Bench {
 
     /// Runs a program in the folder.
     pub fn run_with(&self, program: &Path, arguments: &[&str], streams: Streams<'_>) -> Result<Cost> {
+        self.run_in("", program, arguments, streams)
+    }
+
+    /// Runs a program in a folder below the folder.
+    pub fn run_in(
+        &self,
+        below: &str,
+        program: &Path,
+        arguments: &[&str],
+        streams: Streams<'_>,
+    ) -> Result<Cost> {
         let folder = self.folder.path();
         let stdin =
             streams.stdin.map_or(Ok(Stdio::null()), |name| File::open(folder.join(name)).map(Into::into));
         let stdout =
             streams.stdout.map_or(Ok(Stdio::null()), |name| File::create(folder.join(name)).map(Into::into));
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(folder);
+        command.args(arguments).current_dir(folder.join(below));
         command.env_clear().env("HOME", folder).env("PATH", "/usr/bin:/bin");
         command.env("SOPS_AGE_KEY_FILE", folder.join("keys.txt"));
         command.stdin(stdin?).stdout(stdout?).stderr(Stdio::null());
@@ -71,7 +91,8 @@ impl Bench {
         if !used.status.success() {
             return Err(format!("{program:?} {arguments:?} ended with {}", used.status).into());
         }
-        Ok(Cost { time: start.elapsed(), memory: used.rusage.maxrss })
+        let work = used.rusage.utime + used.rusage.stime;
+        Ok(Cost { time: start.elapsed(), work, memory: used.rusage.maxrss })
     }
 
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
@@ -118,7 +139,11 @@ pub fn one_by_one(names: &[String], run: impl Fn(&str) -> Result<Cost>) -> Resul
     let mut all = Cost::default();
     for name in names {
         let cost = run(name)?;
-        all = Cost { time: all.time + cost.time, memory: all.memory.max(cost.memory) };
+        all = Cost {
+            time: all.time + cost.time,
+            work: all.work + cost.work,
+            memory: all.memory.max(cost.memory),
+        };
     }
     Ok(all)
 }

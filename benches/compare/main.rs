@@ -4,6 +4,7 @@
 //! those are measured, and the page stays as it is.
 
 mod bench;
+mod checks;
 mod controller;
 mod cores;
 mod keyservice;
@@ -24,12 +25,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Measures something, and adds it to the page.
 type Part = fn(&Bench, &mut Page) -> Result<()>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("sops", sops::measure),
     ("keyservice", keyservice::measure),
     ("sealed", sealed::measure),
     ("render", render::measure),
     ("cores", cores::measure),
+    ("checks", checks::measure),
     ("controller", controller::measure),
 ];
 

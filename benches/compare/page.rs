@@ -31,11 +31,14 @@ impl Page {
              - Selkie: {}, release build\n\
              - sops: {}, built from its Go module\n\
              - kubeseal: {}, built from its Go module\n\
+             - gitleaks: {}, built from its Go module, and {} for scale\n\
              - Controllers: Selkie is {}, Sealed Secrets is {}, built from the same Go module\n",
             model.1,
             version(&bench.ours, &[])?,
             version(&bench.sops, &["--disable-version-check"])?,
             version(&bench.kubeseal, &[])?,
+            version(&bench.gitleaks, &[])?,
+            version(&bench.ripgrep, &[])?,
             version(&bench.decryptor, &[])?,
             version(&bench.controller, &[])?,
         );

@@ -187,7 +187,11 @@ fn reseal(bench: &Bench, page: &mut Page) -> Result<()> {
             bench.run_with(&bench.kubeseal, &unseal, Streams { stdin: Some(name), stdout: clear })?;
         let streams = Streams { stdin: clear, stdout: Some("resealed.yaml") };
         let sealed = bench.run_with(&bench.kubeseal, &["--cert", &cert, "--format", "yaml"], streams)?;
-        Ok(Cost { time: unsealed.time + sealed.time, memory: unsealed.memory.max(sealed.memory) })
+        Ok(Cost {
+            time: unsealed.time + sealed.time,
+            work: unsealed.work + sealed.work,
+            memory: unsealed.memory.max(sealed.memory),
+        })
     })?;
     let theirs = Cost { time: theirs.time * factor as u32, ..theirs };
     page.row("everything", ours, theirs);
