@@ -13,7 +13,7 @@ use super::literal::value::is_public;
 use crate::check::config::Config;
 use crate::check::placeholder::is_encoded_placeholder;
 use crate::check::{
-    Check, Context, File, Finding, Findings, Needles, Object, Rule, Severity, is_placeholder, objects,
+    Check, Context, File, Finding, Findings, Needles, Object, Rule, Severity, is_placeholder,
 };
 
 pub(super) static RULE: Rule = Rule {
@@ -34,11 +34,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(file: &File<'_>, context: &Context<'_>, found: &mut Findings) {
-    let may_be_manifest = file.is_structured() && file.text().contains("kind");
-    let is_manifest = may_be_manifest && objects(file.outline()).next().is_some();
-    if !is_manifest {
-        generators::check_source(file, context, found);
-    }
+    generators::check_source(file, context, found);
     if !file.is_text()
         || !file.needles().has(Needles::KUSTOMIZE)
         || !(file.is_structured() || is_kustomization(file.name()))

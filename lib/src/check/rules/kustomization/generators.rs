@@ -56,6 +56,11 @@ pub(super) fn check_source(file: &File<'_>, context: &Context<'_>, found: &mut F
                 continue;
             }
             let Some(is_environment) = reads(&kustomization, file.path()) else { continue };
+            // What is in an object is told by the rules for objects.
+            let may_be_manifest = file.is_structured() && file.text().contains("kind");
+            if may_be_manifest && objects(file.outline()).next().is_some() {
+                return;
+            }
             let source = judge(file.path(), file.bytes(), is_environment, context.config);
             if let Source::Clear(line) | Source::Doubtful(line) = source {
                 let clear = Clear {
