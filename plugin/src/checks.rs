@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use seal_hook::cli::Surroundings;
-use seal_hook::keys::{Keys, LocalKeys};
+use seal_hook::keys::{Keys, LocalKeys, PublicOnly, is_audited};
 use selkie::keys::KeyService;
 
 use crate::context::Context;
@@ -30,6 +30,11 @@ pub fn run(
     let variables = session.environment.clone();
     let local = LocalKeys::new(move |name| variables.raw(name).map(str::to_owned), &session.directory);
     let all = ContextKeys(context);
+    let given: &dyn Keys = match keys {
+        KeysOf::Context => &all,
+        KeysOf::Machine => &local,
+    };
+    let public = PublicOnly(given);
     let surroundings = Surroundings {
         folder: session.directory.clone(),
         environment: &environment,
@@ -38,10 +43,7 @@ pub fn run(
         messages: &mut OutputWriter(&session.stderr),
         colour: context.options.colour.applies(&session.stdout, &session.environment),
         program: "kubectl seal",
-        keys: match keys {
-            KeysOf::Context => &all,
-            KeysOf::Machine => &local,
-        },
+        keys: if is_audited(&session.audit) { &public } else { given },
         now: (session.clock)(),
     };
     Exit::Child(command(surroundings).code())

@@ -7,7 +7,7 @@ mod mend;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use time::OffsetDateTime;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use crate::exit::Exit;
 use crate::fix::{self, Fix, Fixed};
 use crate::git::Repository;
-use crate::keys::{Keys, LocalKeys};
+use crate::keys::{AUDIT_CONFIGURATION, Keys, LocalKeys, PublicOnly, is_audited};
 use crate::run::Outcome;
 
 pub use check::CheckArgs;
@@ -110,6 +110,7 @@ pub fn run(arguments: &[OsString]) -> Exit {
         }
     };
     let keys = LocalKeys::new(environment, &folder);
+    let public = PublicOnly(&keys);
     let surroundings = Surroundings {
         folder,
         environment: &environment,
@@ -118,7 +119,7 @@ pub fn run(arguments: &[OsString]) -> Exit {
         messages: &mut messages,
         colour,
         program: "seal-hook",
-        keys: &keys,
+        keys: if is_audited(Path::new(AUDIT_CONFIGURATION)) { &public } else { &keys },
         now: OffsetDateTime::now_utc(),
     };
     command.run(surroundings)
