@@ -99,6 +99,13 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     if name == "compare" {
         seeds.iter_mut().for_each(|seed| *seed = [&[4], &seed[..], &[targets::DIVIDER], seed].concat());
     }
+    if name == "merging" {
+        let divider = [targets::DIVIDER];
+        seeds.iter_mut().for_each(|seed| {
+            let (ours, theirs) = ([seed, &b"ours: 1\n"[..]].concat(), [seed, &b"theirs: 2\n"[..]].concat());
+            *seed = [&[4], &seed[..], &divider, &ours, &divider, &theirs].concat();
+        });
+    }
     if name == "manifest" {
         seeds.extend(MANIFESTS.iter().map(|seed| seed.as_bytes().to_vec()));
     }

@@ -4,6 +4,28 @@
 //! A [`Checker`] looks at files as Git will have them, each with what was at its path before. What it finds are
 //! [`Finding`]s of [`RULES`]. Which files, and where their bytes come from, is the caller's to say.
 //!
+//! # Example
+//! ```
+//! use selkie::check::baseline::Baseline;
+//! use selkie::check::config::Config;
+//! use selkie::check::{Checker, Context, Files, Mode, Policies};
+//!
+//! let manifest = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\nstringData:\n  password: of-the-sea-7\n";
+//! let after: Files = [("apps/db.yaml", manifest)].into_iter().collect();
+//! let (config, policies) = (Config::default(), Policies::new(&after));
+//! let today = time::Date::from_ordinal_date(2026, 1).expect("a day of the year");
+//! let context =
+//!     Context { after: &after, before: None, config: &config, policies: &policies, keys: None, today };
+//!
+//! let checker = Checker::new(context, Baseline::default());
+//! let checked = checker.file("apps/db.yaml", Mode::File, manifest.as_bytes(), None);
+//! let finding = &checked.findings[0];
+//! assert_eq!((finding.rule.id, finding.start.line), ("K8S001", 6));
+//! assert_eq!(finding.pointer, "/stringData/password");
+//! // What is told holds no value.
+//! assert!(!finding.message.contains("of-the-sea-7"));
+//! ```
+//!
 //! Invariants: no message, pointer or remedy holds a value of a file, nor a part of one; what a rule would judge and
 //! cannot read is a finding (`META001`), never silence; nothing here reads a file, a clock or a network.
 //!

@@ -194,6 +194,13 @@ impl DataKey {
         Some(key)
     }
 
+    /// Returns the same key once more. Each wipes itself.
+    pub(crate) fn duplicate(&self) -> Self {
+        let mut key = Self(Box::new([0; Self::LENGTH]));
+        key.0.copy_from_slice(&*self.0);
+        key
+    }
+
     /// Returns the bytes. Call it as late as possible.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8; Self::LENGTH] {

@@ -23,6 +23,19 @@
 //! # fn main() {}
 //! ```
 //!
+//! # The five flows
+//! Each has an example where it begins:
+//!
+//! | to | call | what comes of it |
+//! |---|---|---|
+//! | encrypt a document in place | [`encrypt()`] | a document for every key of its rule, all else byte for byte |
+//! | decrypt a document | [`decrypt()`] | the document as it was, once its MAC was checked |
+//! | seal a Secret for a cluster | [`sealed::SealedSecret::seal`] | a SealedSecret, which keys of [`sealed::KeyRegistry`] open |
+//! | render what a sync engine applies | [`render::Engine`] | objects, decrypted or sealed again |
+//! | check what Git is about to take | [`check::Checker`] | findings without any value |
+//!
+//! [`merge`] makes one version of three, as Git asks for it.
+//!
 //! # Layers
 //! [`mod@format`] maps text to a [`tree`] and edits text in place. [`keys`] wraps data keys. [`sops`] encrypts
 //! trees under a data key. [`sealed`] encrypts Secrets to a controller, and renders their templates with
@@ -38,6 +51,8 @@ pub mod keys;
 pub mod keyservice;
 pub mod kubeseal;
 pub mod manifest;
+pub mod masked;
+pub mod merge;
 pub mod render;
 pub mod scheme;
 pub mod sealed;

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod audit;
 mod cipher;
+mod clear;
 pub mod config;
 pub mod data_keys;
 mod envelope;
@@ -30,7 +31,7 @@ mod walk;
 pub use cipher::CipherError;
 pub(crate) use cipher::{append_plaintext, encrypted_parts, is_well_formed};
 #[cfg(test)]
-pub(crate) use envelope::tests::{group, seal};
+pub(crate) use envelope::tests::{Vault, group, seal};
 pub use envelope::{Envelope, MacCheck};
 pub use forecast::Forecast;
 pub use groups::{GroupReport, KeyFailure, RecoverError, WrapError, resolve};

@@ -7,6 +7,7 @@ use std::ops::Range;
 use selkie::format::{Format, Place, Rewrite, WriteError};
 use selkie::keys::age::Identities;
 use selkie::manifest::{ObjectKind, print_json, print_yaml, read_object, read_objects, read_stream};
+use selkie::merge;
 use selkie::render::{self, Archive, EmitMode, Engine, Files, Policy, Rule, Sources, emit};
 use selkie::sealed::{
     Backup, KeySecret, SealedFile, SealingCert, Secret, SmallKeys, UnsealedFile, flaws, to_manifest,
@@ -16,7 +17,7 @@ use selkie::sops::audit::{DoubtKind, inspect};
 use selkie::sops::config::Config;
 use selkie::sops::{Envelope, Forecast, LeafState, MacCheck, Metadata, SealError, Selector, Stash, leaves};
 use selkie::template::{Limits, Surroundings, render as render_template};
-use selkie::tree::{NodeId, Origin, Tree, TreePath, Value, differences};
+use selkie::tree::{MetadataEntry, NodeId, Origin, Tree, TreePath, Value, differences};
 use serde_json::{Map, Value as Json, json};
 use time::OffsetDateTime;
 
@@ -42,6 +43,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ini", ini),
     ("json", json),
     ("manifest", manifest),
+    ("merging", merging),
     ("metadata", metadata),
     ("path", path),
     ("policy", policy),
@@ -173,6 +175,35 @@ pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(path) = TreePath::parse(text) else { return };
     assert_eq!(TreePath::parse(&path.to_string()).ok(), Some(path));
+}
+
+/// Merges three versions, parted by [`DIVIDER`], in the format of the first byte: what comes of it can be read, and is one
+/// text unless there is a conflict. What is written with markers comes apart again.
+pub fn merging(data: &[u8]) {
+    let Some((&format, data)) = data.split_first() else { return };
+    let format = FORMATS[usize::from(format) % FORMATS.len()];
+    // Metadata is taken out before.
+    let read = |version| format.read(version).ok().filter(|tree| *tree.metadata() == MetadataEntry::Absent);
+    let mut versions = data.splitn(3, |byte| *byte == DIVIDER).map(read);
+    let (Some(Some(base)), Some(Some(ours)), Some(Some(theirs))) =
+        (versions.next(), versions.next(), versions.next())
+    else {
+        return;
+    };
+    let Ok(merged) =
+        merge::plain::merge(format, merge::Sides { base: Some(&base), ours: &ours, theirs: &theirs })
+    else {
+        return;
+    };
+    let (ours, theirs) = (merged.ours.expose_secret(), merged.theirs.expose_secret());
+    assert!(format.read(ours).is_ok() && format.read(theirs).is_ok(), "what is merged cannot be read");
+    assert!(!merged.conflicts.is_empty() || ours == theirs, "without a conflict there is one result");
+    let markers = merge::sides::Markers { ours: "ours", theirs: "theirs", length: 7 };
+    if ours != theirs {
+        let joined = merge::sides::join(ours, theirs, markers);
+        let (left, right) = merge::sides::split(joined.expose_secret()).expect("there are markers");
+        assert!(left.expose_secret() == ours && right.expose_secret() == theirs, "a side is another one");
+    }
 }
 
 /// Reads a policy for rendering.

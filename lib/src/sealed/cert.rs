@@ -144,6 +144,14 @@ impl SealingCert {
         self.validity
     }
 
+    /// Returns who signed the certificate, as RFC 4514 writes names: empty if it does not tell, `None` for a bare key.
+    #[must_use]
+    pub fn issuer(&self) -> Option<String> {
+        let pem = pem::parse(&self.pem).ok().filter(|_| self.validity.is_some())?;
+        let certificate = Certificate::from_der(pem.contents()).ok()?;
+        Some(certificate.tbs_certificate.issuer.to_string())
+    }
+
     /// Returns the fingerprint of the key, as OpenSSH shows it.
     #[must_use]
     pub fn fingerprint(&self) -> String {

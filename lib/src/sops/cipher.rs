@@ -67,8 +67,7 @@ pub enum CipherError {
 
 impl Cipher {
     pub(crate) fn new(key: &DataKey) -> Self {
-        let own = SecretBytes::from(&key.expose_secret()[..]);
-        let key = DataKey::from_secret(&own).expect("a data key has the length of one");
+        let key = key.duplicate();
         Self { gcm: AesGcm::new(GenericArray::from_slice(key.expose_secret())), key }
     }
 

@@ -3,9 +3,10 @@
 use hkdf::Hkdf;
 use rand_core::CryptoRngCore;
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::cipher::Cipher;
+use super::cipher::{Cipher, Encrypted};
 use super::groups::{self, RecoverError, WrapError};
 use super::metadata::Metadata;
 use super::opened::{OpenError, Opened};
@@ -83,6 +84,53 @@ impl Envelope {
         self.metadata.groups = groups;
         self.metadata.mark_as_wrapped();
         Ok(())
+    }
+
+    /// Wraps the data key for one group, or for several, as [`Self::rewrap`] does; of one group, only for keys that hold
+    /// nothing yet. What the others hold has to be the same data key.
+    ///
+    /// # Errors
+    /// As [`Self::rewrap`].
+    pub(crate) async fn wrap_missing(
+        &mut self,
+        mut groups: Vec<KeyGroup>,
+        threshold: usize,
+        services: &[&dyn KeyService],
+        now: &str,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<(), WrapError> {
+        let [group] = groups.as_mut_slice() else {
+            // Shares of one data key that were split apart from each other do not fit together.
+            return self.rewrap(groups, threshold, services, now, rng).await;
+        };
+        let missing = group.0.iter().filter(|key| key.wrapped().is_empty());
+        let mut wrapped = [KeyGroup(missing.cloned().collect())];
+        if !wrapped[0].0.is_empty() {
+            groups::wrap(&self.data_key, &mut wrapped, 0, services, now, rng).await?;
+        }
+        let [wrapped] = wrapped;
+        let missing = group.0.iter_mut().filter(|key| key.wrapped().is_empty());
+        missing.zip(wrapped.0).for_each(|(key, wrapped)| *key = wrapped);
+        groups::check(&groups, threshold)?;
+        self.metadata.shamir_threshold = written_threshold(threshold, groups.len());
+        self.metadata.groups = groups;
+        Ok(())
+    }
+
+    /// Returns an envelope with the same data key and other metadata, whose keys have to hold it.
+    pub(crate) fn with_metadata(&self, metadata: Metadata) -> Self {
+        Self { metadata, data_key: self.data_key.duplicate() }
+    }
+
+    /// Returns whether a document with this metadata has the same data key, as its MAC tells.
+    pub(crate) fn fits(&self, metadata: &Metadata) -> bool {
+        let mac = Encrypted::parse(metadata.mac.as_bytes());
+        mac.is_some_and(|mac| self.cipher().decrypt(mac, &metadata.last_modified).is_ok())
+    }
+
+    /// Returns whether the data keys are the same.
+    pub(crate) fn has_same_key(&self, other: &Self) -> bool {
+        self.data_key.expose_secret().ct_eq(other.data_key.expose_secret()).into()
     }
 
     /// Returns an envelope with a new data key for the same groups. Values must be sealed anew, without

@@ -36,6 +36,9 @@ pub struct Metadata {
     pub(crate) layout: Option<String>,
     /// Whether a rule is written down; a single value has none.
     pub(super) writes_selector: bool,
+    /// Fields of a newer version, written as they are. Reading leaves them out, as sops does: see
+    /// [`Self::keep_unknown`].
+    pub(crate) unknown: Map<String, Json>,
 }
 
 /// Why a document's metadata cannot be used.
@@ -76,6 +79,7 @@ impl Metadata {
             version: VERSION.to_owned(),
             layout: None,
             writes_selector: true,
+            unknown: Map::new(),
         }
     }
 
@@ -127,6 +131,7 @@ impl Metadata {
             version,
             layout: text(LAYOUT).map(str::to_owned),
             writes_selector: true,
+            unknown: Map::new(),
         })
     }
 
@@ -150,6 +155,7 @@ impl Metadata {
         if let Some(layout) = &self.layout {
             entries.push((LAYOUT, layout.as_str().into()));
         }
+        entries.extend(self.unknown.iter().map(|(name, value)| (name.as_str(), value.clone())));
         match self.groups.as_slice() {
             [group] => entries.extend(key_lists(group, false)),
             groups => {
@@ -158,6 +164,25 @@ impl Metadata {
             }
         }
         sorted(entries)
+    }
+
+    /// Keeps the fields of the entry that this was read from which no version known here has.
+    pub(crate) fn keep_unknown(&mut self, entry: &MetadataEntry) {
+        let MetadataEntry::Present(entry) = entry else { return };
+        let is_known = |name: &str| {
+            FIELDS.contains(&name)
+                || Selector::FIELDS.contains(&name)
+                || KEY_KINDS.iter().any(|kind| kind.name == name)
+        };
+        let unknown = entry.iter().filter(|(name, _)| !is_known(name));
+        self.unknown = unknown.map(|(name, value)| (name.clone(), value.clone())).collect();
+    }
+
+    /// Takes over the keys, with what they hold, and the version that tells how they hold it.
+    pub(crate) fn take_keys_of(&mut self, other: &Self) {
+        self.groups.clone_from(&other.groups);
+        self.shamir_threshold = other.shamir_threshold;
+        self.version.clone_from(&other.version);
     }
 
     /// Returns an encrypted document with this metadata in place of its own, and nothing else changed.
@@ -332,6 +357,9 @@ fn weak_number(entry: &Map<String, Json>, field: &'static str) -> Result<usize, 
 
 /// The version of SOPS whose files ours are.
 pub const VERSION: &str = "3.13.3";
+/// The fields of the metadata besides rules and keys.
+const FIELDS: [&str; 7] =
+    ["key_groups", "lastmodified", "mac", "mac_only_encrypted", LAYOUT, "shamir_threshold", "version"];
 /// The field of the layout. SOPS passes over fields that it does not know, and drops them when it writes.
 const LAYOUT: &str = "selkie_layout";
 

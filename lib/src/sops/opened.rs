@@ -3,6 +3,7 @@
 use subtle::ConstantTimeEq;
 
 use super::cipher::{Cipher, CipherError, Encrypted, ValueType, append_plaintext};
+use super::clear::InClear;
 use super::envelope::MacCheck;
 use super::layout::Layout;
 use super::leaves::path_of;
@@ -138,6 +139,16 @@ impl Opened {
             stash.insert(walk.aad(), value_type, plaintext.expose_secret(), encrypted);
         }
         stash
+    }
+
+    /// Returns what the document says in clear.
+    pub(crate) fn in_clear(&self) -> InClear {
+        InClear::of(&self.tree, &self.metadata.selector, self.decrypted())
+    }
+
+    /// Returns the first value or comment, in the order of the document, that is in clear here and in none of these.
+    pub(crate) fn first_newly_clear(&self, known: &[InClear]) -> Option<NodeId> {
+        InClear::first_beyond(known, &self.tree, &self.metadata.selector, self.decrypted())
     }
 
     /// Returns the decrypted tree. Its source is still the encrypted one.

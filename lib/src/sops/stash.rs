@@ -4,7 +4,7 @@
 //! with equal ciphertexts. This stash remembers every ciphertext and hands them out in order: a document
 //! that did not change is written as it was.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use sha2::{Digest, Sha256};
 
@@ -17,7 +17,7 @@ pub struct Stash {
     of_document: bool,
 }
 
-type Fingerprint = [u8; 32];
+pub(super) type Fingerprint = [u8; 32];
 
 impl Stash {
     /// Returns a stash that knows nothing, so that every value is encrypted anew.
@@ -46,6 +46,17 @@ impl Stash {
         self.known.entry(fingerprint(aad, value_type, plaintext)).or_default().push_back(encrypted);
     }
 
+    /// Takes in what another document with the same data key has, behind what is here. A ciphertext that both have
+    /// counts once.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        for (value, encrypted) in other.known {
+            let known = self.known.entry(value).or_default();
+            let own: HashSet<String> = known.iter().cloned().collect();
+            known.extend(encrypted.into_iter().filter(|encrypted| !own.contains(encrypted)));
+        }
+        self.of_document |= other.of_document;
+    }
+
     /// Takes the oldest ciphertext of a value.
     pub(crate) fn take(&mut self, aad: &str, value_type: ValueType, plaintext: &[u8]) -> Option<String> {
         if self.known.is_empty() {
@@ -55,7 +66,8 @@ impl Stash {
     }
 }
 
-fn fingerprint(aad: &str, value_type: ValueType, plaintext: &[u8]) -> Fingerprint {
+/// Returns what tells a value in its place from others, and gives nothing of it away.
+pub(super) fn fingerprint(aad: &str, value_type: ValueType, plaintext: &[u8]) -> Fingerprint {
     let mut hash = Sha256::new();
     hash.update((aad.len() as u64).to_le_bytes());
     hash.update(aad);
@@ -76,6 +88,19 @@ mod tests {
         assert_eq!(stash.take("l:", ValueType::Str, b"x").as_deref(), Some("first"));
         assert_eq!(stash.take("l:", ValueType::Str, b"x").as_deref(), Some("second"));
         assert_eq!(stash.take("l:", ValueType::Str, b"x"), None);
+    }
+
+    #[test]
+    fn a_ciphertext_of_two_documents_counts_once() {
+        let (mut ours, mut theirs) = (Stash::new(), Stash::of_document());
+        ours.insert("l:", ValueType::Str, b"x", "both".into());
+        theirs.insert("l:", ValueType::Str, b"x", "both".into());
+        theirs.insert("l:", ValueType::Str, b"x", "theirs".into());
+        ours.absorb(theirs);
+        assert!(!ours.is_of_new_document());
+        assert_eq!(ours.take("l:", ValueType::Str, b"x").as_deref(), Some("both"));
+        assert_eq!(ours.take("l:", ValueType::Str, b"x").as_deref(), Some("theirs"));
+        assert_eq!(ours.take("l:", ValueType::Str, b"x"), None);
     }
 
     #[test]
