@@ -15,6 +15,7 @@ mod exec_file;
 mod explain;
 mod extract;
 mod fix;
+mod git;
 mod groups;
 mod hook;
 mod init;
@@ -24,6 +25,7 @@ mod man;
 mod merge;
 mod publish;
 mod reseal;
+mod resolve;
 mod rotate;
 mod seal;
 mod set;
@@ -84,6 +86,8 @@ pub enum Command {
     Check(seal_hook::cli::CheckArgs),
     Fix(seal_hook::cli::FixArgs),
     Hook(hook::Args),
+    Git(git::Args),
+    Resolve(resolve::Args),
     Cert(cert::Args),
     Convert(convert::Args),
     Keys(keys::Args),
@@ -118,6 +122,7 @@ impl Command {
             Self::Explain(args) => explain::run(args, context),
             Self::Extract(args) => extract::run(args, context),
             Self::Fix(args) => fix::run(args, context),
+            Self::Git(args) => git::run(args, context),
             Self::Groups(args) => groups::run(args, context),
             Self::Hook(args) => hook::run(args, context),
             Self::Init(args) => init::run(args, context),
@@ -127,6 +132,7 @@ impl Command {
             Self::Merge(args) => merge::run(args, context),
             Self::Publish(args) => publish::run(args, context),
             Self::Reseal(args) => reseal::run(args, context),
+            Self::Resolve(args) => resolve::run(args, context),
             Self::Rotate(args) => rotate::run(args, context),
             Self::Seal(args) => seal::run(args, context),
             Self::Set(args) => set::run(args, context),

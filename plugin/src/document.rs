@@ -201,7 +201,8 @@ impl Document {
 }
 
 /// Returns the 1-based line of the first conflict that a merge left in a text.
-fn conflict_line(text: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn conflict_line(text: &[u8]) -> Option<usize> {
     let mut lines = text.split(|&byte| byte == b'\n');
     let line = lines.position(|line| line.starts_with(b"<<<<<<< "))? + 1;
     lines.any(|line| line.starts_with(b">>>>>>> ")).then_some(line)
@@ -247,16 +248,17 @@ pub fn replace(
 /// # Errors
 /// If it cannot be written, or exists; it then stays as it is.
 pub fn create(context: &Context<'_>, path: &Path, content: &SecretBytes) -> Result<(), Failure> {
-    make_folder(context, path)?;
+    make_folder(context, path, Audience::Everyone)?;
     write_expecting(context, path, content, Audience::Everyone, Expected::Absent)
 }
 
-/// Makes the folder that a file is in, given by the file's path as it is shown.
+/// Makes the folder that a file is in, given by the file's path as it is shown; one for plaintext is for its owner alone.
 ///
 /// # Errors
 /// If it cannot be made.
-pub fn make_folder(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
-    let made = context.session.absolute(path).parent().map_or(Ok(()), std::fs::create_dir_all);
+pub fn make_folder(context: &Context<'_>, path: &Path, audience: Audience) -> Result<(), Failure> {
+    let path_of_file = context.session.absolute(path);
+    let made = path_of_file.parent().map_or(Ok(()), |folder| files::make_folder(folder, audience));
     made.map_err(Failure::io("write", path.display().to_string()))
 }
 

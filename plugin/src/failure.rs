@@ -24,6 +24,7 @@ use crate::exit::Exit;
 use crate::fetch::FetchError;
 use crate::json_value::JsonValueError;
 use crate::key_server::KeyServerError;
+use crate::merging::MergingError;
 use crate::publish::PublishError;
 use crate::report::escape;
 use crate::sealing_keys;
@@ -130,6 +131,9 @@ pub enum Failure {
     /// A merge left a conflict in the file.
     #[error("line {0}: an unresolved merge conflict")]
     MergeConflict(usize),
+    /// Versions of a file are not merged, or its conflicts not decided.
+    #[error(transparent)]
+    Merging(#[from] MergingError),
     /// The metadata cannot be used.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -311,6 +315,7 @@ impl Failure {
             Self::MergeConflict(_) | Self::Parse(_) => Exit::Read,
             Self::Document(_) | Self::Path { .. } | Self::NotFound(_) => Exit::Path,
             Self::Recover(_) | Self::Unseal { .. } => Exit::DataKey,
+            Self::Merging(error) => error.exit(),
             Self::NoSecret => Exit::NoDocument,
             Self::Seal(_) | Self::Sealing(_) | Self::SecretFile(_) => Exit::TreeEncryption,
             Self::Scheme(error) => exit_of_scheme(error),
@@ -353,6 +358,7 @@ impl Failure {
             Self::Base { source, .. } => return source.causes(),
             Self::Cluster(error) => return error.causes(),
             Self::LockOutUnknown(error) | Self::Recover(error) => return recovery_causes(error),
+            Self::Merging(error) => return error.causes(),
             Self::Unsealable { values, .. } => return values.clone(),
             Self::UnusableKeys { what, problems } => {
                 return problems

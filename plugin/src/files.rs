@@ -256,6 +256,22 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Makes a folder; one for secrets is for its owner alone, unless it is there.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(folder: &Path, audience: Audience) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    if audience == Audience::Owner {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    #[cfg(not(unix))]
+    let _ = audience;
+    builder.create(folder)
+}
+
 #[cfg(unix)]
 fn inherit(file: &File, old: &fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
@@ -301,6 +317,19 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("the file exists").permissions().mode() & 0o7777
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folders_for_secrets_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = folder.path().join("a/b");
+        make_folder(&made, Audience::Owner).expect("made");
+        for made in [made.as_path(), folder_of(&made)] {
+            assert_eq!(fs::metadata(made).expect("there").permissions().mode() & 0o777, 0o700);
+        }
     }
 
     #[test]

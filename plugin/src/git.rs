@@ -146,6 +146,15 @@ pub fn pattern_for(file: &Path) -> String {
     pattern
 }
 
+/// Returns a path that Git tells, byte for byte where paths are bytes.
+#[must_use]
+pub fn path_of(bytes: &[u8]) -> PathBuf {
+    #[cfg(unix)]
+    return PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
+    #[cfg(not(unix))]
+    PathBuf::from(&*String::from_utf8_lossy(bytes))
+}
+
 /// Returns whether there is no last commit yet.
 #[must_use]
 pub fn is_unborn(folder: &Path, revision: &str) -> bool {

@@ -49,9 +49,10 @@ pub fn hint(failure: &Failure) -> Option<String> {
             "choose a path that the rule selects, or pass --in-clear if everyone may read the value"
         }
         Failure::MergeConflict(_) => {
-            "take one side, such as with `git checkout --ours FILE`, and bring in the changes of the other with \
-             `kubectl seal edit`; encrypted values cannot be merged by hand"
+            "`kubectl seal resolve FILE` merges both sides, or shows what is to be decided; encrypted values cannot be \
+             merged by hand"
         }
+        Failure::Merging(error) => return error.hint(),
         Failure::Metadata(error) => return metadata_hint(error),
         Failure::Conversion(_) => "choose another --output-type",
         Failure::Io { source, .. } if files::is_changed(source) => {

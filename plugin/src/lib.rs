@@ -25,7 +25,6 @@ mod failure;
 mod fetch;
 pub mod files;
 mod git;
-mod hardening;
 mod hint;
 mod history;
 pub mod identities;
@@ -35,6 +34,7 @@ mod key_flags;
 mod key_server;
 mod key_services;
 pub mod kubeseal_face;
+mod merging;
 mod named_addresses;
 mod opening;
 mod output;
@@ -71,7 +71,7 @@ use crate::session::Session;
 /// Runs the program in this process: what `main` calls.
 #[must_use]
 pub fn main() -> ExitCode {
-    hardening::forbid_dumps();
+    seal_hook::hardening::forbid_dumps();
     match Session::of_process() {
         Ok(session) => run(&session, &std::env::args_os().collect::<Vec<_>>()).into(),
         // Without a working directory no path means anything, and nobody can be told in colour.

@@ -143,11 +143,11 @@ impl Place {
                 written.map_err(Failure::io("write", "stdout"))
             }
             Self::File(path) => {
-                document::make_folder(context, path)?;
                 let audience = match secrecy {
                     Secrecy::Encrypted => Audience::Everyone,
                     Secrecy::Plaintext => Audience::Owner,
                 };
+                document::make_folder(context, path, audience)?;
                 let expected =
                     read.map_or(Expected::Anything, |read| Expected::Content(read.expose_secret()));
                 document::write_expecting(context, path, content, audience, expected)

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod exit;
 pub mod fix;
 pub mod git;
+pub mod hardening;
 pub mod install;
 pub mod keys;
 pub mod modes;
@@ -26,5 +27,6 @@ use std::process::ExitCode;
 /// Runs the program in this process: what `main` calls.
 #[must_use]
 pub fn main() -> ExitCode {
+    hardening::forbid_dumps();
     cli::run(&std::env::args_os().collect::<Vec<_>>()).into()
 }

@@ -74,7 +74,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         let text = to_text(context, &found, now);
         context.session.stdout.write(text.as_bytes()).map_err(Failure::io("write", "stdout"))?;
     } else if let Some(path) = &args.output {
-        document::make_folder(context, path)?;
+        document::make_folder(context, path, Audience::Everyone)?;
         let absolute = context.session.absolute(path);
         files::write(&absolute, found.cert.to_pem().as_bytes(), Audience::Everyone)
             .map_err(Failure::io("write", path.display().to_string()))?;

@@ -24,6 +24,8 @@ pub struct Args {
 enum KnownShell {
     Bash,
     Fish,
+    #[value(name = "powershell")]
+    PowerShell,
     Zsh,
 }
 
@@ -32,6 +34,7 @@ Examples:
   kubectl-seal completions bash > ~/.local/share/bash-completion/completions/kubectl-seal
   kubectl-seal completions zsh > \"${fpath[1]}/_kubectl-seal\"
   kubectl-seal completions fish > ~/.config/fish/completions/kubectl-seal.fish
+  kubectl-seal completions powershell >> $PROFILE
   ln -s \"$(command -v kubectl-seal)\" ~/.local/bin/kubectl_complete-seal    for `kubectl seal`";
 
 /// Prints the script.
@@ -42,6 +45,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
     let shell = match args.shell {
         KnownShell::Bash => Shell::Bash,
         KnownShell::Fish => Shell::Fish,
+        KnownShell::PowerShell => Shell::PowerShell,
         KnownShell::Zsh => Shell::Zsh,
     };
     let mut script = Vec::new();

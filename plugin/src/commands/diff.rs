@@ -1,6 +1,6 @@
 //! `kubectl seal diff`.
 
-mod comparison;
+pub(super) mod comparison;
 
 use std::io;
 use std::path::{Path, PathBuf};

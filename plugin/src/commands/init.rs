@@ -250,21 +250,8 @@ fn config(recipients: &[String]) -> String {
 
 /// Writes a file that must not exist yet, whole or not at all.
 fn write_new(path: &Path, content: &[u8], audience: Audience) -> io::Result<()> {
-    make_folder(folder_of(path), audience)?;
+    files::make_folder(folder_of(path), audience)?;
     files::write_expecting(path, content, audience, Expected::Absent)
-}
-
-/// Makes a folder; one for secrets is for its owner alone.
-fn make_folder(folder: &Path, audience: Audience) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    if audience == Audience::Owner {
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    }
-    #[cfg(not(unix))]
-    let _ = audience;
-    builder.create(folder)
 }
 
 /// How identities start that nothing protects.

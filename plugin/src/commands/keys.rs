@@ -79,7 +79,7 @@ fn write_secret(
 ) -> Result<(), Failure> {
     match path.filter(|path| *path != Path::new("-")) {
         Some(path) => {
-            document::make_folder(context, path)?;
+            document::make_folder(context, path, Audience::Owner)?;
             document::write_expecting(context, path, content, Audience::Owner, Expected::Absent)
         }
         None if context.session.stdout.is_terminal() && !encrypted => {

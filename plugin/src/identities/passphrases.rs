@@ -40,6 +40,10 @@ impl Prompt for Passphrases {
                 Err(AgentError::Failed(_)) => {}
             }
         }
+        // The pager of Git, which this runs below, would take what is typed.
+        if self.environment.get("GIT_PAGER_IN_USE").is_some() {
+            return Err(PromptError("a passphrase is needed, and a pager has the terminal".to_owned()));
+        }
         let notice = if again { "Wrong passphrase, try again.\n" } else { "" };
         self.terminal
             .secret(&format!("{notice}{description} "))

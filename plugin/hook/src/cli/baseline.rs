@@ -45,8 +45,9 @@ impl Args {
         })?;
         writeln!(
             surroundings.messages,
-            "{} has {entries} entries; the values are still in the repository: rotate them when you can",
-            Baseline::NAME
+            "{} has {entries} {}; the values are still in the repository: rotate them when you can",
+            Baseline::NAME,
+            if entries == 1 { "entry" } else { "entries" }
         )?;
         Ok(Exit::Clean)
     }

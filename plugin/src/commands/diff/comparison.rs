@@ -14,7 +14,7 @@ use crate::key_changes::{Change, KeyChanges};
 use crate::report::{BAD, GOOD, Report, STRONG, escape};
 
 /// One of the two versions.
-pub(super) struct Version<'a> {
+pub(in crate::commands) struct Version<'a> {
     /// What the user calls it.
     pub name: String,
     /// What it is written in.
@@ -26,7 +26,7 @@ pub(super) struct Version<'a> {
 }
 
 /// What a version holds.
-pub(super) enum Content<'a> {
+pub(in crate::commands) enum Content<'a> {
     /// It was encrypted, in these places.
     Encrypted(Box<dyn OpenDocument + 'a>, BTreeSet<NodeId>),
     /// It was not, so that nothing tells what is secret in it.
@@ -34,7 +34,7 @@ pub(super) enum Content<'a> {
 }
 
 /// Two versions, and what differs between them.
-pub(super) struct Comparison<'a> {
+pub(in crate::commands) struct Comparison<'a> {
     old: Version<'a>,
     new: Version<'a>,
     changes: Vec<Difference>,
@@ -45,7 +45,7 @@ pub(super) struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     /// Compares two versions.
-    pub(super) fn between(old: Version<'a>, new: Version<'a>, is_one_file: bool) -> Self {
+    pub(in crate::commands) fn between(old: Version<'a>, new: Version<'a>, is_one_file: bool) -> Self {
         let changes = differences(old.tree(), new.tree());
         let keys = key_changes(&old, &new);
         Self { old, new, changes, keys, is_one_file }
@@ -57,13 +57,13 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns whether anything differs.
-    pub(super) fn differ(&self) -> bool {
+    pub(in crate::commands) fn differ(&self) -> bool {
         let keys_differ = self.keys.as_ref().is_some_and(|keys| !keys.is_empty());
         !self.changes.is_empty() || keys_differ || self.is_sealed_otherwise()
     }
 
     /// Says so if nothing differs.
-    pub(super) fn tell_if_same(&self, report: &Report<'_>) {
+    pub(in crate::commands) fn tell_if_same(&self, report: &Report<'_>) {
         if !self.differ() {
             let same = self.old.source.expose_secret() == self.new.source.expose_secret();
             report.note(if same { "the same file" } else { "the same values" });
@@ -71,7 +71,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns the difference as people read it; of secret values only with `with_values`.
-    pub(super) fn to_text(&self, report: &Report<'_>, with_values: bool) -> String {
+    pub(in crate::commands) fn to_text(&self, report: &Report<'_>, with_values: bool) -> String {
         let Self { changes, keys, .. } = self;
         let mut text = String::new();
         if self.is_sealed_otherwise() {
@@ -135,7 +135,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns the difference as JSON; with secret values only with `with_values`.
-    pub(super) fn to_json(&self, with_values: bool) -> Json {
+    pub(in crate::commands) fn to_json(&self, with_values: bool) -> Json {
         let Self { old, new, changes, keys, .. } = self;
         let change = |change: &Difference| {
             let kind = match (change.left, change.right) {

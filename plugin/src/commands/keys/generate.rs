@@ -89,7 +89,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         }
         None => {
             write_secret(context, Some(&args.key_output), &key.to_pem(), false)?;
-            document::make_folder(context, &args.cert_output)?;
+            document::make_folder(context, &args.cert_output, Audience::Everyone)?;
             let pem = SecretBytes::from(cert.to_pem());
             let (path, audience) = (&args.cert_output, Audience::Everyone);
             document::write_expecting(context, path, &pem, audience, Expected::Absent)?;

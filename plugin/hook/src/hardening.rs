@@ -17,3 +17,17 @@ pub fn forbid_dumps() {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or(());
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_memory_is_dumped() {
+        forbid_dumps();
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+        assert!(matches!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable)));
+    }
+}

@@ -1,0 +1,46 @@
+//! What the loop with the editor says to the person at the terminal.
+
+use std::path::Path;
+
+use crate::context::Context;
+use crate::editor::Dialogue;
+use crate::report::escape;
+use crate::signals;
+
+/// Talks to the person at the terminal.
+pub(super) struct Terminal<'a> {
+    pub context: &'a Context<'a>,
+    /// The file whose conflicts are decided, as it is shown.
+    pub path: &'a Path,
+}
+
+impl Dialogue for Terminal<'_> {
+    fn warn(&mut self, message: &str) {
+        self.context.report.warn(message);
+    }
+
+    fn refused(&mut self, why: &str) -> bool {
+        if !self.context.session.stdin.is_terminal() {
+            // Nobody answers; the run ends with the same words.
+            return false;
+        }
+        let stderr = &self.context.session.stderr;
+        stderr.say(format!("{}: {why}", escape(&self.path.display().to_string())));
+        stderr.say("Press Enter to go on editing, or type q to stop; your text is then kept.");
+        let answer = self.context.session.stdin.read_line();
+        matches!(answer, Ok(Some(answer)) if !answer.trim().eq_ignore_ascii_case("q"))
+    }
+
+    fn how_to_go_on(&self, kept: &Path) -> String {
+        let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
+        let folder = quoted(&kept.parent().unwrap_or(kept).to_string_lossy());
+        format!(
+            "once it is right, run `{}` again, put the text in, and run `rm -r {folder}`",
+            super::command(self.path)
+        )
+    }
+
+    fn exit_code(&self, signal: i32) -> u8 {
+        signals::exit_code(signal)
+    }
+}
