@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
-# Measures our programs beside the real sops, the real kubeseal, the real controller and gitleaks, and writes
-# docs/performance.md. Takes less than half an hour; let nothing else run meanwhile. With the names of parts, only those
-# are measured, and the page stays as it is. The part `controller` brings up etcd and kube-apiserver, which takes root.
-# usage: benches/run.sh [sops|keyservice|sealed|render|cores|checks|controller]...
+# Measures our programs beside the real sops, the real kubeseal, the real controller and gitleaks, keeps what it found in
+# benches/data, and draws docs/performance.md and its plots of it. Takes some 40 minutes; let nothing else run meanwhile.
+# The part `controller` brings up etcd and kube-apiserver, which takes root.
+# usage: benches/run.sh [start|sops|keyservice|sealed|render|cores|checks|controller]...   only these parts
+#        benches/run.sh --draw                                                            draws, and measures nothing
+#
+# SELKIE_STATIC=DIR  the folder of static programs that release.sh built: they are measured, in place of a build of its own
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ "${1:-}" = --draw ]; then
+  exec cargo bench --quiet --locked --profile dev --package selkie-decryptor --bench compare -- --draw
+fi
 report=$(mktemp -d)
 trap 'rm -rf "$report"' EXIT
 tests/peers/setup.sh "$report"
@@ -20,7 +26,12 @@ for peer in GITLEAKS RIPGREP SOPS_3_13 KUBESEAL SEALED_SECRETS_CONTROLLER ETCD I
     exit 1
   fi
 done
-cargo build --locked --release --workspace --bins
-export SELKIE_PROGRAM=$PWD/target/release/kubectl-seal SELKIE_DECRYPTOR=$PWD/target/release/selkie-decryptor \
-  SELKIE_HOOK=$PWD/target/release/seal-hook
+programs=${SELKIE_STATIC:-}
+if [ -z "$programs" ]; then
+  cargo build --locked --release --workspace --bins
+  programs=$PWD/target/release
+else
+  export SELKIE_BUILD='static release build (musl)'
+fi
+export SELKIE_PROGRAM=$programs/kubectl-seal SELKIE_DECRYPTOR=$programs/selkie-decryptor SELKIE_HOOK=$programs/seal-hook
 cargo bench --locked --package selkie-decryptor --bench compare -- "$@"

@@ -95,6 +95,14 @@ impl Bench {
         Ok(Cost { time: start.elapsed(), work, memory: used.rusage.maxrss })
     }
 
+    /// Makes a folder that holds copies of others, and nothing else.
+    pub fn copy(&self, folders: &[String], to: &str) -> Result<()> {
+        let folders: Vec<_> = folders.iter().map(String::as_str).collect();
+        self.run(Path::new("/bin/rm"), &["-rf", to])?;
+        self.run(Path::new("/bin/mkdir"), &[to])?;
+        self.run(Path::new("/bin/cp"), &[&["-a"], &folders[..], &[to]].concat()).map(drop)
+    }
+
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         Ok(fs::read(self.folder.path().join(name))?)
     }

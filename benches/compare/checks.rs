@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::Result;
 use crate::bench::{Bench, Cost, Streams, medians};
 use crate::manifests::{manifest, mixed, name, namespace, value};
-use crate::page::{Page, megabytes, seconds};
+use crate::page::{Line, Page, Plot, Unit, megabytes, seconds};
 
 pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     let mut table = Table { bench, page };
@@ -24,7 +24,8 @@ pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     table.all_files()?;
     table.many_files()?;
     table.history()?;
-    table.large_blob()
+    table.large_blob()?;
+    table.growth()
 }
 
 /// The table of the page, and what measures.
@@ -152,6 +153,37 @@ impl Table<'_> {
         )
     }
 
+    /// Some of the folders, then more of them.
+    fn growth(&mut self) -> Result<()> {
+        let (mut ours, mut theirs) = (Line::new("Selkie"), Line::new("gitleaks"));
+        for folders in [1, 5, 20, FOLDERS] {
+            let names: Vec<_> = (0..folders).map(|folder| format!("{TREE}/folder-{folder:02}")).collect();
+            self.bench.copy(&names, "part")?;
+            git(self.bench, "part", &["init", "--quiet"])?;
+            git(self.bench, "part", &["add", "--all"])?;
+            let (hook, gitleaks) = (self.bench.hook.clone(), self.bench.gitleaks.clone());
+            let dir = ["dir", "--no-banner", "--exit-code", "0", "."];
+            let bench = self.bench;
+            let [cost, their_cost] = medians(
+                3,
+                [&mut || bench.run_in("part", &hook, &["check", "--all"], Streams::default()), &mut || {
+                    bench.run_in("part", &gitleaks, &dir, Streams::default())
+                }],
+            )?;
+            let files = folders * FILES / FOLDERS;
+            ours.seconds(files, cost.work);
+            theirs.seconds(files, their_cost.work);
+        }
+        self.page.plot(Plot {
+            name: "checks".to_owned(),
+            title: "Checking all files of a repository, work of all processors".to_owned(),
+            size: "files".to_owned(),
+            cost: Unit::Seconds,
+            lines: vec![ours, theirs],
+        });
+        Ok(())
+    }
+
     /// Measures programs in turn, ours first, and adds a line for each.
     fn rows(&mut self, what: &str, folder: &str, runs: [Run<'_>; 3]) -> Result<()> {
         let bench = self.bench;
@@ -178,7 +210,7 @@ fn write(bench: &Bench) -> Result<usize> {
     bench.write(&format!("{TREE}/.sops.yaml"), rule)?;
     let (mut size, mut encrypted) = (0, Vec::new());
     for index in 0..FILES {
-        let folder = format!("{TREE}/folder-{:02}", index % FOLDERS);
+        let folder = format!("{TREE}/folder-{:02}", index / 25 % FOLDERS);
         let (kind, text) = match index % 25 {
             0 | 12 => ("secret", manifest(index, 8)),
             1 | 13 => ("sealed", sealed(index)),

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use crate::Result;
 use crate::bench::Bench;
 use crate::manifests::{name, value};
-use crate::page::{Page, megabytes, seconds};
+use crate::page::{Line, Page, Plot, Unit, megabytes, seconds};
 use cluster::{Cluster, NAMESPACE};
 use process::{Process, Spent, Which};
 
@@ -92,6 +92,7 @@ impl Scene<'_> {
         row(page, &format!("{MANY}, without limit"), &Both { ours, theirs });
         self.clear()?;
         let mut count = 0;
+        let (mut of_ours, mut of_theirs) = (Line::new("Selkie"), Line::new("Sealed Secrets"));
         for keys in [1, 5, KEYS] {
             self.add_keys(count.max(1)..keys)?;
             count = keys;
@@ -102,10 +103,19 @@ impl Scene<'_> {
                 Ok::<_, Box<dyn std::error::Error>>(spent)
             };
             let both = Both { theirs: cost(Which::Theirs, UNLIMITED)?, ours: cost(Which::Ours, OURS)? };
+            of_ours.seconds(keys, both.ours.time);
+            of_theirs.seconds(keys, both.theirs.time);
             let keys =
                 if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys, sealed for the oldest") };
             row(page, &format!("{SOME}, {keys}"), &both);
         }
+        page.plot(Plot {
+            name: "controller-keys".to_owned(),
+            title: format!("{SOME} new SealedSecrets, sealed for the oldest key"),
+            size: "keys of the cluster".to_owned(),
+            cost: Unit::Seconds,
+            lines: vec![of_ours, of_theirs],
+        });
         Ok(restarts)
     }
 

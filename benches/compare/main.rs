@@ -1,7 +1,7 @@
 //! Measures our program beside the real sops and the real kubeseal, and writes `docs/performance.md`.
 //!
-//! Started by `benches/run.sh`, which builds the program and brings up the others. With the names of parts, only
-//! those are measured, and the page stays as it is.
+//! Started by `benches/run.sh`, which builds the program and brings up the others. With the names of parts, only those are
+//! measured again; with `--draw` none is. The page and its plots are drawn of what was measured last.
 
 mod bench;
 mod checks;
@@ -13,9 +13,10 @@ mod page;
 mod render;
 mod sealed;
 mod sops;
+mod start;
 
+use std::env;
 use std::error::Error;
-use std::{env, fs};
 
 use bench::Bench;
 use page::Page;
@@ -25,7 +26,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Measures something, and adds it to the page.
 type Part = fn(&Bench, &mut Page) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
+    ("start", start::measure),
     ("sops", sops::measure),
     ("keyservice", keyservice::measure),
     ("sealed", sealed::measure),
@@ -36,20 +38,22 @@ const PARTS: [(&str, Part); 7] = [
 ];
 
 fn main() -> Result<()> {
+    let names = PARTS.map(|(name, _)| name);
     // Cargo adds a flag of its own.
-    let wanted: Vec<_> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    if let Some(unknown) = wanted.iter().find(|wanted| PARTS.iter().all(|(name, _)| name != wanted)) {
+    let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments == ["--draw"] {
+        return page::draw(&names);
+    }
+    if let Some(unknown) = arguments.iter().find(|argument| !names.contains(&argument.as_str())) {
         return Err(format!("there is no part {unknown}").into());
     }
     let bench = Bench::new()?;
-    let mut page = Page::new(&bench)?;
     for (name, measure) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
+            let mut page = Page::new(&bench)?;
             measure(&bench, &mut page)?;
+            page.write(name)?;
         }
     }
-    if wanted.is_empty() {
-        fs::write("docs/performance.md", page.text())?;
-    }
-    Ok(())
+    page::draw(&names)
 }

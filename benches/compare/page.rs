@@ -1,16 +1,70 @@
-//! The page that is written.
+//! What was measured: kept as data, of which the page and its plots are drawn.
+//!
+//! Each part has a file of its own in `benches/data`, with the machine and the programs that it was measured with, so
+//! that one part can be measured again without the others.
 
-use std::fmt::Write as _;
-use std::path::Path;
+mod draw;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, thread};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::Result;
 use crate::bench::{Bench, Cost};
 
-/// The page that is written.
+pub use draw::draw;
+
+/// What a part measured.
+#[derive(Deserialize, Serialize)]
 pub struct Page {
-    text: String,
+    /// The day, as `YYYY-MM-DD`.
+    measured: String,
+    machine: String,
+    /// The programs, with what they say of their version.
+    programs: Vec<(String, String)>,
+    sections: Vec<Section>,
+}
+
+/// What stands under one heading.
+#[derive(Deserialize, Serialize)]
+struct Section {
+    title: String,
+    about: String,
+    /// Lines of a table of Markdown, and text behind it.
+    lines: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    plots: Vec<Plot>,
+}
+
+/// Cost against size, a line for each program; both axes are logarithmic.
+#[derive(Deserialize, Serialize)]
+pub struct Plot {
+    /// The name of the picture's file, without its ending.
+    pub name: String,
+    pub title: String,
+    /// What the size is, in words.
+    pub size: String,
+    pub cost: Unit,
+    pub lines: Vec<Line>,
+}
+
+/// What a cost is counted in.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    Bytes,
+    Seconds,
+}
+
+/// What one program costs, from the smallest size to the largest.
+#[derive(Deserialize, Serialize)]
+pub struct Line {
+    pub program: String,
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Page {
@@ -21,42 +75,57 @@ impl Page {
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .unwrap_or_default();
         let cores = thread::available_parallelism()?;
-        let text = format!(
-            "# Performance\n\n\
-             `benches/run.sh` measures Selkie beside sops and Sealed Secrets on the machine that it runs on, and writes this\n\
-             page. The figures below are of one run; the programs have the same documents, keys and rules, one after the\n\
-             other. Times are of whole processes, from start to end, unless it says otherwise; memory is the most that\n\
-             a process had at any time.\n\n\
-             - Machine: {}, {cores} cores\n\
-             - Selkie: {}, release build\n\
-             - sops: {}, built from its Go module\n\
-             - kubeseal: {}, built from its Go module\n\
-             - gitleaks: {}, built from its Go module, and {} for scale\n\
-             - Controllers: Selkie is {}, Sealed Secrets is {}, built from the same Go module\n",
-            model.1,
-            version(&bench.ours, &[])?,
-            version(&bench.sops, &["--disable-version-check"])?,
-            version(&bench.kubeseal, &[])?,
-            version(&bench.gitleaks, &[])?,
-            version(&bench.ripgrep, &[])?,
-            version(&bench.decryptor, &[])?,
-            version(&bench.controller, &[])?,
-        );
-        Ok(Self { text })
+        let program = |name: &str, program: &Path, flags: &[&str]| {
+            version(program, flags).map(|version| (name.to_owned(), version))
+        };
+        let build = env::var("SELKIE_BUILD").unwrap_or_else(|_| "release build".to_owned());
+        Ok(Self {
+            measured: OffsetDateTime::now_utc().date().to_string(),
+            machine: format!("{}, {cores} cores", model.1),
+            programs: vec![
+                ("Selkie".to_owned(), format!("{}, {build}", version(&bench.ours, &[])?)),
+                program("sops", &bench.sops, &["--disable-version-check"])?,
+                program("kubeseal", &bench.kubeseal, &[])?,
+                program("the controller of Sealed Secrets", &bench.controller, &[])?,
+                program("gitleaks", &bench.gitleaks, &[])?,
+                program("ripgrep", &bench.ripgrep, &[])?,
+            ],
+            sections: Vec::new(),
+        })
     }
 
-    /// Begins a table.
+    /// Reads what a part has measured before; `None` if it never did.
+    pub fn read(part: &str) -> Result<Option<Self>> {
+        match fs::read(file_of(part)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|error| format!("{part}: {error}"))?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps what was measured.
+    pub fn write(&self, part: &str) -> Result<()> {
+        fs::create_dir_all(DATA)?;
+        Ok(fs::write(file_of(part), serde_json::to_string_pretty(self)? + "\n")?)
+    }
+
+    /// Begins a table of two programs.
     pub fn heading(&mut self, title: &str, about: &str, peer: &str) {
         self.section(title, about);
-        self.text += &format!(
-            "| | Selkie | {peer} | time: {peer} / Selkie | memory: Selkie | memory: {peer} |\n\
-             |---|---:|---:|---:|---:|---:|\n"
-        );
+        self.line(&format!(
+            "| | Selkie | {peer} | time: {peer} / Selkie | memory: Selkie | memory: {peer} |"
+        ));
+        self.line("|---|---:|---:|---:|---:|---:|");
     }
 
     /// Begins a section, whose table follows line by line.
     pub fn section(&mut self, title: &str, about: &str) {
-        self.text += &format!("\n## {title}\n\n{about}\n\n");
+        self.sections.push(Section {
+            title: title.to_owned(),
+            about: about.to_owned(),
+            lines: Vec::new(),
+            plots: Vec::new(),
+        });
     }
 
     /// Adds a row of a table that [`heading`](Self::heading) began.
@@ -67,18 +136,38 @@ impl Page {
         self.line(&format!("| {what} | {ours_time} | {theirs_time} | {ratio:.1} | {ours} | {theirs} |"));
     }
 
+    /// Adds a line to the last section.
     #[expect(clippy::print_stderr, reason = "the run takes minutes: somebody watches")]
     pub fn line(&mut self, line: &str) {
         eprintln!("{line}");
-        writeln!(self.text, "{line}").expect("strings take all there is");
+        self.last().lines.push(line.to_owned());
     }
 
-    pub fn text(&self) -> &str {
-        &self.text
+    /// Adds a plot to the last section.
+    pub fn plot(&mut self, plot: Plot) {
+        self.last().plots.push(plot);
+    }
+
+    fn last(&mut self) -> &mut Section {
+        self.sections.last_mut().expect("a section was begun")
     }
 }
 
-pub fn seconds(time: std::time::Duration) -> String {
+impl Line {
+    pub fn new(program: &str) -> Self {
+        Self { program: program.to_owned(), points: Vec::new() }
+    }
+
+    pub fn seconds(&mut self, size: usize, time: Duration) {
+        self.points.push((size as f64, time.as_secs_f64()));
+    }
+
+    pub fn bytes(&mut self, size: usize, bytes: u64) {
+        self.points.push((size as f64, bytes as f64));
+    }
+}
+
+pub fn seconds(time: Duration) -> String {
     match time.as_secs_f64() {
         time if time < 1.0 => format!("{:.1} ms", time * 1e3),
         time => format!("{time:.2} s"),
@@ -89,8 +178,20 @@ pub fn megabytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// Returns what a program says of its version.
+fn file_of(part: &str) -> PathBuf {
+    Path::new(DATA).join(format!("{part}.json"))
+}
+
+/// Returns what a program says of its version, without where it was built.
 fn version(program: &Path, flags: &[&str]) -> Result<String> {
-    let output = Command::new(program).arg("--version").args(flags).output()?;
+    let output = Command::new(program)
+        .arg("--version")
+        .args(flags)
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .output()?;
     Ok(String::from_utf8(output.stdout)?.lines().next().unwrap_or_default().to_owned())
 }
+
+/// Cargo starts benches in the folder of their package.
+const DATA: &str = "benches/data";

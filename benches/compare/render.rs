@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::Result;
 use crate::bench::{Bench, Cost, medians};
 use crate::manifests::{manifest, name, namespace};
-use crate::page::{Page, megabytes, seconds};
+use crate::page::{Line, Page, Plot, Unit, megabytes, seconds};
 
 pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     bench.write("keys.txt", IDENTITY)?;
@@ -36,6 +36,7 @@ pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     let [ours, theirs] = medians(3, [&mut ours, &mut theirs])?;
     page.row("the first run, right after all files were written", first, theirs);
     page.row("further runs", ours, theirs);
+    page.plot(growth(bench, &encrypted)?);
     page.section(
         "What rendering a repository costs",
         "The same repository; clear files are parsed and written like encrypted ones. Redacting asks for no key.",
@@ -54,11 +55,38 @@ pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     Ok(())
 }
 
+/// Measures some of the folders, then more of them.
+fn growth(bench: &Bench, encrypted: &[String]) -> Result<Plot> {
+    let (mut ours, mut theirs) = (Line::new("Selkie"), Line::new("sops, once for each file"));
+    for folders in [1, 3, 10, FOLDERS] {
+        let names: Vec<_> = (0..folders).map(|folder| format!("repository/folder-{folder:02}")).collect();
+        let is_there = |path: &&String| names.iter().any(|folder| path.starts_with(&format!("{folder}/")));
+        let paths: Vec<_> = encrypted.iter().filter(is_there).cloned().collect();
+        bench.write("some.sh", each(&bench.sops, &paths))?;
+        bench.copy(&names, "part")?;
+        let [cost, their_cost] = medians(
+            3,
+            [&mut || bench.run(&bench.decryptor, &["render", "part"]), &mut || {
+                bench.run(Path::new("/bin/sh"), &["some.sh"])
+            }],
+        )?;
+        ours.seconds(paths.len(), cost.time);
+        theirs.seconds(paths.len(), their_cost.time);
+    }
+    Ok(Plot {
+        name: "render".to_owned(),
+        title: "Rendering a repository, a tenth of it encrypted".to_owned(),
+        size: "encrypted files".to_owned(),
+        cost: Unit::Seconds,
+        lines: vec![ours, theirs],
+    })
+}
+
 /// Writes the repository, and returns the names of what is encrypted in it.
 fn write(bench: &Bench) -> Result<Vec<String>> {
     let mut encrypted = Vec::new();
     for index in 0..FILES {
-        let folder = format!("repository/folder-{:02}", index % FOLDERS);
+        let folder = format!("repository/folder-{:02}", index / (FILES / ENCRYPTED) % FOLDERS);
         if index % (FILES / ENCRYPTED) == 0 {
             let path = format!("{folder}/secret-{index:04}.yaml");
             bench.write(&path, manifest(index, 8))?;

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use crate::Result;
 use crate::bench::{Bench, Cost, Streams, medians, one_by_one};
 use crate::manifests::{manifest, name, namespace, value};
-use crate::page::Page;
+use crate::page::{Line, Page, Plot, Unit};
 
 pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     let certs = make_keys(bench)?;
@@ -96,6 +96,25 @@ fn seal_many(bench: &Bench, page: &mut Page) -> Result<()> {
     page.row("one file, the drop-in", drop_in, theirs);
     page.row("one file, `kubectl seal seal`", seal, theirs);
     page.row("a folder, `kubectl seal seal`", folder, files);
+    let (mut ours, mut theirs) = (Line::new("Selkie"), Line::new("kubeseal"));
+    for count in [1, 10, 100, MANY] {
+        bench.write("secrets.yaml", documents[..count].join("---\n"))?;
+        let [cost, their_cost] = medians(
+            3,
+            [&mut || bench.run_with(&bench.ours, &[&["kubeseal"], SEAL].concat(), stdin), &mut || {
+                bench.run_with(&bench.kubeseal, SEAL, stdin)
+            }],
+        )?;
+        ours.seconds(count, cost.time);
+        theirs.seconds(count, their_cost.time);
+    }
+    page.plot(Plot {
+        name: "seal".to_owned(),
+        title: "Sealing Secrets of one file".to_owned(),
+        size: "Secrets".to_owned(),
+        cost: Unit::Seconds,
+        lines: vec![ours, theirs],
+    });
     Ok(())
 }
 
@@ -105,7 +124,8 @@ fn unseal_one(bench: &Bench, page: &mut Page, certs: &[SealingCert]) -> Result<(
     page.heading("Unsealing one SealedSecret", about, "kubeseal");
     bench.write("sealed.yaml", sealed(0, 1, &certs[0])?)?;
     let stdin = Streams { stdin: Some("sealed.yaml"), stdout: None };
-    for count in [1, KEYS] {
+    let (mut ours, mut of_theirs) = (Line::new("Selkie"), Line::new("kubeseal"));
+    for count in [1, 2, 5, 10, KEYS] {
         let theirs = recovery(count);
         let theirs: Vec<_> = theirs.iter().map(String::as_str).collect();
         let [drop_in, cost] = medians(
@@ -115,7 +135,16 @@ fn unseal_one(bench: &Bench, page: &mut Page, certs: &[SealingCert]) -> Result<(
             }],
         )?;
         page.row(&format!("the drop-in, {}", keys(count)), drop_in, cost);
+        ours.seconds(count, drop_in.time);
+        of_theirs.seconds(count, cost.time);
     }
+    page.plot(Plot {
+        name: "unseal".to_owned(),
+        title: "Unsealing one SealedSecret with the oldest key".to_owned(),
+        size: "keys at hand".to_owned(),
+        cost: Unit::Seconds,
+        lines: vec![ours, of_theirs],
+    });
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::Result;
 use crate::bench::{Bench, Cost, median, one_by_one};
 use crate::manifests::{manifest, mixed};
-use crate::page::{Page, megabytes, seconds};
+use crate::page::{Line, Page, Plot, Unit, megabytes, seconds};
 
 pub fn measure(bench: &Bench, page: &mut Page) -> Result<()> {
     bench.write("keys.txt", IDENTITY)?;
@@ -41,38 +41,77 @@ fn large_file(bench: &Bench, page: &mut Page) -> Result<()> {
 fn many_files(bench: &Bench, page: &mut Page) -> Result<()> {
     let about = "Selkie takes a folder in one call; sops is started once for each file.";
     page.heading("Many small files", about, "sops");
-    for count in [200, 5000] {
+    let (mut ours, mut theirs) = (Line::new("Selkie"), Line::new("sops"));
+    for count in [1, 10, 200, 1000, 5000] {
         let folder = format!("many-{count}");
         let names: Vec<_> = (0..count).map(|index| format!("{folder}/{index:04}.yaml")).collect();
         let write =
             || names.iter().enumerate().try_for_each(|(index, name)| bench.write(name, manifest(index, 8)));
         write()?;
-        let ours = bench.run(&bench.ours, &["encrypt", "-i", &folder])?;
-        let ours_back = bench.run(&bench.ours, &["decrypt", "-i", &folder])?;
+        let encrypt = bench.run(&bench.ours, &["encrypt", "-i", &folder])?;
+        let decrypt = bench.run(&bench.ours, &["decrypt", "-i", &folder])?;
         write()?;
-        let theirs = one_by_one(&names, |name| bench.run(&bench.sops, &["encrypt", "-i", name]))?;
-        let theirs_back = one_by_one(&names, |name| bench.run(&bench.sops, &["decrypt", "-i", name]))?;
-        page.row(&format!("encrypt {count} files"), ours, theirs);
-        page.row(&format!("decrypt {count} files"), ours_back, theirs_back);
+        let their_encrypt = one_by_one(&names, |name| bench.run(&bench.sops, &["encrypt", "-i", name]))?;
+        let their_decrypt = one_by_one(&names, |name| bench.run(&bench.sops, &["decrypt", "-i", name]))?;
+        ours.seconds(count, decrypt.time);
+        theirs.seconds(count, their_decrypt.time);
+        page.row(&format!("encrypt {count} files"), encrypt, their_encrypt);
+        page.row(&format!("decrypt {count} files"), decrypt, their_decrypt);
     }
+    page.plot(Plot {
+        name: "many-files".to_owned(),
+        title: "Decrypting small files".to_owned(),
+        size: "files".to_owned(),
+        cost: Unit::Seconds,
+        lines: vec![ours, theirs],
+    });
     Ok(())
 }
 
 fn sizes(bench: &Bench, page: &mut Page) -> Result<()> {
-    let about = "YAML of the same shape; a straight line has the same last column in each row.";
+    let about = "YAML of the same shape. Each program's last columns are per 1,000 values: they stay the same where cost grows in \
+                 proportion.";
     page.section("Cost against size", about);
-    page.line("| values | bytes | encrypt | decrypt | memory | encrypt, per 1,000 values |");
-    page.line("|---:|---:|---:|---:|---:|---:|");
-    for values in [1_000, 10_000, 50_000, 100_000, LARGE, 2 * LARGE] {
+    page.line(
+        "| values | encrypt: Selkie | sops | decrypt: Selkie | sops | memory: Selkie | sops | encrypt, per 1,000 values: Selkie | sops |",
+    );
+    page.line("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    let lines = || [Line::new("Selkie"), Line::new("sops")];
+    let (mut encrypting, mut decrypting, mut memory) = (lines(), lines(), lines());
+    for values in [100, 1_000, 10_000, 50_000, LARGE, 2 * LARGE] {
         let text = large(values);
-        let (encrypt, decrypt) = both_ways(bench, &bench.ours, &text, 3)?;
-        let each = encrypt.time.as_secs_f64() * 1e6 / values as f64;
-        let memory = megabytes(encrypt.memory.max(decrypt.memory));
-        let (encrypt, decrypt) = (seconds(encrypt.time), seconds(decrypt.time));
+        let runs = if values < 50_000 { 3 } else { 1 };
+        let mut costs = Vec::new();
+        for (index, program) in [&bench.ours, &bench.sops].into_iter().enumerate() {
+            let (encrypt, decrypt) = both_ways(bench, program, &text, runs)?;
+            encrypting[index].seconds(values, encrypt.time);
+            decrypting[index].seconds(values, decrypt.time);
+            memory[index].bytes(values, encrypt.memory.max(decrypt.memory));
+            costs.push((encrypt, decrypt));
+        }
+        let both =
+            |show: &dyn Fn(&(Cost, Cost)) -> String| costs.iter().map(show).collect::<Vec<_>>().join(" | ");
+        let each = |cost: Cost| format!("{:.2} ms", cost.time.as_secs_f64() * 1e6 / values as f64);
         page.line(&format!(
-            "| {values} | {} | {encrypt} | {decrypt} | {memory} | {each:.2} ms |",
-            text.len()
+            "| {values} | {} | {} | {} | {} |",
+            both(&|(encrypt, _)| seconds(encrypt.time)),
+            both(&|(_, decrypt)| seconds(decrypt.time)),
+            both(&|(encrypt, decrypt)| megabytes(encrypt.memory.max(decrypt.memory))),
+            both(&|(encrypt, _)| each(*encrypt)),
         ));
+    }
+    for (name, title, cost, lines) in [
+        ("encrypt", "Encrypting a document", Unit::Seconds, encrypting),
+        ("decrypt", "Decrypting a document", Unit::Seconds, decrypting),
+        ("memory", "Memory for a document", Unit::Bytes, memory),
+    ] {
+        page.plot(Plot {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            size: "values".to_owned(),
+            cost,
+            lines: lines.into(),
+        });
     }
     Ok(())
 }
