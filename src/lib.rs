@@ -42,6 +42,12 @@ enum Face {
     Serve(Box<service::Args>),
 }
 
+/// Returns the command line of the program, for what writes about it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {

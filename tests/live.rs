@@ -1,19 +1,20 @@
 //! Comparisons with the real tools.
 
 mod apply_loop;
-mod argocd;
+pub mod argocd;
 mod audit;
 mod aws;
+mod browser;
 mod checks;
 mod clouds;
-mod cluster;
+pub mod cluster;
 mod cluster_access;
-mod controller;
+pub mod controller;
 mod decryptor;
 mod deploy;
 mod emit;
 mod faults;
-mod flux;
+pub mod flux;
 mod flux_compat;
 mod gomanifest;
 mod gotemplate;
@@ -23,16 +24,19 @@ mod keys;
 mod keyservice;
 mod kubeseal_face;
 mod kustomize;
-mod moto;
+mod merges;
+pub mod moto;
+mod packages;
 mod pgp;
 mod programs;
 mod properties;
 mod publish;
+mod recovery;
 mod sealed_secrets;
 mod sealing_keys;
 mod suite;
-mod sync_engine;
-mod vault;
+pub mod sync_engine;
+pub mod vault;
 
 pub use properties::{number_of_documents, runner};
 
@@ -41,7 +45,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::peer::{Peer, output};
-use crate::{git_states, kubeseal_cli, sealed, sops_cli};
+use crate::{documentation, git_states, kubeseal_cli, sealed, sops_cli};
 
 /// Returns all tests that need a peer.
 pub fn tests() -> Vec<Trial> {
@@ -50,6 +54,10 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(apply_loop::tests());
     tests.extend(audit::tests());
     tests.extend(aws::tests());
+    tests.extend(browser::tests());
+    tests.extend(merges::tests());
+    tests.extend(packages::tests());
+    tests.extend(recovery::tests());
     tests.extend(checks::tests());
     tests.extend(clouds::tests());
     tests.extend(cluster_access::tests());
@@ -74,6 +82,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(suite::tests());
     tests.extend(sync_engine::tests());
     tests.extend(vault::tests());
+    tests.extend(documentation::live_tests());
     tests.extend(git_states::live_tests());
     tests.extend(kubeseal_cli::live_tests());
     tests.extend(sealed::live_tests());

@@ -8,8 +8,10 @@ mod api_server;
 mod aws;
 mod checks;
 mod deploy;
+mod documentation;
 mod envelope;
 mod generate;
+mod git_drivers;
 mod git_states;
 mod golden;
 mod hostile;
@@ -29,7 +31,8 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
-    if let Some(exit) = sops_cli::run_as_program().or_else(git_states::run_as_program) {
+    let programs = [documentation::run_as_program, git_states::run_as_program, sops_cli::run_as_program];
+    if let Some(exit) = programs.into_iter().find_map(|run| run()) {
         return exit;
     }
     let tests: Vec<Trial> = [
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
         aws::tests(),
         checks::tests(),
         deploy::tests(),
+        documentation::tests(),
+        git_drivers::tests(),
         git_states::tests(),
         golden::tests(),
         hostile::tests(),

@@ -17,6 +17,14 @@ pub enum Peer {
     Argocd,
     /// A folder with definitions and settings of Argo CD.
     ArgocdManifests,
+    /// axe-core 4.14.1, which looks for what keeps people from using a page.
+    AxeCore,
+    /// chromedriver, which lets programs use Chromium.
+    Chromedriver,
+    /// Chromium of the system.
+    Chromium,
+    /// `dpkg` of the system, for root, who may install.
+    Dpkg,
     /// etcd, which keeps what the API server of Kubernetes knows.
     Etcd,
     /// A folder with the definitions of what Flux's kustomize-controller and source-controller work with.
@@ -41,6 +49,8 @@ pub enum Peer {
     Helm4,
     /// `ip`, for a user who may make network namespaces.
     Ip,
+    /// krew 0.4.3, with `validate-krew-manifest` beside it.
+    Krew,
     /// The API server of Kubernetes.
     KubeApiserver,
     /// The command line of Kubernetes.
@@ -57,6 +67,8 @@ pub enum Peer {
     Openbao,
     /// `openssl` of the system.
     Openssl,
+    /// The page of this project that seals in the browser, for which WebAssembly has to be compiled.
+    Page,
     /// A folder with the programs of Postgres.
     Postgres,
     /// pre-commit 4.7.0.
@@ -106,6 +118,10 @@ impl Peer {
             Self::Age => "age",
             Self::Argocd => "argocd",
             Self::ArgocdManifests => "argocd_manifests",
+            Self::AxeCore => "axe_core",
+            Self::Chromedriver => "chromedriver",
+            Self::Chromium => "chromium",
+            Self::Dpkg => "dpkg",
             Self::Etcd => "etcd",
             Self::FluxCrds => "flux_crds",
             Self::FluxKustomizeController => "flux_kustomize_controller",
@@ -118,6 +134,7 @@ impl Peer {
             Self::Helm3 => "helm_3",
             Self::Helm4 => "helm_4",
             Self::Ip => "ip",
+            Self::Krew => "krew",
             Self::KubeApiserver => "kube_apiserver",
             Self::Kubectl => "kubectl",
             Self::Kubeseal => "kubeseal",
@@ -126,6 +143,7 @@ impl Peer {
             Self::Moto => "moto",
             Self::Openbao => "openbao",
             Self::Openssl => "openssl",
+            Self::Page => "page",
             Self::Postgres => "postgres",
             Self::PreCommit => "pre_commit",
             Self::Prek => "prek",
@@ -146,6 +164,10 @@ impl Peer {
             Self::Age => "SELKIE_PEER_AGE",
             Self::Argocd => "SELKIE_PEER_ARGOCD",
             Self::ArgocdManifests => "SELKIE_PEER_ARGOCD_MANIFESTS",
+            Self::AxeCore => "SELKIE_PEER_AXE_CORE",
+            Self::Chromedriver => "SELKIE_PEER_CHROMEDRIVER",
+            Self::Chromium => "SELKIE_PEER_CHROMIUM",
+            Self::Dpkg => "SELKIE_PEER_DPKG",
             Self::Etcd => "SELKIE_PEER_ETCD",
             Self::FluxCrds => "SELKIE_PEER_FLUX_CRDS",
             Self::FluxKustomizeController => "SELKIE_PEER_FLUX_KUSTOMIZE_CONTROLLER",
@@ -158,6 +180,7 @@ impl Peer {
             Self::Helm3 => "SELKIE_PEER_HELM_3",
             Self::Helm4 => "SELKIE_PEER_HELM_4",
             Self::Ip => "SELKIE_PEER_IP",
+            Self::Krew => "SELKIE_PEER_KREW",
             Self::KubeApiserver => "SELKIE_PEER_KUBE_APISERVER",
             Self::Kubectl => "SELKIE_PEER_KUBECTL",
             Self::Kubeseal => "SELKIE_PEER_KUBESEAL",
@@ -166,6 +189,7 @@ impl Peer {
             Self::Moto => "SELKIE_PEER_MOTO",
             Self::Openbao => "SELKIE_PEER_OPENBAO",
             Self::Openssl => "SELKIE_PEER_OPENSSL",
+            Self::Page => "SELKIE_BROWSER_PAGE",
             Self::Postgres => "SELKIE_PEER_POSTGRES",
             Self::PreCommit => "SELKIE_PEER_PRE_COMMIT",
             Self::Prek => "SELKIE_PEER_PREK",

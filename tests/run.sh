@@ -7,7 +7,7 @@
 # It fetches and builds what it needs (Rust, and for the peers Go, pip, npm and apt-get) and keeps it in the
 # user's cache folder. A peer that could not be had is named, and its tests count as skipped; with
 # CI=true a peer that failed to come up although the machine has the means for it is a failure. Run by
-# root, it installs the packages `age`, `git`, `gnupg`, `iproute2`, `openssl`, `postgresql` and `redis-tools` with apt-get where their programs are missing.
+# root, it installs the packages `age`, `chromium`, `chromium-driver`, `git`, `gnupg`, `iproute2`, `openssl`, `postgresql` and `redis-tools` with apt-get where their programs are missing.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

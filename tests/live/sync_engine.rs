@@ -19,6 +19,7 @@ use http::{Method, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -104,7 +105,8 @@ impl Ground {
         once(&GROUND, "cluster", Self::start)
     }
 
-    fn start() -> Result<Self, Failed> {
+    /// Starts one for somebody who has it to himself, and ends its cluster.
+    pub fn start() -> Result<Self, Failed> {
         let cluster = Cluster::start()?;
         fs::create_dir(cluster.folder.join(LOGS))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -238,6 +240,15 @@ impl Program {
     /// Returns all that it printed and logged.
     pub fn logged(&self) -> Result<String, Failed> {
         Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(&self) -> Result<(), Failed> {
+        {
+            let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+            kill_process(Pid::from_child(&child), Signal::TERM)?;
+        }
+        wait("it ends", || Ok(self.ended()?.ok_or_else(|| "one that runs".to_owned()))).map(|_| ())
     }
 
     /// Kills it.

@@ -14,9 +14,9 @@ use selkie::keys::{KeySetup, Trust};
 
 use crate::peer::Peer;
 use place::{Place, Thief};
-use server::{Server, shared};
+use server::Server;
 
-pub use server::end;
+pub use server::{end, shared};
 
 /// A test on a server.
 type Run = fn(&Server) -> Result<(), Failed>;

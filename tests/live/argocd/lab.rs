@@ -50,7 +50,8 @@ impl Lab {
         once(&LAB, "Argo CD", || Self::start(Ground::get()?))
     }
 
-    fn start(ground: &'static Ground) -> Result<Self, Failed> {
+    /// Starts one on a cluster.
+    pub fn start(ground: &'static Ground) -> Result<Self, Failed> {
         let folder = ground.folder("argocd")?;
         for name in FOLDERS {
             ground.folder(&format!("argocd/{name}"))?;

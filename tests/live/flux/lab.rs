@@ -44,7 +44,8 @@ impl Lab {
         once(&LAB, "Flux", || Self::start(Ground::get()?))
     }
 
-    fn start(ground: &'static Ground) -> Result<Self, Failed> {
+    /// Starts one on a cluster.
+    pub fn start(ground: &'static Ground) -> Result<Self, Failed> {
         let folder = ground.folder("flux")?;
         ground.folder("flux/tmp")?;
         // Before the controller: what refuses a connection is asked again much later.
