@@ -8,11 +8,13 @@
 //! map; a node has a key exactly if its parent is a map and it is not a comment.
 
 mod difference;
+mod finder;
 mod line_index;
 mod path;
 mod same;
 
 pub use difference::{Difference, differences};
+pub use finder::Finder;
 pub(crate) use line_index::LineIndex;
 pub use path::{PathError, Step, TreePath};
 pub(crate) use same::{same_value, same_values, values};

@@ -8,7 +8,7 @@ use selkie::scheme::OpenDocument;
 use selkie::sealed::{SealedSecret, objects};
 use selkie::secret::SecretBytes;
 use selkie::sops::{MacCheck, Places};
-use selkie::tree::{NodeId, Tree, TreePath, differences};
+use selkie::tree::{Finder, NodeId, Tree, TreePath, differences};
 
 use super::dispute::{Dispute, Item, Version};
 use super::{METADATA, listing};
@@ -196,26 +196,35 @@ fn taken(dispute: &Dispute<'_>, chosen: &[(&Item, Choice)]) -> Result<SecretByte
     let mut text = copy(&dispute.ours.text);
     // From the end, so that what goes does not move what is still to be found.
     for (item, choice) in chosen.iter().rev() {
-        let from = match choice {
-            Choice::Ours => continue,
-            Choice::Theirs => &dispute.theirs,
-            Choice::Base => dispute.base.as_ref().ok_or(MergingError::NoBase)?,
-        };
-        text = put(dispute, item, from, text)?;
+        if *choice != Choice::Ours {
+            text = put(dispute, item, dispute.version(*choice)?, text)?;
+        }
     }
-    let tree = dispute.format.read(copy(&text))?;
+    refuse_shared(dispute, chosen, &text)?;
+    Ok(text)
+}
+
+/// Makes sure that every value came as it was chosen, and that nothing else came with it.
+fn refuse_shared(
+    dispute: &Dispute<'_>,
+    chosen: &[(&Item, Choice)],
+    text: &SecretBytes,
+) -> Result<(), Failure> {
+    let tree = dispute.format.read(copy(text))?;
     let is_about = |item: &Item, document: usize, path: &TreePath| {
         let (item_steps, steps) = (item.path.steps(), path.steps());
         item.document == document && (steps.starts_with(item_steps) || item_steps.starts_with(steps))
     };
-    for (item, choice) in chosen {
-        let from = match choice {
-            Choice::Ours => &dispute.ours,
-            Choice::Theirs => &dispute.theirs,
-            Choice::Base => dispute.base.as_ref().ok_or(MergingError::NoBase)?,
-        };
-        if differences(&tree, &from.tree).iter().any(|found| is_about(item, found.document, &found.path)) {
-            return Err(MergingError::NotAlone(item.path.clone()).into());
+    for choice in [Choice::Base, Choice::Ours, Choice::Theirs] {
+        let mut items = chosen.iter().filter(|(_, chosen)| *chosen == choice).peekable();
+        if items.peek().is_none() {
+            continue;
+        }
+        let left = differences(&tree, &dispute.version(choice)?.tree);
+        for (item, _) in items {
+            if left.iter().any(|found| is_about(item, found.document, &found.path)) {
+                return Err(MergingError::NotAlone(item.path.clone()).into());
+            }
         }
     }
     for found in differences(&tree, &dispute.ours.tree) {
@@ -223,7 +232,7 @@ fn taken(dispute: &Dispute<'_>, chosen: &[(&Item, Choice)]) -> Result<SecretByte
             return Err(MergingError::NotAlone(found.path).into());
         }
     }
-    Ok(text)
+    Ok(())
 }
 
 /// Returns a text with what a version has in the place of a conflict.
@@ -248,12 +257,11 @@ fn refuse_clear(result: &dyn OpenDocument, sides: &[&Version<'_>]) -> Result<(),
     let encrypted = places(result.tree(), &result.decrypted());
     let encrypted: BTreeSet<_> =
         encrypted.iter().map(|(document, path)| (*document, path.to_string())).collect();
+    let there = Finder::new(result.tree());
     for side in sides {
         let Some(opened) = &side.opened else { continue };
         for (document, path) in places(opened.tree(), &side.secret) {
-            let root = result.tree().documents().get(document);
-            let is_there = root.is_some_and(|&root| result.tree().get(root, &path).is_some());
-            if is_there && !encrypted.contains(&(document, path.to_string())) {
+            if there.find(document, &path).is_some() && !encrypted.contains(&(document, path.to_string())) {
                 return Err(MergingError::InClear(path).into());
             }
         }

@@ -1,6 +1,6 @@
 //! Both sides of a file, opened, and what is to be decided between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use selkie::format::Format;
@@ -10,9 +10,9 @@ use selkie::scheme::OpenDocument;
 use selkie::sealed::KeyRegistry;
 use selkie::secret::SecretBytes;
 use selkie::sops::MacCheck;
-use selkie::tree::{NodeId, Tree, TreePath, differences};
+use selkie::tree::{Finder, NodeId, Step, Tree, TreePath, differences};
 
-use super::choice::Whole;
+use super::choice::{Choice, Whole};
 use super::index::Unmerged;
 use crate::commands;
 use crate::context::Context;
@@ -52,6 +52,22 @@ pub(super) struct Item {
     pub path: TreePath,
     /// What the sides did, if that is known: without what they come from, they only differ.
     pub kind: Option<ConflictKind>,
+}
+
+/// The places of a version, found by path.
+pub(super) struct Located<'a> {
+    pub version: &'a Version<'a>,
+    shown: Finder<'a>,
+    /// Those of what was opened; none if nothing was.
+    opened: Option<Finder<'a>>,
+}
+
+/// What conflicts name already.
+struct Named<'a> {
+    has_metadata: bool,
+    places: HashSet<(usize, &'a [Step])>,
+    /// The number of steps of the longest path among them.
+    longest: usize,
 }
 
 /// The lines with markers in a text for the editor.
@@ -131,9 +147,9 @@ impl<'a> Dispute<'a> {
         let base = sides.base.and_then(|base| open(copy(base)).ok());
         let mut conflicts: Vec<_> = conflicts.into_iter().map(Item::from).collect();
         // Where a conflict left the sides as they were, more differs than it names.
-        let unnamed = differing(&ours, &theirs);
-        let unnamed: Vec<_> =
-            unnamed.into_iter().filter(|item| !conflicts.iter().any(|other| other.covers(item))).collect();
+        let named = Named::new(&conflicts);
+        let unnamed = differing(&ours, &theirs).into_iter();
+        let unnamed: Vec<_> = unnamed.filter(|item| !named.covers(item)).collect();
         conflicts.extend(unnamed);
         Ok(Self { format, ours, theirs, base, conflicts })
     }
@@ -148,6 +164,18 @@ impl<'a> Dispute<'a> {
         match side {
             Whole::Ours => &self.ours,
             Whole::Theirs => &self.theirs,
+        }
+    }
+
+    /// Returns the version that a choice takes values of.
+    ///
+    /// # Errors
+    /// If that is what both come from, and it is not at hand.
+    pub(super) fn version(&self, choice: Choice) -> Result<&Version<'a>, MergingError> {
+        match choice {
+            Choice::Base => self.base.as_ref().ok_or(MergingError::NoBase),
+            Choice::Ours => Ok(&self.ours),
+            Choice::Theirs => Ok(&self.theirs),
         }
     }
 
@@ -184,28 +212,49 @@ impl<'a> Version<'a> {
     pub(super) fn find(&self, document: usize, path: &TreePath) -> Option<NodeId> {
         self.tree.get(*self.tree.documents().get(document)?, path)
     }
+}
 
-    /// Returns whether anything of a value at a path is encrypted. What is sealed may be shown.
-    pub(super) fn hides(&self, document: usize, path: &TreePath) -> bool {
-        let Some(opened) = &self.opened else { return false };
-        let tree = opened.tree();
-        let found = tree.documents().get(document).and_then(|&root| tree.get(root, path));
+impl<'a> Located<'a> {
+    /// Reads a version once.
+    pub(super) fn new(version: &'a Version<'a>) -> Self {
+        let opened = version.opened.as_ref().map(|opened| Finder::new(opened.tree()));
+        Self { version, shown: Finder::new(&version.tree), opened }
+    }
+
+    /// Returns the value in the place of a conflict.
+    pub(super) fn find(&self, item: &Item) -> Option<NodeId> {
+        self.shown.find(item.document, &item.path)
+    }
+
+    /// Returns whether anything of the value in the place of a conflict is encrypted. What is sealed may be shown.
+    pub(super) fn hides(&self, item: &Item) -> bool {
+        let (Some(opened), Some(finder)) = (&self.version.opened, &self.opened) else { return false };
         // What an opened file has elsewhere than its text is not told apart.
-        found.is_none_or(|top| {
-            let end = tree.node(top).end as usize;
-            self.secret.iter().any(|&id| top <= id && id.index() < end)
+        finder.find(item.document, &item.path).is_none_or(|top| {
+            let end = opened.tree().node(top).end as usize;
+            self.version.secret.range(top..).next().is_some_and(|id| id.index() < end)
         })
     }
 }
 
-impl Item {
-    /// Returns whether who decides this has decided another one, too.
-    fn covers(&self, other: &Self) -> bool {
-        match (self.is_metadata(), other.is_metadata()) {
-            (false, false) => {
-                self.document == other.document && other.path.steps().starts_with(self.path.steps())
-            }
-            (one, other) => one == other,
+impl<'a> Named<'a> {
+    fn new(conflicts: &'a [Item]) -> Self {
+        let places = conflicts.iter().filter(|item| !item.is_metadata());
+        let places: HashSet<_> = places.map(|item| (item.document, item.path.steps())).collect();
+        Self {
+            has_metadata: conflicts.iter().any(Item::is_metadata),
+            longest: places.iter().map(|(_, steps)| steps.len()).max().unwrap_or_default(),
+            places,
+        }
+    }
+
+    /// Returns whether who decides what is named has decided this, too.
+    fn covers(&self, item: &Item) -> bool {
+        let steps = item.path.steps();
+        let has = |end: usize| self.places.contains(&(item.document, &steps[..end]));
+        match item.is_metadata() {
+            true => self.has_metadata,
+            false => (0..=steps.len().min(self.longest)).any(has),
         }
     }
 }

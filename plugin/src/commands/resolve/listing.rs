@@ -1,10 +1,10 @@
 //! What is to be decided, for people and for programs. Values that a side encrypts are shown only to who asks for them.
 
 use selkie::merge::ConflictKind;
-use selkie::tree::{NodeId, TreePath};
+use selkie::tree::TreePath;
 use serde_json::{Value as Json, json};
 
-use super::dispute::{Dispute, Item, Version};
+use super::dispute::{Dispute, Item, Located};
 use super::{METADATA, sentence};
 use crate::context::Context;
 use crate::merging::show;
@@ -23,13 +23,15 @@ pub(super) fn to_text(
         conflicts => count(conflicts, "conflict"),
     };
     let mut text = format!("{}\n", context.report.paint_data(STRONG, format!("{target}: {heading}")));
+    let sides = sides(dispute);
     for item in &dispute.conflicts {
         text.push_str(&format!("  {}\n", describe(dispute, item)));
         if item.is_metadata() {
             continue;
         }
-        for (name, version) in [("ours", &dispute.ours), ("theirs", &dispute.theirs)] {
-            let value = shown(dispute, item, version, with_values);
+        let masks = !with_values && hides(item, &sides);
+        for (name, side) in ["ours", "theirs"].into_iter().zip(&sides) {
+            let value = shown(item, side, with_values, masks);
             text.push_str(&format!("    {name}: {}\n", escape(&value)));
         }
     }
@@ -38,8 +40,9 @@ pub(super) fn to_text(
 
 /// Returns the conflicts of a file as JSON.
 pub(super) fn to_json(dispute: &Dispute<'_>, name: &str, with_values: bool) -> Json {
+    let sides = sides(dispute);
     let conflict = |item: &Item| {
-        let is_secret = hides(dispute, item);
+        let is_secret = hides(item, &sides);
         let mut json = json!({
             "document": item.document,
             "path": name_of(item),
@@ -47,9 +50,9 @@ pub(super) fn to_json(dispute: &Dispute<'_>, name: &str, with_values: bool) -> J
             "secret": is_secret && !item.is_metadata(),
         });
         if (with_values || !is_secret) && !item.is_metadata() {
-            let value = |version: &Version<'_>| find(item, version).map(|id| version.tree.to_json(id));
-            json["ours"] = value(&dispute.ours).into();
-            json["theirs"] = value(&dispute.theirs).into();
+            for (name, side) in ["ours", "theirs"].into_iter().zip(&sides) {
+                json[name] = side.find(item).map(|id| side.version.tree.to_json(id)).into();
+            }
         }
         json
     };
@@ -74,22 +77,21 @@ fn name_of(item: &Item) -> String {
     if item.is_metadata() && item.path == TreePath::new() { METADATA.to_owned() } else { show(&item.path) }
 }
 
-fn hides(dispute: &Dispute<'_>, item: &Item) -> bool {
-    [&dispute.ours, &dispute.theirs]
-        .iter()
-        .any(|version| find(item, version).is_some() && version.hides(item.document, &item.path))
+/// Returns our side, and theirs.
+fn sides<'a>(dispute: &'a Dispute<'_>) -> [Located<'a>; 2] {
+    [Located::new(&dispute.ours), Located::new(&dispute.theirs)]
 }
 
-fn find(item: &Item, version: &Version<'_>) -> Option<NodeId> {
-    version.find(item.document, &item.path)
+fn hides(item: &Item, sides: &[Located<'_>]) -> bool {
+    sides.iter().any(|side| side.find(item).is_some() && side.hides(item))
 }
 
-fn shown(dispute: &Dispute<'_>, item: &Item, version: &Version<'_>, with_values: bool) -> String {
-    let Some(id) = find(item, version) else { return "(nothing)".to_owned() };
-    if !with_values && hides(dispute, item) {
+fn shown(item: &Item, side: &Located<'_>, with_values: bool, masks: bool) -> String {
+    let Some(id) = side.find(item) else { return "(nothing)".to_owned() };
+    if masks {
         return "(encrypted)".to_owned();
     }
-    let text = version.tree.to_json(id).to_string();
+    let text = side.version.tree.to_json(id).to_string();
     if with_values || text.chars().count() <= LONGEST {
         return text;
     }
