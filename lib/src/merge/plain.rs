@@ -16,6 +16,7 @@ mod layout;
 mod lines;
 mod matching;
 mod plan;
+mod planner;
 #[cfg(test)]
 mod properties;
 
@@ -77,7 +78,7 @@ pub fn merge(format: Format, sides: Sides<&Tree>) -> Result<Merged, PlainMergeEr
         ours: Hashes::new(sides.ours, &keys),
         theirs: Hashes::new(sides.theirs, &keys),
     };
-    let plan = plan::plan(&hashes, &keys);
+    let plan = planner::plan(&hashes, &keys);
     let expected = |which| plan::hash_of(&plan, &hashes, which, &keys);
     let check = Check { format, keys: &keys, ours: expected(Which::Ours), theirs: expected(Which::Theirs) };
     let texts = by_lines(format, &sides, &plan, &check);

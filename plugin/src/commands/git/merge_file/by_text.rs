@@ -24,11 +24,8 @@ pub(super) fn merge(args: &Args, context: &Context<'_>) -> Result<bool, Failure>
         .status()
         .map_err(Failure::io("run", "git merge-file"))?;
     match status.code() {
-        Some(0) => Ok(true),
-        // The number of conflicts.
-        Some(1..=127) => Ok(false),
-        // It is no text, say; Git has said so.
-        Some(_) => Ok(false),
+        // Up to 127 it is the number of conflicts; beyond, it is no text, say, and Git has said so.
+        Some(code) => Ok(code == 0),
         None => Err(Failure::io("run", "git merge-file")(io::Error::other(status.to_string()))),
     }
 }
