@@ -39,6 +39,7 @@ mod named_addresses;
 mod opening;
 mod output;
 mod parallel;
+mod pasted;
 mod publish;
 mod reach;
 mod rekeying;

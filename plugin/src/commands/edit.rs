@@ -17,7 +17,7 @@ use crate::opening::{Opener, OpeningFlags};
 use crate::report::{describe, escape};
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
-use crate::{batch, commands, sealing, signals};
+use crate::{batch, commands, pasted, sealing, signals};
 
 /// Edit encrypted files in your editor
 ///
@@ -201,9 +201,8 @@ impl Dialogue for Terminal<'_> {
     }
 
     fn how_to_go_on(&self, kept: &Path) -> String {
-        let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
-        let (file, kept_text) = (quoted(&self.subject), quoted(&kept.to_string_lossy()));
-        let folder = quoted(&kept.parent().unwrap_or(kept).to_string_lossy());
+        let (file, kept_text) = (pasted::path(Path::new(&self.subject)), pasted::path(kept));
+        let folder = pasted::path(kept.parent().unwrap_or(kept));
         if self.is_sealed {
             return format!(
                 "once it is right, open {file} again with `kubectl seal edit`, put the text in, and run `rm -r {folder}`"

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::files::{self, Audience, Expected, folder_of};
-use crate::{document, git, identities};
+use crate::{document, git, identities, pasted};
 
 /// Make an age key and a .sops.yaml, as far as there is none
 ///
@@ -70,13 +70,13 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
         context.report.note(format!(
             "\nYour configuration is not where it is looked for: pass --config to these commands, or\n  \
              export SOPS_CONFIG={}",
-            shlex::try_quote(&context.session.absolute(config).display().to_string()).unwrap_or_default()
+            pasted::path(&context.session.absolute(config))
         ));
     }
     if let Some(path) = key_path(args, context).filter(|path| !is_looked_for(context, path)) {
         context.report.note(format!(
             "\nYour key is not where it is looked for:\n  export SOPS_AGE_KEY_FILE={}",
-            shlex::try_quote(&path.display().to_string()).unwrap_or_default()
+            pasted::path(&path)
         ));
     }
     Ok(Exit::Success)

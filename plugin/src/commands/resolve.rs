@@ -31,7 +31,7 @@ use crate::merging::{self, MergingError};
 use crate::opening::{Opener, OpeningFlags};
 use crate::report::{count, describe};
 use crate::targets::{self, Target};
-use crate::{batch, commands, document, files};
+use crate::{batch, commands, document, files, pasted};
 
 /// Decide the conflicts of a merge of encrypted files
 ///
@@ -119,9 +119,7 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 /// Returns the command that decides the conflicts of a file.
 #[must_use]
 pub fn command(path: &Path) -> String {
-    let path = path.display().to_string();
-    let quoted = shlex::try_quote(&path).map_or_else(|_| path.clone(), Into::into);
-    format!("kubectl seal resolve {quoted}")
+    format!("kubectl seal resolve {}", pasted::path(path))
 }
 
 /// Returns what the sides of a conflict did, as people say it.

@@ -12,6 +12,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::pasted;
 use crate::report::{BAD, GOOD, STRONG};
 use crate::session::{Environment, Input, Output, Session};
 
@@ -231,8 +232,7 @@ impl Tour<'_> {
 
     /// Runs a command as the user would, in the folder and with the throw-away key alone.
     fn seal(&mut self, arguments: &[&str]) -> Result<Ran, Failure> {
-        let shown: Vec<_> =
-            arguments.iter().map(|word| shlex::try_quote(word).unwrap_or_else(|_| (*word).into())).collect();
+        let shown: Vec<_> = arguments.iter().map(|word| pasted::word(word)).collect();
         let command = format!("$ kubectl seal {}\n", shown.join(" "));
         self.print(&self.context.report.paint_data(STRONG, command))?;
         let (out, err) = (Captured::default(), Captured::default());

@@ -19,6 +19,7 @@ use crate::audit::Deed;
 use crate::editor::{Dialogue, Editor};
 use crate::exit::Exit;
 use crate::files::{self, Audience, Expected};
+use crate::pasted;
 use crate::turn::Turn;
 
 pub(super) static COMMAND: Command = Command {
@@ -223,14 +224,9 @@ impl Dialogue for Terminal<'_> {
 
 /// Says how a kept text gets into its file: by an editor that only puts it there.
 fn how_to_go_on(path: &Path, kept: &Path) -> String {
-    let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
-    let editor = quoted(&format!("cp {}", quoted(&kept.to_string_lossy())));
-    let folder = kept.parent().unwrap_or(kept).to_string_lossy().into_owned();
-    format!(
-        "to take it, run EDITOR={editor} sops edit {}; then rm -r {}",
-        quoted(&path.to_string_lossy()),
-        quoted(&folder)
-    )
+    let editor = pasted::word(&format!("cp {}", pasted::path(kept)));
+    let folder = pasted::path(kept.parent().unwrap_or(kept));
+    format!("to take it, run EDITOR={editor} sops edit {}; then rm -r {folder}", pasted::path(path))
 }
 
 fn text_of(failure: Failure) -> String {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::context::Context;
 use crate::editor::Dialogue;
+use crate::pasted;
 use crate::report::escape;
 use crate::signals;
 
@@ -32,8 +33,7 @@ impl Dialogue for Terminal<'_> {
     }
 
     fn how_to_go_on(&self, kept: &Path) -> String {
-        let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| text.to_owned(), Into::into);
-        let folder = quoted(&kept.parent().unwrap_or(kept).to_string_lossy());
+        let folder = pasted::path(kept.parent().unwrap_or(kept));
         format!(
             "once it is right, run `{}` again, put the text in, and run `rm -r {folder}`",
             super::command(self.path)

@@ -11,6 +11,7 @@ use crate::commands::git::settings;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::git;
+use crate::pasted;
 use crate::report::escape;
 
 /// Whose configuration it is.
@@ -66,8 +67,7 @@ impl Setting {
         let Some(value) = &self.value else {
             return format!("git config {} --unset-all {}", scope.option(), self.key);
         };
-        let value = shlex::try_quote(value).map_or_else(|_| value.clone(), |quoted| quoted.into_owned());
-        format!("git config {} {} {value}", scope.option(), self.key)
+        format!("git config {} {} {}", scope.option(), self.key, pasted::word(value))
     }
 
     /// Makes the setting.
