@@ -12,7 +12,8 @@
 #
 # It takes rustup, Python 3.11 with pip, and readelf. The compilers are pinned in pins.sh and zig.txt, and kept in the user's
 # cache folder. For arm64 alone on another machine it takes qemu-user-static too, which writes completions.
-set -euo pipefail
+set -Eeuo pipefail
+trap 'echo "release.sh: line $LINENO: \`$BASH_COMMAND\` failed" >&2' ERR
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source=$(cd "$here/../.." && pwd)
@@ -113,10 +114,11 @@ tell_toolchain() {
   export SELKIE_RELEASE_RUST_VERSION='' SELKIE_RELEASE_MUSL=''
   if [ -n "$binaries" ]; then return; fi
   # The same hash on every machine: that of the wheel that the release is made with.
-  SELKIE_RELEASE_ZIG_SHA256=$(sed -n 's/.*--hash=sha256:\([0-9a-f]*\).*/\1/p' "$here/zig.txt" | head -n 1)
+  SELKIE_RELEASE_ZIG_SHA256=$(sed -n '/--hash=sha256:/{s/.*--hash=sha256:\([0-9a-f]*\).*/\1/p;q}' "$here/zig.txt")
   SELKIE_RELEASE_RUST_VERSION=$(rustup run "$rust_toolchain" rustc --version)
   libraries=$(rustup run "$rust_toolchain" rustc --print sysroot)/lib/rustlib/${targets[0]}/lib/self-contained
-  SELKIE_RELEASE_MUSL=$(strings "$libraries/libc.a" | sed -n '/^1\.[0-9]*\.[0-9]*$/{p;q}')
+  # To its end, as what writes into a pipe that nobody reads any more fails.
+  SELKIE_RELEASE_MUSL=$(strings "$libraries/libc.a" | awk '/^1\.[0-9]+\.[0-9]+$/ && !is_told { print; is_told = 1 }')
 }
 
 # Each copy is built and packed by its own release.sh, so that nothing of this folder has a part in it.
