@@ -23,6 +23,8 @@ pub enum Peer {
     Chromedriver,
     /// Chromium of the system.
     Chromium,
+    /// What checks lists of parts against the schema of CycloneDX 1.6.
+    Cyclonedx,
     /// `dpkg` of the system, for root, who may install.
     Dpkg,
     /// etcd, which keeps what the API server of Kubernetes knows.
@@ -121,6 +123,7 @@ impl Peer {
             Self::AxeCore => "axe_core",
             Self::Chromedriver => "chromedriver",
             Self::Chromium => "chromium",
+            Self::Cyclonedx => "CycloneDX",
             Self::Dpkg => "dpkg",
             Self::Etcd => "etcd",
             Self::FluxCrds => "flux_crds",
@@ -167,6 +170,7 @@ impl Peer {
             Self::AxeCore => "SELKIE_PEER_AXE_CORE",
             Self::Chromedriver => "SELKIE_PEER_CHROMEDRIVER",
             Self::Chromium => "SELKIE_PEER_CHROMIUM",
+            Self::Cyclonedx => "SELKIE_PEER_CYCLONEDX",
             Self::Dpkg => "SELKIE_PEER_DPKG",
             Self::Etcd => "SELKIE_PEER_ETCD",
             Self::FluxCrds => "SELKIE_PEER_FLUX_CRDS",

@@ -24,6 +24,8 @@ pub fn tests() -> Vec<Trial> {
     vec![
         Trial::test("packages::manual_pages_name_every_command", manual_pages_name_every_command),
         Peer::Python.test("packages::have_the_same_bytes_twice", |_| have_the_same_bytes_twice()),
+        Peer::Cyclonedx
+            .test("packages::lists_of_parts_fit_the_schema", |program| lists_fit_the_schema(&program)),
         Peer::Dpkg.test("packages::are_installed_and_removed", |dpkg| are_installed_and_removed(&dpkg)),
         Peer::Krew
             .test("packages::krew_installs_what_has_the_hash", |krew| krew_installs_what_has_the_hash(&krew)),
@@ -89,6 +91,13 @@ fn have_the_same_bytes_twice() -> Result<(), Failed> {
         ensure(!text.contains(here), || "a path of this machine is told".into())?;
     }
     Ok(())
+}
+
+fn lists_fit_the_schema(program: &Path) -> Result<(), Failed> {
+    let packed = Packed::new(&[])?;
+    let lists = packed.named(".cdx.json")?;
+    ensure(lists.len() == 3, || format!("there are {lists:?}"))?;
+    output(Command::new(program).args(lists)).map(drop)
 }
 
 fn are_installed_and_removed(dpkg: &Path) -> Result<(), Failed> {

