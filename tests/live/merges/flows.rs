@@ -23,6 +23,9 @@ pub const FLOWS: &[(&str, Run)] = &[
     ("flow::merge_tree", merge_tree),
     ("flow::worktree", worktree),
     ("flow::subdirectory", subdirectory),
+    ("flow::mailed", mailed),
+    ("flow::partial_clone", partial_clone),
+    ("flow::carriage_returns", carriage_returns),
 ];
 
 const BASE: &str = "a: hidden-1\nb: hidden-2\nc: hidden-3\nd: hidden-4\n";
@@ -223,4 +226,61 @@ fn subdirectory(lab: &Lab) -> Result<(), Failed> {
     has(&super::lab::all(&output), "resolved one app/db.yaml")?;
     lab.check_unmerged(path, false)?;
     lab.check(path, BOTH)
+}
+
+/// What does not apply as a patch is merged, with what the patch was made of.
+fn mailed(lab: &Lab) -> Result<(), Failed> {
+    part(lab)?;
+    let patch = lab.git_said(&["format-patch", "--stdout", "-1", "theirs"])?;
+    let path = lab.beside("a.patch");
+    std::fs::write(&path, patch)?;
+    lab.git_fails(&["am", "-q", &path.to_string_lossy()], Keys::AtHand)?;
+    lab.git(&["am", "--abort"])?;
+    lab.git(&["am", "-q", "--3way", &path.to_string_lossy()])?;
+    lab.check("db.yaml", BOTH)
+}
+
+/// Git fetches what the driver reads as it is needed.
+fn partial_clone(lab: &Lab) -> Result<(), Failed> {
+    part(lab)?;
+    lab.git(&["config", "uploadpack.allowFilter", "true"])?;
+    let (from, to) = (format!("file://{}", lab.top().display()), lab.top().join("another clone"));
+    let run = |arguments: &[&str], keys: Keys| {
+        let mut command = lab.command("git", keys);
+        let output = lab.run(command.args(["-C", &to.to_string_lossy()]).args(arguments))?;
+        let is_done = output.status.success();
+        if is_done {
+            Ok(output)
+        } else {
+            Err(Failed::from(format!("{arguments:?}: {}", super::lab::all(&output))))
+        }
+    };
+    lab.git(&["clone", "-q", "--filter=blob:none", "--no-checkout", &from, &to.to_string_lossy()])?;
+    let driver = lab.git_said(&["config", "merge.seal.driver"])?;
+    run(&["config", "merge.seal.driver", driver.trim()], Keys::Absent)?;
+    run(&["checkout", "-q", "main"], Keys::Absent)?;
+    let absent = run(&["rev-list", "--objects", "--missing=print", "--all"], Keys::Absent)?;
+    has(&super::lab::all(&absent), "\n?")?;
+    run(&["merge", "-q", "--no-edit", "origin/theirs"], Keys::AtHand)?;
+    lab.check("another clone/db.yaml", BOTH)
+}
+
+/// A worktree whose lines end as they do on Windows.
+fn carriage_returns(lab: &Lab) -> Result<(), Failed> {
+    lab.git(&["config", "core.autocrlf", "true"])?;
+    lab.git(&["config", "core.safecrlf", "false"])?;
+    diverge(lab)?;
+    lab.git(&["rm", "-q", "--cached", "-r", "."])?;
+    lab.git(&["reset", "-q", "--hard"])?;
+    has(&lab.read("db.yaml")?, "\r\n")?;
+    lab.git_fails(&["merge", "theirs"], Keys::AtHand)?;
+    lab.resolve(&["--theirs"])?;
+    lab.git(&["commit", "-q", "--no-edit"])?;
+    let merged = lab.git_said(&["show", "HEAD:db.yaml"])?;
+    if merged.contains('\r') {
+        return Err("carriage returns were committed".into());
+    }
+    lab.git(&["config", "core.autocrlf", "false"])?;
+    lab.write("db.yaml", merged)?;
+    lab.check("db.yaml", "a: hidden-theirs\nb: hidden-ours\nc: hidden-theirs\n")
 }
