@@ -6,6 +6,7 @@
 //!
 //! Nothing is left out in silence: a block that is not run says why, and how many there are of them is in a table here.
 
+mod figures;
 pub mod labs;
 mod machines;
 mod matching;
@@ -45,6 +46,7 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(pictures::tests());
     tests.extend(trials::tests());
     tests.push(Trial::test("documentation::what_is_not_run_is_known", what_is_not_run_is_known));
+    tests.push(Trial::test("documentation::figures_are_those_measured", figures::are_those_measured));
     tests
 }
 

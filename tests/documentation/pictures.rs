@@ -15,8 +15,8 @@ use super::place::Place;
 /// One picture.
 struct Picture {
     name: &'static str,
-    /// What happened before.
-    setup: &'static str,
+    /// What happened before, one part after the other.
+    setup: &'static [&'static str],
     /// What is typed; every line is a command.
     commands: &'static str,
     /// The line that is not shown any more, nor what follows.
@@ -55,7 +55,7 @@ impl Picture {
     fn take(&self) -> Result<String, Failed> {
         let place = Place::new()?;
         place.provide_script("kubectl", KUBECTL)?;
-        run(&place, self.setup, 0)?;
+        run(&place, &format!("set -e\n{}", self.setup.join("\n")), 0)?;
         let mut shown = String::new();
         for command in self.commands.lines() {
             shown += &format!("\x1b[1;32m$\x1b[0m \x1b[1m{command}\x1b[0m\n{}\n", run(&place, command, 4)?);
@@ -127,15 +127,18 @@ shift
 exec kubectl-seal --color always \"$@\"
 ";
 
+/// An empty repository with a key.
+const REPOSITORY: &str = "git init --quiet .
+kubectl seal init >/dev/null
+mkdir apps";
+
 const PICTURES: [Picture; 3] = [
-    Picture { name: "tour", setup: "", commands: "kubectl seal tour", until: "kubectl seal view" },
+    Picture { name: "tour", setup: &[], commands: "kubectl seal tour", until: "kubectl seal view" },
     Picture {
         name: "diff",
-        setup: "set -e
-git init --quiet .
-kubectl seal init >/dev/null
-mkdir apps
-cat >apps/db.yaml <<'END'
+        setup: &[
+            REPOSITORY,
+            "cat >apps/db.yaml <<'END'
 apiVersion: v1
 kind: Secret
 metadata:
@@ -152,16 +155,15 @@ kubectl seal set apps/db.yaml stringData.password changed >/dev/null
 kubectl seal set apps/db.yaml stringData.token new >/dev/null
 kubectl seal set --in-clear apps/db.yaml metadata.labels.tier data >/dev/null
 kubectl seal unset apps/db.yaml stringData.url >/dev/null",
+        ],
         commands: "kubectl seal diff apps/db.yaml",
         until: NEVER,
     },
     Picture {
         name: "check",
-        setup: "set -e
-git init --quiet .
-kubectl seal init >/dev/null
-mkdir apps
-cat >apps/db.yaml <<'END'
+        setup: &[
+            REPOSITORY,
+            "cat >apps/db.yaml <<'END'
 apiVersion: v1
 kind: Secret
 metadata:
@@ -185,6 +187,7 @@ spec:
               value: of-the-sea-7
 END
 git add .",
+        ],
         commands: "kubectl seal check
 kubectl seal fix
 kubectl seal check",
