@@ -163,7 +163,7 @@ fn class_of(error: &RenderError) -> Class {
 const fn class_of_files(error: &FilesError) -> Class {
     match error {
         FilesError::Limit(_) => Class::TooLarge,
-        FilesError::Io { .. } => Class::Internal,
+        FilesError::Io { .. } | FilesError::Unsupported { .. } => Class::Internal,
         _ => Class::BadInput,
     }
 }

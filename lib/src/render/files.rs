@@ -59,6 +59,12 @@ pub enum FilesError {
         /// The path.
         path: String,
     },
+    /// The system cannot tell what is below a folder while it opens it, as Linux does since 5.6.
+    #[error("{path}: cannot be read safely on this system; a folder is read with Linux 5.6 or later")]
+    Unsupported {
+        /// The path.
+        path: String,
+    },
     /// It is a device, a socket or the like.
     #[error("{path}: is not a regular file")]
     Special {

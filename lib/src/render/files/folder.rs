@@ -97,6 +97,8 @@ fn failed(path: &str, error: Errno) -> FilesError {
         Errno::NOENT | Errno::NOTDIR => FilesError::Missing { path },
         // What it is told of a device without a driver, or of a socket.
         Errno::NXIO | Errno::NODEV => FilesError::Special { path },
+        // There is no openat2. To walk down a path by ourselves would be a race with whoever puts links there.
+        Errno::NOSYS => FilesError::Unsupported { path },
         error => FilesError::Io { path, source: error.into() },
     }
 }

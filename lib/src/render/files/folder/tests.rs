@@ -187,6 +187,12 @@ fn limits_hold() {
 }
 
 #[test]
+fn a_system_that_is_too_old_is_told() {
+    let told = failed("apps", Errno::NOSYS).to_string();
+    assert_eq!(told, "apps: cannot be read safely on this system; a folder is read with Linux 5.6 or later");
+}
+
+#[test]
 fn what_is_swapped_after_it_was_listed_leads_nowhere() {
     let place = Place::new();
     place.file("a/f", "inside");
