@@ -59,6 +59,7 @@ mod spans;
 mod staleness;
 mod successor;
 mod targets;
+mod terminal;
 mod turn;
 mod versions;
 

@@ -9,15 +9,16 @@ use selkie::sops::MacCheck;
 
 use crate::context::Context;
 use crate::document::{self, InputFlags};
-use crate::editor::{Dialogue, EditError, Editor};
+use crate::editor::{EditError, Editor};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::files;
 use crate::opening::{Opener, OpeningFlags};
-use crate::report::{describe, escape};
+use crate::report::describe;
 use crate::settings::SettingsFlags;
 use crate::targets::{self, Target};
-use crate::{batch, commands, pasted, sealing, signals};
+use crate::terminal::Terminal;
+use crate::{batch, commands, pasted, sealing};
 
 /// Edit encrypted files in your editor
 ///
@@ -93,8 +94,8 @@ fn edit(
     // Before anything is typed that then could not be sealed.
     opener.cert_for(&*opened)?;
     let plaintext = opened.plaintext()?;
-    let is_sealed = opened.metadata().is_none();
-    let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed };
+    let rescue = if opened.metadata().is_none() { seal_again } else { encrypt_again };
+    let mut dialogue = Terminal { context, path, rescue };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
         match opener.seal(Some(path), &*opened, &edited)? {
             None => Ok("unchanged"),
@@ -141,7 +142,7 @@ fn create(
     let settings = args.settings.resolve(context, absolute.as_deref())?;
     let format = input.format(absolute.as_deref());
     let text = example(format, path);
-    let mut dialogue = Terminal { context, subject: path.display().to_string(), is_sealed: false };
+    let mut dialogue = Terminal { context, path, rescue: encrypt_again };
     let take = |edited: SecretBytes| -> Result<&'static str, Failure> {
         let tree = format.read(edited)?;
         let (sealed, _) =
@@ -175,46 +176,13 @@ fn example(format: Format, path: &Path) -> SecretBytes {
     }
 }
 
-/// Talks to the person at the terminal.
-struct Terminal<'a> {
-    context: &'a Context<'a>,
-    subject: String,
-    /// Whether the file has SealedSecrets.
-    is_sealed: bool,
+/// Says how a kept text gets into a file of SealedSecrets.
+fn seal_again(path: &Path, _: &Path) -> String {
+    format!("open {} again with `kubectl seal edit`, put the text in", pasted::path(path))
 }
 
-impl Dialogue for Terminal<'_> {
-    fn warn(&mut self, message: &str) {
-        self.context.report.warn(message);
-    }
-
-    fn refused(&mut self, why: &str) -> bool {
-        if !self.context.session.stdin.is_terminal() {
-            // Nobody answers; the run ends with the same words.
-            return false;
-        }
-        let stderr = &self.context.session.stderr;
-        stderr.say(format!("{}: {why}", escape(&self.subject)));
-        stderr.say("Press Enter to go on editing, or type q to stop; your text is then kept.");
-        let answer = self.context.session.stdin.read_line();
-        matches!(answer, Ok(Some(answer)) if !answer.trim().eq_ignore_ascii_case("q"))
-    }
-
-    fn how_to_go_on(&self, kept: &Path) -> String {
-        let (file, kept_text) = (pasted::path(Path::new(&self.subject)), pasted::path(kept));
-        let folder = pasted::path(kept.parent().unwrap_or(kept));
-        if self.is_sealed {
-            return format!(
-                "once it is right, open {file} again with `kubectl seal edit`, put the text in, and run `rm -r {folder}`"
-            );
-        }
-        format!(
-            "once it is right, run `kubectl seal encrypt --filename {file} --output {file} {kept_text}`, then \
-             `rm -r {folder}`"
-        )
-    }
-
-    fn exit_code(&self, signal: i32) -> u8 {
-        signals::exit_code(signal)
-    }
+/// Says how a kept text gets into any other file.
+fn encrypt_again(path: &Path, kept: &Path) -> String {
+    let (file, kept) = (pasted::path(path), pasted::path(kept));
+    format!("run `kubectl seal encrypt --filename {file} --output {file} {kept}`")
 }

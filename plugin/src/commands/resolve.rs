@@ -7,7 +7,6 @@ mod choice;
 mod dispute;
 mod index;
 mod listing;
-mod terminal;
 
 use std::ffi::OsStr;
 use std::io;
@@ -22,7 +21,6 @@ use serde_json::Value as Json;
 use self::choice::{Take, Whole};
 use self::dispute::Dispute;
 use self::index::{Index, Unmerged};
-use self::terminal::Terminal;
 use crate::context::Context;
 use crate::editor::{EditError, Editor};
 use crate::exit::Exit;
@@ -31,6 +29,7 @@ use crate::merging::{self, MergingError};
 use crate::opening::{Opener, OpeningFlags};
 use crate::report::{count, describe};
 use crate::targets::{self, Target};
+use crate::terminal::Terminal;
 use crate::{batch, commands, document, files, pasted};
 
 /// Decide the conflicts of a merge of encrypted files
@@ -120,6 +119,11 @@ pub fn run(args: &Args, context: &Context<'_>) -> Result<Exit, Failure> {
 #[must_use]
 pub fn command(path: &Path) -> String {
     format!("kubectl seal resolve {}", pasted::path(path))
+}
+
+/// Says how a kept text is taken after all.
+fn rescue(path: &Path, _: &Path) -> String {
+    format!("run `{}` again, put the text in", command(path))
 }
 
 /// Returns what the sides of a conflict did, as people say it.
@@ -255,7 +259,7 @@ impl<'a> File<'a> {
         let markers = Markers { ours: "ours", theirs: "theirs", length: MARKER_SIZE };
         let text = join(ours.text.expose_secret(), theirs.text.expose_secret(), markers);
         let lines = self.dispute.lines_of_markers(&text);
-        let mut dialogue = Terminal { context, path: self.path };
+        let mut dialogue = Terminal { context, path: self.path, rescue };
         let name = self.path.file_name().unwrap_or(OsStr::new("text"));
         let take = |edited: SecretBytes| -> Result<(), Failure> {
             if let Some(line) = lines.first_in(&edited) {

@@ -1,18 +1,19 @@
-//! What the loop with the editor says to the person at the terminal.
+//! What is said to the person at the terminal whose text is in the editor.
 
 use std::path::Path;
 
 use crate::context::Context;
 use crate::editor::Dialogue;
-use crate::pasted;
 use crate::report::escape;
-use crate::signals;
+use crate::{pasted, signals};
 
 /// Talks to the person at the terminal.
-pub(super) struct Terminal<'a> {
+pub struct Terminal<'a> {
     pub context: &'a Context<'a>,
-    /// The file whose conflicts are decided, as it is shown.
+    /// The file that is edited, as it is shown.
     pub path: &'a Path,
+    /// Says how a text that was kept gets into the file, of the path of the file and that of the text.
+    pub rescue: fn(&Path, &Path) -> String,
 }
 
 impl Dialogue for Terminal<'_> {
@@ -34,10 +35,7 @@ impl Dialogue for Terminal<'_> {
 
     fn how_to_go_on(&self, kept: &Path) -> String {
         let folder = pasted::path(kept.parent().unwrap_or(kept));
-        format!(
-            "once it is right, run `{}` again, put the text in, and run `rm -r {folder}`",
-            super::command(self.path)
-        )
+        format!("once it is right, {}, and run `rm -r {folder}`", (self.rescue)(self.path, kept))
     }
 
     fn exit_code(&self, signal: i32) -> u8 {
