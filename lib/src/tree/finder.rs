@@ -53,12 +53,13 @@ impl<'a> Finder<'a> {
 mod tests {
     use crate::format::Format;
     use crate::secret::SecretBytes;
+    use crate::tree::{Span, Style};
 
     use super::*;
 
     #[test]
     fn what_is_found_is_what_a_walk_finds() {
-        let text = "a: &x {b: [1, {c: 2}], b: 3}\nd:\n- e\n# f\n- g\n---\na: {}\n";
+        let text = "a: &x {b: [1, {c: 2}]}\nd:\n- e\n# f\n- g\n---\na: {}\n";
         let tree = Format::Yaml.read(SecretBytes::from(text)).expect("YAML");
         let finder = Finder::new(&tree);
         for (document, path, is_there) in [
@@ -79,5 +80,17 @@ mod tests {
             let walked = tree.documents().get(document).and_then(|&root| tree.get(root, &path));
             assert_eq!(found, walked, "{document} {path}");
         }
+    }
+
+    #[test]
+    fn of_equal_keys_the_first_is_found() {
+        let mut tree = Tree::new(SecretBytes::new());
+        let root = tree.open_document(Span::default(), Style::Block);
+        let first = tree.push_json(Some("a"), &1.into());
+        tree.push_json(Some("a"), &2.into());
+        tree.close(root);
+        let path = TreePath::parse(r#"["a"]"#).expect("a path");
+        assert_eq!(Finder::new(&tree).find(0, &path), Some(first));
+        assert_eq!(tree.get(root, &path), Some(first));
     }
 }
