@@ -1,5 +1,6 @@
 //! The terminal of the person who runs the program, which is there even if the streams are redirected.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,11 +14,7 @@ impl Terminal {
     /// Asks for a line that is not shown while it is typed.
     pub(super) fn secret(&self, question: &str) -> io::Result<SecretBytes> {
         let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut device = device::open()?;
-        device.write_all(question.as_bytes())?;
-        let answer = device::without_echo(&mut device, |device| read_secret(device));
-        device.write_all(b"\n")?;
-        answer
+        ask_secret(&mut device::open()?, question)
     }
 
     /// Asks for a line.
@@ -43,6 +40,17 @@ impl Terminal {
 /// Returns the name of the terminal that a stream of this process is connected to.
 pub(super) fn name() -> Option<String> {
     device::name()
+}
+
+/// Asks for a line that is not shown. The question comes after the terminal has stopped to show keys: whoever answers at
+/// once, or pastes, would otherwise see the answer, which would then be lost.
+fn ask_secret(device: &mut File, question: &str) -> io::Result<SecretBytes> {
+    let answer = device::without_echo(device, |device| {
+        device.write_all(question.as_bytes())?;
+        read_secret(device)
+    });
+    device.write_all(b"\n")?;
+    answer
 }
 
 /// Reads a line, as a terminal sends it that edits lines itself. One that ends without it was not meant to.
@@ -103,7 +111,7 @@ mod device {
     }
 
     /// Turns off what the terminal does with keys, so that nothing is shown, and that the terminal is
-    /// not left so when the person interrupts.
+    /// not left so when the person interrupts. What was typed before is dropped, as it answers nothing.
     pub(super) fn without_echo<T>(
         device: &mut File,
         read: impl FnOnce(&mut File) -> io::Result<T>,
@@ -171,6 +179,31 @@ mod tests {
         assert_eq!(typed("ab\u{7f}c\u{8}d\n"), Ok("ad".to_owned()));
         assert_eq!(typed("aé\u{7f}\u{7f}\u{7f}b\n"), Ok("b".to_owned()));
         assert_eq!(typed("abc\u{15}d\n"), Ok("d".to_owned()));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn nothing_is_shown_from_the_question_on() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        use rustix::termios::{LocalModes, tcgetattr};
+
+        let mut person =
+            File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals"));
+        grantpt(&person).and_then(|()| unlockpt(&person)).expect("the terminal can be opened");
+        let name = ptsname(&person, []).expect("the terminal has a name");
+        let name = std::path::Path::new(name.to_str().expect("the name is text"));
+        let mut device = File::options().read(true).write(true).open(name).expect("the terminal opens");
+        // Longer than a terminal keeps, so that its end is not written before its beginning is read.
+        let question = "password? ".repeat(100_000);
+        let mut seen = vec![0; question.len()];
+        let asking = std::thread::spawn(move || ask_secret(&mut device, &question));
+        person.read_exact(&mut seen[..1]).expect("the question comes");
+        let modes = tcgetattr(&person).expect("the terminal tells").local_modes;
+        assert!(!modes.contains(LocalModes::ECHO), "what is typed now would be shown");
+        person.read_exact(&mut seen[1..]).expect("all of it comes");
+        person.write_all(b"open sesame\r").expect("keys are sent");
+        let answer = asking.join().expect("it ends").expect("it is answered");
+        assert_eq!(answer.expose_secret(), b"open sesame");
     }
 
     #[test]
