@@ -1,11 +1,17 @@
 //! Starts the in-cluster decryptor.
 
+#[cfg(target_env = "musl")]
+use mimalloc::MiMalloc as Heap;
+#[cfg(not(target_env = "musl"))]
+use std::alloc::System as Heap;
 use std::process::ExitCode;
 
-/// Wipes every block of memory that is freed, plaintext in buffers of other crates included.
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes all memory that is given back, plaintext in buffers of other crates included. What musl has for memory lets one
+/// thread in at a time.
 #[global_allocator]
-static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
-    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+static ALLOCATOR: ZeroAlloc<Heap> = ZeroAlloc(Heap);
 
 fn main() -> ExitCode {
     selkie_decryptor::main()
