@@ -29,11 +29,14 @@ main() {
   done
 }
 
-# set_up TARGET: no path of this machine is to be in what is built.
+# set_up TARGET: no path of this machine and no time but that of the commit are to be in what is built.
 set_up() {
-  local target=$1 name upper cargo_home system_root tools flags compiler_flags folder
+  local target=$1 name upper cargo_home system_root tools flags compiler_flags folder epoch
   export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$source/target/packages}
   export RUSTUP_TOOLCHAIN=$rust_toolchain SELKIE_ZIG CARGO_INCREMENTAL=0
+  # What C has for __DATE__ and __TIME__.
+  epoch=${SOURCE_DATE_EPOCH:-$(git -C "$source" log -1 --format=%ct)}
+  export SOURCE_DATE_EPOCH=$epoch
   mkdir -p "$CARGO_TARGET_DIR/tools"
   CARGO_TARGET_DIR=$(cd "$CARGO_TARGET_DIR" && pwd)
   export ZIG_LOCAL_CACHE_DIR=$CARGO_TARGET_DIR/tools/cache ZIG_GLOBAL_CACHE_DIR=$CARGO_TARGET_DIR/tools/cache
