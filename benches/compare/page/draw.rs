@@ -135,6 +135,6 @@ const HEAD: &str = "# Performance
 and its plots of what it measured; `benches/run.sh --draw` draws them again without measuring, and with the name of a part that
 part alone is measured again. All that is known of the runs is in `benches/data`. Programs have the same documents, keys and rules,
 and take turns where it says so. Times are of whole processes, from start to end, unless it says otherwise; memory is the most that
-a process had at any time, and no less than the bench had as it started it. Plots have logarithmic axes: a straight line is a cost that grows with a power of the size, one that
-rises as steeply as the diagonal grows in proportion.
+a process had at any time, and no less than the bench had as it started it. Plots have logarithmic axes: a straight line is a cost
+that grows with a power of the size, and one as steep as the diagonal is a cost that grows in proportion.
 ";
