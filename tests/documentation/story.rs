@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -63,7 +63,11 @@ struct Ran {
 
 impl Story<'_> {
     fn commands(&mut self, line: usize, commands: &Commands) -> Result<(), Failed> {
+        let begin = Instant::now();
         let ran = self.bash(commands).map_err(|failed| self.at(line, &failed))?;
+        if begin.elapsed() >= LONGEST {
+            return Err(self.says(line, &format!("did not end within {} s", LONGEST.as_secs()), &ran.output));
+        }
         if ran.status.code() != Some(commands.exit) {
             let what = format!("{}, not {}", ran.status, commands.exit);
             let line = if commands.exit == 0 { line + ran.line.saturating_sub(1) } else { line };
@@ -159,7 +163,7 @@ impl Drop for Story<'_> {
     }
 }
 
-/// Ends a process group if this is there for too long: what waits for it then goes on, and tells the signal.
+/// Ends a process group if this is there for too long: what waits for it then goes on.
 struct Deadline {
     /// When this is dropped, the thread that waits ends.
     _over: mpsc::Sender<()>,
