@@ -26,6 +26,7 @@ main() {
   for program in "$@"; do
     install -m 755 "$CARGO_TARGET_DIR/$target/release/$program" "$output/$program"
     statically_linked "$output/$program"
+    position_independent "$output/$program"
   done
 }
 
@@ -52,6 +53,10 @@ set_up() {
   compiler_flags="-ffile-prefix-map=$source=/selkie -ffile-prefix-map=$CARGO_TARGET_DIR=/target"
   compiler_flags+=" -ffile-prefix-map=$cargo_home=/cargo"
   export "CARGO_TARGET_${upper}_LINKER=rust-lld"
+  if [[ $target != x86_64-* ]]; then
+    ln -sf "$here/static-pie-ld.sh" "$tools/$target-ld"
+    export "CARGO_TARGET_${upper}_LINKER=$tools/$target-ld"
+  fi
   flags="-Clink-self-contained=yes -Clinker-flavor=ld.lld -Ctarget-feature=+crt-static"
   flags+=" --remap-path-prefix=$source=/selkie --remap-path-prefix=$CARGO_TARGET_DIR=/target"
   flags+=" --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$system_root=/rust"
@@ -77,8 +82,17 @@ compile() {
 
 # statically_linked PROGRAM: one that names an interpreter looks for libraries of the machine that it runs on.
 statically_linked() {
-  if readelf --program-headers "$1" | grep -q INTERP; then
+  # All is read of what readelf prints, as it fails where nobody does: here and below.
+  if readelf --program-headers "$1" | grep INTERP >/dev/null; then
     echo "build.sh: $1 looks for libraries when it starts; it was to be linked with all that it needs" >&2
+    exit 1
+  fi
+}
+
+# position_independent PROGRAM: one that always lies at the same addresses helps whoever makes it jump to one.
+position_independent() {
+  if ! LC_ALL=C readelf --file-header "$1" | grep 'Type: *DYN' >/dev/null; then
+    echo "build.sh: $1 runs at one fixed address; it was to be position-independent" >&2
     exit 1
   fi
 }
