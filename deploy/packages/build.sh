@@ -53,6 +53,7 @@ set_up() {
   compiler_flags="-ffile-prefix-map=$source=/selkie -ffile-prefix-map=$CARGO_TARGET_DIR=/target"
   compiler_flags+=" -ffile-prefix-map=$cargo_home=/cargo"
   export "CARGO_TARGET_${upper}_LINKER=rust-lld"
+  # Those of x86-64 are position-independent without it.
   if [[ $target != x86_64-* ]]; then
     ln -sf "$here/static-pie-ld.sh" "$tools/$target-ld"
     export "CARGO_TARGET_${upper}_LINKER=$tools/$target-ld"
