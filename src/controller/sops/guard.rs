@@ -64,6 +64,8 @@ impl KeyService for Guarded {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc;
     use std::thread::{self, ThreadId};
 
     use selkie::keys::{KeyGroup, age};
@@ -74,8 +76,11 @@ mod tests {
     use super::super::policy::Policy;
     use super::*;
 
-    /// Has no key, and tells on which thread it looked for one.
-    struct Telling(UnboundedSender<ThreadId>);
+    /// Has no key. It tells on which thread it looks for one, and looks until the other end of `looks` is gone.
+    struct Telling {
+        tell: UnboundedSender<ThreadId>,
+        looks: Mutex<mpsc::Receiver<()>>,
+    }
 
     impl KeyService for Telling {
         fn name(&self) -> String {
@@ -88,16 +93,20 @@ mod tests {
 
         fn unwrap<'a>(&'a self, _: &'a MasterKey) -> KeyFuture<'a, SecretBytes> {
             Box::pin(async {
-                self.0.send(thread::current().id()).expect("somebody listens");
+                self.tell.send(thread::current().id()).expect("somebody listens");
+                // It ends with an error, as nothing is ever sent.
+                let _ = self.looks.lock().expect("no other panics").recv();
                 None
             })
         }
     }
 
-    fn guarded() -> (Guarded, UnboundedReceiver<ThreadId>) {
+    fn guarded() -> (Guarded, UnboundedReceiver<ThreadId>, mpsc::Sender<()>) {
         let (tell, told) = unbounded_channel();
+        let (until, looks) = mpsc::channel();
         let rule = Arc::clone(Policy::of_own_secrets().rule("shop").expect("a rule"));
-        (Guarded::new(Arc::new(Telling(tell)), rule, Credentials::OfNamespace), told)
+        let telling = Telling { tell, looks: Mutex::new(looks) };
+        (Guarded::new(Arc::new(telling), rule, Credentials::OfNamespace), told, until)
     }
 
     fn metadata(keys: u64) -> Metadata {
@@ -109,21 +118,22 @@ mod tests {
 
     #[tokio::test]
     async fn no_thread_of_the_runtime_is_held_up() {
-        let (guarded, mut told) = guarded();
+        let (guarded, mut told, until) = guarded();
+        drop(until);
         assert!(Envelope::recover(metadata(1), &[&guarded], BY_EFFORT).await.is_err());
         assert!(told.recv().await.is_some_and(|thread| thread != thread::current().id()));
     }
 
     #[tokio::test]
     async fn no_further_key_is_tried_once_nobody_waits() {
-        let (guarded, mut told) = guarded();
+        let (guarded, mut told, until) = guarded();
         let (metadata, services) = (metadata(3), [&guarded as &dyn KeyService]);
         tokio::select! {
             biased;
             first = told.recv() => assert!(first.is_some()),
             _ = Envelope::recover(metadata, &services, BY_EFFORT) => panic!("all were tried"),
         }
-        drop(guarded);
+        drop((guarded, until));
         assert_eq!(told.recv().await, None);
     }
 }
