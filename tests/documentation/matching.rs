@@ -1,24 +1,29 @@
 //! Whether what came out is what a page shows: `…` stands for any text of a line, a line `...` for any lines.
 
 /// Returns whether a text is what a page shows. Spaces at the ends of lines do not count, nor do empty lines at the end:
-/// nobody sees them.
+/// nobody sees them. What kubectl logs when its wait is over before a watch has begun does not count either.
 pub fn is_shown(shown: &str, text: &str) -> bool {
-    let lines =
-        |text: &str| text.trim_end().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    fn lines(text: &str) -> Vec<&str> {
+        text.trim_end().lines().map(str::trim_end).filter(|line| !is_of_a_stopped_watch(line)).collect()
+    }
     let (patterns, lines) = (lines(shown), lines(text));
     // Which of the beginnings of the lines are what the patterns so far show.
     let mut reached = vec![false; lines.len() + 1];
     reached[0] = true;
-    for pattern in &patterns {
+    for pattern in patterns {
         reached = if pattern == ANY_LINES {
             let from = reached.iter().position(|is_reached| *is_reached).unwrap_or(lines.len() + 1);
             (0..=lines.len()).map(|at| at >= from).collect()
         } else {
-            let matches = |at: usize| at > 0 && reached[at - 1] && is_line(pattern, &lines[at - 1]);
+            let matches = |at: usize| at > 0 && reached[at - 1] && is_line(pattern, lines[at - 1]);
             (0..=lines.len()).map(matches).collect()
         };
     }
     reached[lines.len()]
+}
+
+fn is_of_a_stopped_watch(line: &str) -> bool {
+    line.contains("] \"Failed to watch\" err=") && line.contains(": context canceled\" reflector=")
 }
 
 fn is_line(pattern: &str, line: &str) -> bool {

@@ -45,6 +45,8 @@ fn what_is_shown() -> Result<(), Failed> {
         ("...\nb\n...\nb\n", "b\na\nb\n", true),
         ("...\nb\n...\nb\n", "a\nb\n", false),
         ("a\n...\n", "a\n", true),
+        ("a\nb\n", &format!("a\n{STOPPED_WATCH}\nb\n"), true),
+        ("a\nb\n", &format!("a\n{}\nb\n", STOPPED_WATCH.replace("canceled", "deadline exceeded")), false),
     ];
     for (shown, text, wanted) in cases {
         if is_shown(shown, text) != wanted {
@@ -53,6 +55,10 @@ fn what_is_shown() -> Result<(), Failed> {
     }
     Ok(())
 }
+
+/// What kubectl 1.37 logs at times, shortened.
+const STOPPED_WATCH: &str = "E1129 10:38:09.609446    7336 reflector.go:227] \"Failed to watch\" \
+    err=\"Get \\\"https://198.18.0.1:6443/apis/apps/v1/watch\\\": context canceled\" reflector=\"reflector.go:343\"";
 
 /// Pages with what is said of them.
 const REFUSED: &[(&str, &str, &str)] = &[
