@@ -42,7 +42,7 @@ pub(super) fn name() -> Option<String> {
     device::name()
 }
 
-/// Asks for a line that is not shown. The question comes after the terminal has stopped to show keys: whoever answers at
+/// Asks for a line that is not shown. The question comes after the terminal has stopped showing keys: whoever answers at
 /// once, or pastes, would otherwise see the answer, which would then be lost.
 fn ask_secret(device: &mut File, question: &str) -> io::Result<SecretBytes> {
     let answer = device::without_echo(device, |device| {
