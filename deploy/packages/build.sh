@@ -3,6 +3,7 @@
 # usage: build.sh TRIPLE OUTPUT_DIR [PROGRAM ...]
 #
 # Takes SELKIE_ZIG, the program of Zig, from release.sh, and builds below CARGO_TARGET_DIR, or else target/packages.
+# SOURCE_DATE_EPOCH is the time that C has for __DATE__ and __TIME__; without it, that of the commit.
 # The linker is the one that comes with Rust, and so are the C library and its start files.
 set -euo pipefail
 
@@ -35,7 +36,6 @@ set_up() {
   local target=$1 name upper cargo_home system_root tools flags compiler_flags folder epoch
   export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$source/target/packages}
   export RUSTUP_TOOLCHAIN=$rust_toolchain SELKIE_ZIG CARGO_INCREMENTAL=0
-  # What C has for __DATE__ and __TIME__.
   epoch=${SOURCE_DATE_EPOCH:-$(git -C "$source" log -1 --format=%ct)}
   export SOURCE_DATE_EPOCH=$epoch
   mkdir -p "$CARGO_TARGET_DIR/tools"
